@@ -1,0 +1,171 @@
+"""The command line: ``int-bench run | eval | ablate | methods | data ... | models ...``.
+
+Only Typer is imported here; each command imports what it needs when it runs, so that ``--help`` and
+completion stay fast. Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 something that was asked
+for is missing, 4 finished but incomplete, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from int_bench.errors import UserError
+
+ClickException = typer.BadParameter.__mro__[2]
+"""The base of Typer's own usage errors; Typer exports only its subclasses."""
+
+app = typer.Typer(
+    name="int-bench",
+    help="Task-generic promptable segmentation with INT: run it, score masks, take it apart.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+data_app = typer.Typer(help="Data sets: what there is, and drawn scenes.", rich_markup_mode=None)
+models_app = typer.Typer(help="Models: what there is, and what is missing.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+_EXAMPLES = """KEY=VALUE, e.g. dataset=cod10k models=tiny task=cod seed=1 method=int
+backbone/inpainter=telea; `int-bench data list`, `models list` and `methods` say what there is."""
+
+
+def complete_override(args: list[str], incomplete: str) -> list[str]:
+    """Completions of ``dataset=c``: groups, then the options of the group.
+
+    Bash breaks words at the equals sign, so that the option may arrive as a word of its own.
+    """
+    from int_bench.overrides import groups, options
+
+    words = os.environ.get("COMP_WORDS", "").split()
+    if incomplete.startswith("=") or (len(words) > 1 and words[-2:-1] == ["="]):
+        group = words[-2] if incomplete.startswith("=") else words[-3]
+        start = incomplete.removeprefix("=")
+        mark = "=" if incomplete.startswith("=") else ""
+        return [mark + name for name in options(group) if name.startswith(start)]
+    group, equals, start = incomplete.partition("=")
+    if equals:
+        return [f"{group}={name}" for name in options(group) if name.startswith(start)]
+    return [f"{name}=" for name in groups() if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help=_EXAMPLES, metavar="[KEY=VALUE]...", autocompletion=complete_override),
+]
+Limit = Annotated[int | None, typer.Option("--limit", "-n", help="Only the first N images.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+
+
+@app.command()
+def run(
+    overrides: Overrides = None,
+    limit: Limit = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> int:
+    """Segment a data set and score the masks; the same command again resumes."""
+    from int_bench.cli_run import Command, run_command
+
+    return run_command(Command("run", tuple(overrides or ()), limit, out, dry_run, json))
+
+
+@app.command()
+def ablate(
+    overrides: Overrides = None,
+    limit: Limit = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> int:
+    """Full method beside variants that lack a part: module=HCG, PSNM, PNM, SMG or all."""
+    from int_bench.cli_ablate import ablate_command
+    from int_bench.cli_run import Command
+
+    return ablate_command(Command("ablate", tuple(overrides or ()), limit, out, dry_run, json))
+
+
+@app.command("eval")
+def evaluate(
+    run_dir: Annotated[
+        Path | None, typer.Argument(help="A run folder; all of results/runs without it.")
+    ] = None,
+    pred: Annotated[Path | None, typer.Option("--pred", help="Folder of anybody's masks.")] = None,
+    gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
+    missing: Annotated[
+        str, typer.Option("--missing", help="error, empty (counts as an empty mask) or skip.")
+    ] = "error",
+    json: Json = False,
+) -> int:
+    """Score stored masks; no model is needed."""
+    from int_bench.cli_eval import eval_command
+
+    return eval_command(run_dir, pred, gt, missing, json)
+
+
+@app.command()
+def methods() -> int:
+    """The methods and their settings."""
+    from int_bench.cli_listing import list_methods
+
+    return list_methods()
+
+
+@data_app.command("list")
+def data_list() -> int:
+    """The data sets, and what is missing here."""
+    from int_bench.cli_listing import list_data
+
+    return list_data()
+
+
+@data_app.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="camoworld, camoworld_polyp or camoworld_skin.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write images/ and masks/ to.")],
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    count: Annotated[int, typer.Option("-n", "--count", help="How many scenes.")] = 64,
+) -> int:
+    """Write drawn scenes as a paired folder."""
+    from int_bench.cli_listing import make_data
+
+    return make_data(name, out, split, count)
+
+
+@models_app.command("list")
+def models_list() -> int:
+    """The model presets, and what is missing here."""
+    from int_bench.cli_listing import list_models
+
+    return list_models()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; errors that a user can mend are one sentence."""
+    sys.exit(_exit_code(arguments))
+
+
+def _exit_code(arguments: Sequence[str] | None) -> int:
+    try:
+        given = None if arguments is None else list(arguments)
+        return int(app(args=given, prog_name="int-bench", standalone_mode=False) or 0)
+    except UserError as error:
+        return _complain(str(error), error.exit_code)
+    except ClickException as error:
+        return _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("Interrupted.", 130)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"int-bench: {' '.join(message.split())}", file=sys.stderr)
+    return code

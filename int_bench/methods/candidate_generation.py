@@ -1,0 +1,196 @@
+"""HCG, hallucination-driven candidate generation: what a VLM believes to see in each patch.
+
+Section 3.1. In a patch without the object, or with a part of it, the model answers from its prior
+about the surroundings. Those answers are kept: they are hypotheses for negative mining to weed out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from int_bench.broker import gather
+from int_bench.errors import UsageError
+from int_bench.geometry import (
+    Grid,
+    Patch,
+    box_image_from_patch,
+    box_patch_from_square,
+    crop,
+    padded_square,
+)
+from int_bench.parsing import NO_NAMES, canonical, parse_box, parse_names
+from int_bench.protocols import Ask
+from int_bench.seeding import derive_seed
+from int_bench.templates import CAPTION, CHATS
+from int_bench.types import Answer, Box, Picture, Sample, Turn
+
+
+@dataclass(frozen=True)
+class PatchAnswer:
+    """What the VLM said about one patch; ``box_image`` is None where it gave no usable box."""
+
+    patch: Patch
+    names: tuple[str, ...]
+    environment: str
+    box_image: Box | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A name under its canonical key, as first written, and where it comes from.
+
+    ``patches`` are the indices of the patches that proposed it, ``boxes`` their boxes (image
+    frame).
+    """
+
+    key: str
+    surface: str
+    patches: tuple[int, ...]
+    boxes: tuple[Box | None, ...]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """All candidates of one image, in order of first appearance, with their provenance."""
+
+    answers: tuple[PatchAnswer, ...]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """The patches that were asked about."""
+        return tuple(answer.patch for answer in self.answers)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The surface forms of the candidates."""
+        return tuple(candidate.surface for candidate in self.candidates)
+
+    @property
+    def environments(self) -> tuple[str, ...]:
+        """The distinct environments, in order of first appearance."""
+        seen = {canonical(a.environment): a.environment for a in reversed(self.answers)}
+        ordered = (canonical(a.environment) for a in self.answers if a.environment)
+        return tuple(seen[key] for key in dict.fromkeys(ordered))
+
+    @property
+    def first_choice(self) -> int:
+        """The candidate that the first patch (the whole image) named; 0 if it named none."""
+        named = (i for i, candidate in enumerate(self.candidates) if 0 in candidate.patches)
+        return next(named, 0)
+
+
+class CandidateGeneration:
+    """Asks about every patch and pools the answers.
+
+    Args:
+        grid: the patches.
+        chat: which questions, a key of ``templates.CHATS``.
+        caption: ask for a caption first. It is part of the chat only, never of the scoring context,
+            where it would give the name away.
+        all_names: whether an answer with several names gives several candidates or its first.
+        temperature: 0 decodes greedily; above 0 samples with keyed seeds.
+        preprocess: how the VLM makes a patch square (``pad``, ``center_crop``, ``squash``); the
+        frame
+            of its boxes.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        chat: str = "int_chat",
+        caption: bool = False,
+        all_names: bool = False,
+        temperature: float = 0.0,
+        preprocess: str = "pad",
+    ) -> None:
+        if chat not in CHATS:
+            raise UsageError(f"Unknown chat {chat!r}; choose from {', '.join(CHATS)}.")
+        self.grid = grid
+        self.turns = ((("caption", CAPTION),) if caption else ()) + CHATS[chat]
+        self.all_names = all_names
+        self.temperature = temperature
+        self.preprocess = preprocess
+
+    async def generate(self, sample: Sample, view: Picture, ask: Ask, salt: int = 0) -> Pool:
+        """Eq. (2): names, environments and boxes of every patch of ``view``.
+
+        Args:
+            sample: gives the task-generic prompt and the seed.
+            view: the image to ask about.
+            ask: the models.
+            salt: distinguishes repeated sampling of the same image; unused when greedy.
+        """
+        patches = self.grid.cut(view.size)
+        answers = await gather(self._answer(sample, view, patch, ask, salt) for patch in patches)
+        return Pool(tuple(answers), self._pool(answers, sample.task))
+
+    async def _answer(
+        self, sample: Sample, view: Picture, patch: Patch, ask: Ask, salt: int
+    ) -> PatchAnswer:
+        picture = Picture(crop(view.pixels, patch))
+        turns: list[Turn] = []
+        said: dict[str, str] = {}
+        for field, template in self.turns:
+            question = template.format(task=sample.task)
+            seed = (
+                derive_seed(sample.seed, "answer", patch.name, len(turns), salt)
+                if self.temperature > 0
+                else 0
+            )
+            request = Answer(
+                picture, question, tuple(turns), temperature=self.temperature, seed=seed
+            )
+            text = await ask(request)
+            turns.append(Turn(question, text))
+            said[field] = text
+        return self._parse(patch, said)
+
+    def _parse(self, patch: Patch, said: dict[str, str]) -> PatchAnswer:
+        names = parse_names(said.get("name", ""))
+        environments = parse_names(said.get("environment", ""))
+        if "name_and_environment" in said:
+            words = parse_names(said["name_and_environment"].replace(" ", ", "))
+            names, environments = words[:-1] or words, words[1:][-1:]
+        side, _, _ = padded_square(patch.size)
+        box_square = parse_box(said["box"], side)
+        box_image = None
+        if box_square is not None:
+            box_patch = box_patch_from_square(box_square, patch.size, self.preprocess)
+            wide, high = box_patch[2] - box_patch[0], box_patch[3] - box_patch[1]
+            if min(wide, high) >= 2.0:
+                box_image = box_image_from_patch(box_patch, patch)
+        return PatchAnswer(patch, names, environments[0] if environments else "", box_image)
+
+    def _pool(self, answers: Sequence[PatchAnswer], task: str) -> tuple[Candidate, ...]:
+        surfaces: dict[str, str] = {}
+        provenance: dict[str, list[int]] = {}
+        for index, answer in enumerate(answers):
+            refused = NO_NAMES | {canonical(answer.environment), canonical(task), ""}
+            for name in answer.names if self.all_names else answer.names[:1]:
+                key = canonical(name)
+                if key not in refused:
+                    surfaces.setdefault(key, name)
+                    provenance.setdefault(key, []).append(index)
+        if not surfaces:
+            surfaces = {canonical(task): task}
+            provenance = {canonical(task): list(range(len(answers)))}
+        return tuple(
+            Candidate(key, surfaces[key], tuple(found), tuple(answers[k].box_image for k in found))
+            for key, found in provenance.items()
+        )
+
+
+def describe(answers: Iterable[PatchAnswer]) -> list[dict[str, Any]]:
+    """The answers, JSON-ready, for the record of a sample."""
+    return [
+        {
+            "patch": answer.patch.name,
+            "names": list(answer.names),
+            "environment": answer.environment,
+            "box_image": list(answer.box_image) if answer.box_image else None,
+        }
+        for answer in answers
+    ]

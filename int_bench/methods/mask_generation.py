@@ -1,0 +1,250 @@
+"""SMG, semantic mask generation: from a name to masks in every patch, weighed by what they show.
+
+Section 3.2: GroundingDINO gives boxes (Eq. 8), Spatial CLIP points, SAM masks (Eq. 9); CLIP says
+how well each mask shows what the prompt names (Eq. 10); the masks are summed by these weights (Eq.
+11).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import expit
+
+from int_bench import equations, geometry
+from int_bench.broker import gather
+from int_bench.errors import UsageError
+from int_bench.geometry import Grid, Patch
+from int_bench.methods.cycle import MaskPair, Proposal, State
+from int_bench.methods.points import PointPicker
+from int_bench.protocols import Ask
+from int_bench.templates import DETECT
+from int_bench.types import (
+    Box,
+    Detect,
+    Heatmap,
+    Logits,
+    Picture,
+    Point,
+    Segment,
+    Similarity,
+    SoftMask,
+)
+
+SOURCES = ("detector", "vlm", "both")
+OUTPUTS = ("soft", "union")
+
+
+@dataclass(frozen=True)
+class BoxFinder:
+    """Where the boxes of a patch come from.
+
+    Attributes:
+        source: ``detector``, ``vlm`` (the prompt's own box, clipped to the patch) or ``both``.
+        box_threshold: smallest confidence of a detection. Reading: the paper states no thresholds;
+            these are the demo defaults of Grounded-SAM.
+        text_threshold: smallest confidence of a word.
+        retry_threshold: second try on the whole image, which must always yield a mask.
+        max_cover: a detection that covers more of a cut patch than this is dropped as background.
+    """
+
+    source: str = "detector"
+    box_threshold: float = 0.30
+    text_threshold: float = 0.25
+    retry_threshold: float = 0.20
+    max_cover: float = 0.95
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise UsageError(f"Unknown source of boxes {self.source!r}; choose from {SOURCES}.")
+
+    async def find(
+        self, picture: Picture, patch: Patch, proposal: Proposal, ask: Ask
+    ) -> tuple[Box, ...]:
+        """Eq. (8): boxes of the instance-specific prompt in one patch, in the patch frame.
+
+        Without a detection: the prompt's own box where it meets the patch; for the whole image a
+        second try at a lower threshold first, and the whole image in the end.
+        """
+        own = proposal.box_image and geometry.box_patch_from_image(proposal.box_image, patch)
+        own_boxes = (own,) if own else ()
+        found: tuple[Box, ...] = ()
+        if self.source != "vlm":
+            found = await self._detect(picture, patch, proposal.name, self.box_threshold, ask)
+            if not found and patch.name == "original":
+                found = await self._detect(picture, patch, proposal.name, self.retry_threshold, ask)
+        if self.source == "both" or not found:
+            found += own_boxes
+        height, width = patch.size
+        return found or (((0.0, 0.0, width, height),) if patch.name == "original" else ())
+
+    async def _detect(
+        self, picture: Picture, patch: Patch, name: str, threshold: float, ask: Ask
+    ) -> tuple[Box, ...]:
+        text = DETECT.format(name=name.lower())
+        detections = await ask(
+            Detect(picture, text, threshold, min(self.text_threshold, threshold))
+        )
+        largest = self.max_cover * patch.size[0] * patch.size[1]
+        whole = patch.name == "original"
+        return tuple(d.box for d in detections if whole or geometry.area(d.box) <= largest)
+
+
+@dataclass(frozen=True)
+class PatchMask:
+    """One patch's mask in the patch frame; ``similarity`` is None where the mask is empty."""
+
+    patch: Patch
+    soft: SoftMask
+    boxes: tuple[Box, ...]
+    similarity: float | None
+
+
+class SemanticMaskGeneration:
+    """INT's masker.
+
+    Args:
+        grid: the patches.
+        boxes: where boxes come from.
+        points: which points go with them.
+        weighing: how similarities become weights, see ``equations.normalise_similarities``;
+            ``uniform`` asks CLIP nothing and weighs all patches alike.
+        output: the hard mask: ``soft`` is M_i >= 0.5; ``union`` (the predecessor's) joins the masks
+            whose weight is above 0.7 and always that of the whole image.
+        semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
+        patches,
+            no weighing.
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        boxes: BoxFinder,
+        points: PointPicker,
+        weighing: str = "softmax100_minmax",
+        output: str = "soft",
+        semantic: bool = True,
+    ) -> None:
+        if weighing not in ("uniform", *equations.SIMILARITY_NORMALISATIONS):
+            raise UsageError(f"Unknown weighing {weighing!r} of the patch masks.")
+        if output not in OUTPUTS:
+            raise UsageError(f"Unknown output {output!r}; choose from {OUTPUTS}.")
+        self.grid = grid
+        self.boxes = boxes
+        self.points = points
+        self.weighing = weighing
+        self.output = output
+        self.semantic = semantic
+
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+        """M_i from the masks of all patches of the view X_i."""
+        if not self.semantic:
+            return await segment_whole(state, proposal, self.points, ask)
+        size = state.view.size
+        found = await gather(
+            self._mask_patch(state.view, patch, proposal, ask) for patch in self.grid.cut(size)
+        )
+        valid = [item for item in found if item.similarity is not None]
+        if not valid:
+            empty = np.zeros(size, dtype=np.bool_)
+            return MaskPair(empty, empty.astype(np.float32), {"masks": _describe(found, [])})
+        scores = [item.similarity for item in valid if item.similarity is not None]
+        weights = (
+            np.ones(len(valid))
+            if self.weighing == "uniform"
+            else equations.normalise_similarities(scores, self.weighing)
+        )
+        canvases = [geometry.paste(item.soft, item.patch, size) for item in valid]
+        soft = equations.weighted_mask(canvases, weights)
+        hard = soft >= 0.5
+        if self.output == "union":
+            chosen = [
+                canvas > 0.5
+                for item, canvas, weight in zip(valid, canvases, weights, strict=True)
+                if weight > 0.7 or item.patch.name == "original"
+            ]
+            hard = np.any(chosen, axis=0)
+        return MaskPair(hard, soft, {"masks": _describe(found, weights.tolist())})
+
+    async def _mask_patch(
+        self, view: Picture, patch: Patch, proposal: Proposal, ask: Ask
+    ) -> PatchMask:
+        picture = Picture(geometry.crop(view.pixels, patch))
+        boxes = await self.boxes.find(picture, patch, proposal, ask)
+        logits = await segment_patch(picture, proposal, boxes, self.points, ask)
+        if logits is None or not (logits > 0).any():
+            return PatchMask(patch, np.zeros(patch.size, dtype=np.float32), boxes, None)
+        similarity = 0.0
+        if self.weighing != "uniform":
+            similarity = await show(view, patch, logits, proposal.name, ask)
+        return PatchMask(patch, expit(logits).astype(np.float32), boxes, similarity)
+
+
+async def segment_patch(
+    picture: Picture,
+    proposal: Proposal,
+    boxes: tuple[Box, ...],
+    picker: PointPicker,
+    ask: Ask,
+) -> Logits | None:
+    """Eq. (9): SAM's mask of a patch from Spatial CLIP's points and the boxes, as logits (h, w).
+
+    Reading: several boxes are separate queries, each with the positive points inside it and the
+    negative points outside all boxes; their logits are joined by the pixel-wise maximum. Without a
+    box the points go alone; without both there is no mask (None).
+    """
+    points: tuple[Point, ...] = ()
+    if picker.placement != "none":
+        heat = await ask(Heatmap(picture, (proposal.name,), proposal.environments))
+        points = picker.pick(heat, picture.size)
+    if not boxes and not points:
+        return None
+    requests = (
+        [Segment(picture, box, picker.place(points, box, boxes)) for box in boxes]
+        if boxes
+        else [Segment(picture, None, points)]
+    )
+    answers = await gather(ask(request) for request in requests)
+    joined: Logits = np.maximum.reduce([answer.logits for answer in answers])
+    return joined
+
+
+async def show(view: Picture, patch: Patch, logits: Logits, name: str, ask: Ask) -> float:
+    """Eq. (10): similarity of what the mask keeps of the view, on black, to the prompt's name.
+
+    Reading: as in the predecessor's code the hard mask's pixels stay in place on a black canvas of
+    the whole image.
+    """
+    canvas = np.zeros_like(view.pixels)
+    kept = equations.keep_inside(geometry.crop(view.pixels, patch), logits > 0)
+    canvas[patch.y0 : patch.y1, patch.x0 : patch.x1] = kept
+    return await ask(Similarity(Picture(canvas), name))
+
+
+async def segment_whole(
+    state: State, proposal: Proposal, picker: PointPicker, ask: Ask
+) -> MaskPair:
+    """SAM on the whole view, from points and the prompt's own box, not weighed by similarity."""
+    boxes = (proposal.box_image,) if proposal.box_image else ()
+    logits = await segment_patch(state.view, proposal, boxes, picker, ask)
+    if logits is None:
+        logits = np.full(state.view.size, -np.inf, dtype=np.float32)
+    return MaskPair(logits > 0, expit(logits).astype(np.float32))
+
+
+def _describe(masks: list[PatchMask], weights: list[float]) -> list[dict[str, Any]]:
+    """Boxes (image frame), similarity and weight of every patch, JSON-ready."""
+    left = iter(weights)
+    return [
+        {
+            "patch": item.patch.name,
+            "boxes_image": [
+                list(geometry.box_image_from_patch(box, item.patch)) for box in item.boxes
+            ],
+            "similarity": item.similarity,
+            "weight": None if item.similarity is None else next(left, None),
+        }
+        for item in masks
+    ]

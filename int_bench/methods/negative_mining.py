@@ -1,0 +1,188 @@
+"""PNM, progressive negative mining: the evidence of all iterations, multiplied, picks the name.
+
+Section 3.1. A wrong name may win once by luck; it does not win every time. This prompter puts the
+three parts of prompt generation together: candidates (HCG), negative mining (PSNM), accumulation
+(PNM).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from int_bench import equations
+from int_bench.equations import Evidence
+from int_bench.errors import UsageError
+from int_bench.methods.candidate_generation import (
+    Candidate,
+    CandidateGeneration,
+    Pool,
+    describe,
+)
+from int_bench.methods.cycle import Proposal, State
+from int_bench.methods.prompt_selection import PromptSelection
+from int_bench.parsing import canonical
+from int_bench.protocols import Ask
+from int_bench.types import Box
+
+PROGRESS = ("progressive", "independent", "freeze_first")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What one iteration hands to the next.
+
+    Attributes:
+        pool: the candidates.
+        weights: the weights of Eq. (6), (1, C) or (K, 1).
+        first: the first iteration's proposal, for ``freeze_first``.
+    """
+
+    pool: Pool
+    weights: Evidence
+    first: Proposal | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How evidence passes from one iteration to the next.
+
+    Attributes:
+        mode: ``progressive`` (Eq. 7); ``independent`` uses each iteration's differences alone (the
+            paper's ablation of PNM); ``freeze_first`` keeps the first iteration's prompt.
+        over: ``category`` or ``patch``, see ``equations.normalise``.
+        floor: see ``equations.accumulate``.
+    """
+
+    mode: str = "progressive"
+    over: str = "category"
+    floor: float = 0.01
+
+    def __post_init__(self) -> None:
+        if self.mode not in PROGRESS:
+            raise UsageError(f"Unknown progress {self.mode!r}; choose from {', '.join(PROGRESS)}.")
+
+
+class NegativeMining:
+    """INT's prompter.
+
+    Args:
+        generation: HCG.
+        selection: PSNM.
+        progress: PNM.
+        requery: ``once`` asks the VLM for candidates in the first iteration; ``each_iter`` asks
+        again
+            and keeps the union. Reading: with greedy decoding on the original image both are the
+            same.
+        vlm_image: ``original`` or ``reweighted``. Reading: Eq. (12) makes "the image for
+        segmentation",
+            so candidates are asked from the original.
+    """
+
+    def __init__(
+        self,
+        generation: CandidateGeneration,
+        selection: PromptSelection,
+        progress: Progress,
+        requery: str = "once",
+        vlm_image: str = "original",
+    ) -> None:
+        if requery not in ("once", "each_iter"):
+            raise UsageError(f"Unknown requery {requery!r}; choose once or each_iter.")
+        if vlm_image not in ("original", "reweighted"):
+            raise UsageError(f"Unknown vlm_image {vlm_image!r}; choose original or reweighted.")
+        self.generation = generation
+        self.selection = selection
+        self.progress = progress
+        self.requery = requery
+        self.vlm_image = vlm_image
+
+    async def propose(self, state: State, ask: Ask) -> Proposal:
+        """The instance-specific prompt of this iteration."""
+        memory: Memory | None = state.memory
+        if memory is not None and memory.first is not None:
+            return memory.first
+        pool, weights = await self._candidates(state, memory, ask)
+        difference = await self.selection.differences(state, pool, ask)
+        found = difference.max() > 0.0
+        evidence = (
+            equations.accumulate(difference, weights, self.progress.floor) if found else weights
+        )
+        k, c = self._select(evidence, pool, found or state.iteration > 0)
+        carry = equations.normalise(evidence, self.progress.over) if found else weights
+        if self.progress.mode == "independent":
+            carry = np.ones_like(carry)
+        box_image = self._box(difference[:, c], pool.candidates[c])
+        details = self._details(pool, difference, carry, k)
+        environments = _without(pool.environments, pool.candidates[c].key)
+        name = pool.candidates[c].surface
+        proposal = Proposal(name, box_image, environments, Memory(pool, carry), details)
+        if self.progress.mode != "freeze_first":
+            return proposal
+        frozen = Memory(pool, carry, proposal)
+        return Proposal(name, box_image, environments, frozen, details)
+
+    async def _candidates(
+        self, state: State, memory: Memory | None, ask: Ask
+    ) -> tuple[Pool, Evidence]:
+        if memory is not None and self.requery == "once":
+            return memory.pool, memory.weights
+        view = state.sample.image if self.vlm_image == "original" else state.view
+        fresh = await self.generation.generate(state.sample, view, ask, state.iteration)
+        if memory is None:
+            shape = (1, len(fresh.candidates))
+            over_patches = (len(fresh.patches), 1)
+            return fresh, np.ones(shape if self.progress.over == "category" else over_patches)
+        return merge(memory.pool, fresh), _extend(memory.weights, memory.pool, fresh)
+
+    def _select(self, evidence: Evidence, pool: Pool, informed: bool) -> tuple[int, int]:
+        """Patch and candidate of Eq. (5); without evidence what the VLM said of the whole image."""
+        size = (len(pool.patches), len(pool.candidates))
+        chosen = equations.select(np.broadcast_to(evidence, size)) if informed else None
+        return chosen if chosen is not None else (0, pool.first_choice)
+
+    @staticmethod
+    def _box(column: Evidence, candidate: Candidate) -> Box | None:
+        """The candidate's box from the patch that gives it the largest difference."""
+        sources = zip(candidate.patches, candidate.boxes, strict=True)
+        boxed = [(column[k], box_image) for k, box_image in sources if box_image is not None]
+        return max(boxed, key=lambda pair: pair[0])[1] if boxed else None
+
+    def _details(
+        self, pool: Pool, difference: Evidence, weights: Evidence, k: int
+    ) -> dict[str, Any]:
+        shares = np.broadcast_to(weights, difference.shape).max(axis=0)
+        return {
+            "winning_patch": pool.patches[k].name,
+            "candidates": [
+                {
+                    "name": candidate.surface,
+                    "patches": [pool.patches[i].name for i in candidate.patches],
+                    "difference": float(difference[:, c].max()),
+                    "weight": float(shares[c]),
+                }
+                for c, candidate in enumerate(pool.candidates)
+            ],
+            "answers": describe(pool.answers),
+        }
+
+
+def merge(old: Pool, new: Pool) -> Pool:
+    """The union of two pools of the same patches; a name in both has its newest provenance."""
+    by_key = {candidate.key: candidate for candidate in (*old.candidates, *new.candidates)}
+    return Pool(new.answers, tuple(by_key.values()))
+
+
+def _extend(weights: Evidence, old: Pool, new: Pool) -> Evidence:
+    """Weights for a merged pool; a name not seen before gets the neutral share 1/|C|."""
+    if weights.shape[0] != 1 or weights.shape[1] != len(old.candidates):
+        return weights
+    added = len(merge(old, new).candidates) - len(old.candidates)
+    neutral = 1.0 / (len(old.candidates) + added)
+    return np.concatenate([weights, np.full((1, added), neutral)], axis=1)
+
+
+def _without(environments: tuple[str, ...], key: str) -> tuple[str, ...]:
+    return tuple(name for name in environments if canonical(name) != key)

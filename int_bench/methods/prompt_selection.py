@@ -1,0 +1,190 @@
+"""PSNM, prompt selection with negative mining: erase the object, see which name it costs.
+
+Section 3.1. A name that the image supports loses probability when the object is gone; a name that
+the model hallucinates from the surroundings does not.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+
+from int_bench import equations, geometry
+from int_bench.broker import gather
+from int_bench.equations import Evidence
+from int_bench.errors import UsageError
+from int_bench.methods.candidate_generation import Pool
+from int_bench.methods.cycle import MaskPair, State
+from int_bench.protocols import Ask
+from int_bench.seeding import derive_seed
+from int_bench.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
+from int_bench.types import FirstToken, HardMask, Inpaint, Picture, Score, Stencil
+
+SCOPES = ("image", "patch")
+FIRST_MASKS = ("union_boxes", "image_box", "none")
+
+
+class Erasure:
+    """Where and how the object is erased.
+
+    Args:
+        scope: ``image`` fills the whole image once per iteration and crops the patches from it;
+            ``patch`` fills each patch (the literal Eq. 4, K times the cost).
+        first_mask: what is erased before any mask exists. Reading: ``union_boxes``, the VLM's boxes
+        of
+            all patches, as the paper's introduction says; ``image_box``, the box of the whole
+            image; ``none``, no negative mining in the first iteration.
+        threshold: from the second iteration on the mask is M_{i-1} >= threshold ...
+        dilation: ... grown by this share of the image's shorter side.
+        max_cover: a union of boxes that covers more of the image than this is replaced by the box
+        of
+            the whole image, then by the smallest box. Reading: the paper is silent; an image that
+            is erased as a whole tells nothing.
+    """
+
+    def __init__(
+        self,
+        scope: str = "image",
+        first_mask: str = "union_boxes",
+        threshold: float = 0.5,
+        dilation: float = 0.03,
+        max_cover: float = 0.9,
+    ) -> None:
+        if scope not in SCOPES:
+            raise UsageError(f"Unknown inpainting scope {scope!r}; choose from {SCOPES}.")
+        if first_mask not in FIRST_MASKS:
+            raise UsageError(f"Unknown first mask {first_mask!r}; choose from {FIRST_MASKS}.")
+        self.scope = scope
+        self.first_mask = first_mask
+        self.threshold = threshold
+        self.dilation = dilation
+        self.max_cover = max_cover
+
+    def mask(self, pool: Pool, masks: MaskPair | None, size: tuple[int, int]) -> HardMask:
+        """What to erase, (H, W) in the image frame; empty if there is nothing to erase."""
+        if masks is not None:
+            return geometry.dilate(masks.soft >= self.threshold, self.dilation * min(size))
+        boxes = [a.box_image for a in pool.answers if a.box_image is not None]
+        whole = pool.answers[0].box_image
+        union = np.zeros(size, dtype=np.bool_)
+        if self.first_mask == "none" or not boxes:
+            return union
+        if self.first_mask == "union_boxes":
+            for box_image in boxes:
+                union |= geometry.fill_box(box_image, size)
+            if union.mean() <= self.max_cover:
+                return union
+        smallest = min(boxes, key=geometry.area)
+        chosen = geometry.fill_box(whole or smallest, size)
+        return chosen if chosen.mean() <= self.max_cover else geometry.fill_box(smallest, size)
+
+    async def erase(self, state: State, pool: Pool, ask: Ask) -> list[Picture] | None:
+        """Eq. (4): the patches without the object, X'_k; None if there is nothing to erase.
+
+        A patch that the mask does not touch comes back as it was, so that scoring it again costs
+        nothing.
+        """
+        image = state.sample.image
+        mask = self.mask(pool, state.masks, image.size)
+        if not mask.any():
+            return None
+        task = state.sample.task
+        texts = (
+            INPAINT_POSITIVE.format(environment=", ".join(pool.environments)),
+            INPAINT_NEGATIVE.format(name=", ".join(pool.names), task=task),
+        )
+        seed = derive_seed(state.sample.seed, "inpaint")
+        if self.scope == "image":
+            filled = await ask(Inpaint(image, Stencil(mask), *texts, seed))
+            return [Picture(geometry.crop(filled, patch)) for patch in pool.patches]
+        return await gather(
+            self._erase_patch(
+                Picture(geometry.crop(image.pixels, p)),
+                mask[p.y0 : p.y1, p.x0 : p.x1],
+                texts,
+                ask,
+                derive_seed(seed, p.name),
+            )
+            for p in pool.patches
+        )
+
+    @staticmethod
+    async def _erase_patch(
+        picture: Picture, mask: HardMask, texts: tuple[str, str], ask: Ask, seed: int
+    ) -> Picture:
+        if not mask.any():
+            return picture
+        return Picture(await ask(Inpaint(picture, Stencil(mask), *texts, seed)))
+
+
+class PromptSelection:
+    """Scores every candidate in every patch, before and after the object is erased.
+
+    Args:
+        erasure: where and how to erase.
+        reading: what p(c | X) means, see ``equations.name_probabilities``; or ``vocab_max``, the
+            literal largest difference over the whole vocabulary at the first token, credited to the
+            patch's own answer.
+        clamp: see ``equations.differences``.
+        compete: ``all`` scores the whole pool in every patch; ``own`` only what the patch proposed.
+        negative: False scores p(c | X_k) alone, without erasing (the paper's ablation of PSNM).
+    """
+
+    def __init__(
+        self,
+        erasure: Erasure,
+        reading: str = "seq_geo",
+        clamp: str = "relu",
+        compete: str = "all",
+        negative: bool = True,
+    ) -> None:
+        if reading not in (*equations.PROBABILITY_READINGS, "vocab_max"):
+            raise UsageError(f"Unknown reading {reading!r} of p(c|X).")
+        if compete not in ("all", "own"):
+            raise UsageError(f"Unknown competition {compete!r}; choose all or own.")
+        self.erasure = erasure
+        self.reading = reading
+        self.clamp = clamp
+        self.compete = compete
+        self.negative = negative
+
+    async def differences(self, state: State, pool: Pool, ask: Ask) -> Evidence:
+        """D_i, (K, C): Eq. (3) for each patch and candidate; zeros if nothing is erased."""
+        pixels = state.sample.image.pixels
+        originals = [Picture(geometry.crop(pixels, patch)) for patch in pool.patches]
+        if not self.negative:
+            return self._own_only(await self._score(state, pool, originals, ask), pool)
+        erased = await self.erasure.erase(state, pool, ask)
+        if erased is None:
+            return np.zeros((len(pool.patches), len(pool.candidates)))
+        if self.reading == "vocab_max":
+            return await self._vocab_max(state, pool, originals, erased, ask)
+        # One batch for both sides: neither waits for the other's model call.
+        both = await self._score(state, pool, [*originals, *erased], ask)
+        fall = equations.differences(both[: len(originals)], both[len(originals) :], self.clamp)
+        return self._own_only(fall, pool)
+
+    async def _score(self, state: State, pool: Pool, pictures: list[Picture], ask: Ask) -> Evidence:
+        question = NAME.format(task=state.sample.task)
+        reading = "first_token" if self.reading == "vocab_max" else self.reading
+        answers = await gather(ask(Score(p, question, pool.names)) for p in pictures)
+        return np.stack([equations.name_probabilities(answer, reading) for answer in answers])
+
+    async def _vocab_max(
+        self, state: State, pool: Pool, originals: list[Picture], erased: list[Picture], ask: Ask
+    ) -> Evidence:
+        question = NAME.format(task=state.sample.task)
+        tokens = await gather(ask(FirstToken(p, question)) for p in [*originals, *erased])
+        evidence = np.zeros((len(originals), len(pool.candidates)))
+        for k in range(len(originals)):
+            largest = float(np.max(tokens[k] - tokens[k + len(originals)]))
+            for c, candidate in enumerate(pool.candidates):
+                evidence[k, c] = largest if k in candidate.patches else 0.0
+        return cast(Evidence, np.maximum(evidence, 0.0))
+
+    def _own_only(self, evidence: Evidence, pool: Pool) -> Evidence:
+        if self.compete == "all":
+            return evidence
+        own = [[k in c.patches for c in pool.candidates] for k in range(len(pool.patches))]
+        return np.where(own, evidence, 0.0)

@@ -1,0 +1,56 @@
+"""Every text that is sent to a model, with its source.
+
+``{task}`` is the task-generic prompt ("camouflaged animal"); ``{name}`` is a candidate or the
+instance-specific prompt; ``{environment}`` is a comma-joined list of environments.
+"""
+
+# INT, Section 3.1: hallucination-driven candidate generation.
+CAPTION = "This image is from {task} detection task, describe the {task} in one sentence."
+NAME = "Name of the {task} in one word."
+ENVIRONMENT = "Name of the environment of the {task} in one word."
+BOX = "This image pertains to the {task} detection task, output the bounding box of the {task}."
+
+# INT, Section 3.1, the combined query as printed (`prompts=paper_literal`).
+NAME_AND_ENVIRONMENT = "Output the name of the {task} and its environment in one word."
+
+# ProMaC, the predecessor: its box question, as released.
+PROMAC_BOX = (
+    "The naive bounding box of {task} is [0, 0, 0, 0], adjust the bounding box to ensure that all "
+    "{task} are fully displayed. Just output the adjusted boundingbox."
+)
+
+# The chat about one patch, as (what the answer holds, question) in order.
+# Reading: the slots of the paper's prompts are lost in its released text; ``int_chat`` asks for
+# name and environment in two questions, as the predecessor did, since one answer each parses
+# reliably.
+CHATS = {
+    "int_chat": (("name", NAME), ("environment", ENVIRONMENT), ("box", BOX)),
+    "paper_literal": (("name_and_environment", NAME_AND_ENVIRONMENT), ("box", BOX)),
+    "promac": (
+        ("caption", CAPTION),
+        ("name", NAME),
+        ("environment", ENVIRONMENT),
+        ("box", PROMAC_BOX),
+    ),
+}
+
+# INT, Eq. (4): positive and negative prompt of the inpainter.
+INPAINT_POSITIVE = (
+    "{environment}, high quality, detailed, and well-Integrated with the original image."
+)
+INPAINT_NEGATIVE = "{name} is not a {task}."
+
+# GroundingDINO wants lower-case phrases that end in a full stop.
+DETECT = "{name}."
+
+# CLIP: the templates that Spatial CLIP averages over; similarity uses the bare word (Eq. 10).
+CLIP_TEMPLATES = (
+    "a photo of a {name}.",
+    "a blurry photo of a {name}.",
+    "a close-up photo of a {name}.",
+    "a photo of the {name}.",
+    "a photo of the hidden {name}.",
+    "a cropped photo of the {name}.",
+    "a bright photo of a {name}.",
+    "a dark photo of the {name}.",
+)

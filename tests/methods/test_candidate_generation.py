@@ -1,0 +1,88 @@
+"""HCG: chats, parsing and pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from int_bench.broker import Broker, Job
+from int_bench.geometry import Grid
+from int_bench.methods.candidate_generation import CandidateGeneration, Pool
+from int_bench.types import Picture, Sample
+from tests.fakes import RedIsAFrog, scene
+
+
+def generate(say: Any = None, **options: Any) -> tuple[Pool, list[Any]]:
+    asked: list[Any] = []
+
+    class Vlm(RedIsAFrog):
+        def answer(self, requests: Any) -> list[str]:
+            asked.extend(requests)
+            return [say(r) for r in requests] if say else super().answer(requests)
+
+    sets = options.pop("sets", ("original", "halves"))
+    generation = CandidateGeneration(Grid(sets), **options)
+    image = Picture(scene())
+    sample = Sample("s", image, "camouflaged animal", 3)
+    broker = Broker({"vlm": Vlm()}, max_batch=16)
+    outcome = next(broker.run([Job(0, lambda ask: generation.generate(sample, image, ask))]))
+    assert outcome.error is None, outcome.error
+    assert outcome.value is not None
+    return outcome.value, asked
+
+
+def test_pool_keeps_provenance_in_order_of_appearance() -> None:
+    pool, _ = generate()
+    assert [(c.key, c.patches) for c in pool.candidates] == [("frog", (0, 1, 3)), ("crab", (2, 4))]
+    assert pool.environments == ("leaves",)
+    whole = pool.candidates[0].boxes[0]
+    assert whole is not None and [round(v) for v in whole] == [12, 8, 24, 20]
+
+
+def test_boxes_of_all_patches_agree_in_the_image_frame() -> None:
+    pool, _ = generate(sets=("original", "halves", "quarters"))
+    for box in pool.candidates[0].boxes:
+        assert box is not None and [round(v) for v in box] == [12, 8, 24, 20]
+
+
+def test_the_chat_carries_its_history_and_the_caption_comes_first() -> None:
+    _, asked = generate(caption=True, sets=("original",))
+    assert [len(request.history) for request in asked] == [0, 1, 2, 3]
+    assert "describe" in asked[0].question
+    assert asked[3].history[1].answer == "frog"
+
+
+def test_sampling_seeds_differ_by_patch_and_turn_and_greedy_has_none() -> None:
+    _, asked = generate(temperature=0.2)
+    assert len({request.seed for request in asked}) == len(asked) == 15
+    _, greedy = generate()
+    assert {request.seed for request in greedy} == {0}
+
+
+def test_refused_names_and_several_names() -> None:
+    answers = {"name": "Leaves", "environment": "leaves", "box": "[0,0,0,0]"}
+
+    def say(request: Any) -> str:
+        kind = (
+            "environment"
+            if "environment" in request.question
+            else "box"
+            if "box" in request.question
+            else "name"
+        )
+        return answers[kind]
+
+    pool, _ = generate(say)
+    assert pool.names == ("camouflaged animal",)
+    answers["name"] = "a frog, the Snake and none"
+    assert generate(say)[0].names == ("frog",)
+    assert generate(say, all_names=True)[0].names == ("frog", "Snake")
+    assert all(a.box_image is None for a in pool.answers)
+
+
+def test_the_papers_literal_query() -> None:
+    def say(request: Any) -> str:
+        return "[0.2, 0.2, 0.4, 0.4]" if "box" in request.question else "frog leaves"
+
+    pool, asked = generate(say, chat="paper_literal", sets=("original",))
+    assert pool.names == ("frog",) and pool.environments == ("leaves",)
+    assert len(asked) == 2
