@@ -8,8 +8,7 @@ schedule depends on the order of the jobs alone: no clock and no race decides wh
 
 from __future__ import annotations
 
-import time
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import (
     Awaitable,
     Callable,
@@ -21,19 +20,21 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from dataclasses import dataclass, field, fields
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-import numpy as np
-
-from int_bench.errors import OutOfMemory, SampleError, UserError
+from int_bench.errors import SampleError, UserError
+from int_bench.memo import Memo, key_of
 from int_bench.protocols import Ask, Backbone
-from int_bench.types import Picture, Request, Stencil
+from int_bench.serving import Served, Server
+from int_bench.types import Request
 
 A = TypeVar("A")
 R = TypeVar("R")
-Queue = tuple[str, str]
-"""The role and the verb that serve a request."""
+_Queue = tuple[int, str, str]
+"""The group of images that asks, and the role and the verb that serve it."""
+_Batch = list[tuple[Hashable, Request[Any]]]
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,12 @@ def gather(awaitables: Iterable[Awaitable[A]]) -> Awaitable[list[A]]:
     return _Gather(list(awaitables))
 
 
-def key_of(request: Request[Any]) -> Hashable:
-    """What identifies a request: its type and fields, images and masks by content digest."""
-    values = (getattr(request, item.name) for item in fields(request))  # type: ignore[arg-type]
-    return type(request), *(v.digest if isinstance(v, Picture | Stencil) else v for v in values)
-
-
 @dataclass
 class _Root:
     """A job in flight, and what it has cost so far."""
 
     key: Hashable
+    group: int
     counters: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -126,36 +122,6 @@ class _Task:
         return join is not None and (join.failed or join.parent.dropped)
 
 
-class _Memo:
-    """Answers by request, the least recently used dropped beyond a byte budget."""
-
-    def __init__(self, budget: int) -> None:
-        self._budget = budget
-        self._held = 0
-        self._answers: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-
-    def find(self, key: Hashable) -> tuple[Any, int] | None:
-        found = self._answers.get(key)
-        if found is not None:
-            self._answers.move_to_end(key)
-        return found
-
-    def keep(self, key: Hashable, answer: Any) -> None:
-        size = _size_of(answer) + 256
-        self._answers[key] = (answer, size)
-        self._held += size
-        while self._held > self._budget and self._answers:
-            _, (_, dropped) = self._answers.popitem(last=False)
-            self._held -= dropped
-
-
-def _size_of(answer: Any) -> int:
-    if isinstance(answer, np.ndarray):
-        return int(answer.nbytes)
-    arrays = (v for v in vars(answer).values()) if hasattr(answer, "__dict__") else ()
-    return sum(int(v.nbytes) for v in arrays if isinstance(v, np.ndarray))
-
-
 class Broker:
     """Batches, memoises and counts the model calls of many images.
 
@@ -165,6 +131,8 @@ class Broker:
             independent of what else is in flight (exactness class E0).
         memo_bytes: budget for remembered answers.
         in_flight: most jobs that run side by side.
+        overlap: work on one half of the images in flight while a model computes for the other. The
+            halves take turns by order of admission, so the batches are still the same every time.
     """
 
     def __init__(
@@ -173,15 +141,17 @@ class Broker:
         max_batch: Mapping[str, int] | int = 1,
         memo_bytes: int = 512 * 2**20,
         in_flight: int = 4,
+        overlap: bool = False,
     ) -> None:
+        limits = (
+            dict.fromkeys(backbones, max_batch) if isinstance(max_batch, int) else dict(max_batch)
+        )
         self._backbones = backbones
-        self._limits = {
-            role: max_batch if isinstance(max_batch, int) else max_batch.get(role, 1)
-            for role in backbones
-        }
-        self._memo = _Memo(memo_bytes)
+        self._server = Server(backbones, limits)
+        self._memo = Memo(memo_bytes)
         self._in_flight = in_flight
-        self._queues: dict[Queue, deque[tuple[Hashable, Request[Any]]]] = {}
+        self._groups = 2 if overlap else 1
+        self._queues: dict[_Queue, deque[tuple[Hashable, Request[Any]]]] = {}
         self._waiting: dict[Hashable, list[_Task]] = {}
         self._ready: deque[tuple[_Task, Any, Exception | None]] = deque()
         self._done: deque[Outcome[Any]] = deque()
@@ -201,24 +171,62 @@ class Broker:
         A job's own error is part of its outcome. An error that every job would meet (a missing
         checkpoint, say) is raised.
         """
-        source = iter(jobs)
-        active: set[Hashable] = set()
-        more = True
-        while more or active:
-            while more and len(active) < self._in_flight:
-                job = next(source, None)
-                more = job is not None
-                if job is not None:
-                    active.add(job.key)
-                    root = _Root(job.key)
-                    self._ready.append((_Task(job.start(_Call), root), None, None))
-            self._step_all()
-            while self._done:
-                outcome = self._done.popleft()
-                active.discard(outcome.key)
-                yield outcome
-            if active and not self._ready:
-                self._call_fullest()
+        source, active, admitted = iter(jobs), 0, 0
+        more, last = True, self._groups - 1
+        with ThreadPoolExecutor(1, thread_name_prefix="models") as worker:
+            try:
+                while more or active:
+                    while more and active < self._in_flight:
+                        job = next(source, None)
+                        more = job is not None
+                        if job is not None:
+                            self._admit(job, admitted % self._groups)
+                            active, admitted = active + 1, admitted + 1
+                    queue = self._fullest(last) if not self._ready or self._groups > 1 else None
+                    flight = self._dispatch(queue, worker) if queue else None
+                    self._step_all()
+                    while self._done:
+                        active -= 1
+                        yield self._done.popleft()
+                    if queue and flight:
+                        last = queue[0]
+                        self._deliver(queue, *flight)
+            finally:
+                self._close()
+
+    def _admit(self, job: Job[Any], group: int) -> None:
+        task = _Task(job.start(_Call), _Root(job.key, group))
+        self._ready.append((task, None, None))
+
+    def _fullest(self, last: int) -> _Queue | None:
+        """The fullest queue, of another group than the last call's if one waits."""
+        waiting = [queue for queue, requests in self._queues.items() if requests]
+        if not waiting:
+            return None
+        return max(waiting, key=lambda queue: (queue[0] != last, len(self._queues[queue])))
+
+    def _dispatch(
+        self, queue: _Queue, worker: ThreadPoolExecutor
+    ) -> tuple[_Batch, Future[list[Served]]]:
+        _, role, verb = queue
+        requests = self._queues[queue]
+        most = min(self._server.limit(role), len(requests))
+        batch = [requests.popleft() for _ in range(most)]
+        call = worker.submit(self._server.serve, role, verb, [request for _, request in batch])
+        return batch, call
+
+    def _deliver(self, queue: _Queue, batch: _Batch, call: Future[list[Served]]) -> None:
+        """Wait for a call; count it, remember its answers, and wake who asked."""
+        _, role, verb = queue
+        for (key, _), served in zip(batch, call.result(), strict=True):
+            tasks = self._waiting.pop(key)
+            root = tasks[0].root
+            self._counters[f"{role}.{verb}.calls"] += served.calls
+            self._count(root, f"{role}.{verb}.rows", int(served.error is None))
+            root.seconds[role] += served.seconds
+            if served.error is None:
+                self._memo.keep(key, served.answer)
+            self._ready.extend((task, served.answer, served.error) for task in tasks)
 
     def _step_all(self) -> None:
         while self._ready:
@@ -250,7 +258,8 @@ class Broker:
         if not effect.coroutines:
             self._ready.append((task, [], None))
         for slot, awaitable in enumerate(effect.coroutines):
-            self._ready.append((_Task(_wrap(awaitable), task.root, join, slot), None, None))
+            child = awaitable if isinstance(awaitable, Coroutine) else _wrap(awaitable)
+            self._ready.append((_Task(child, task.root, join, slot), None, None))
 
     def _finish(self, task: _Task, value: Any, error: Exception | None) -> None:
         join, root = task.join, task.root
@@ -278,57 +287,22 @@ class Broker:
             self._waiting[key].append(task)
         else:
             self._waiting[key] = [task]
-            self._queues.setdefault((request.role, request.verb), deque()).append((key, request))
-
-    def _call_fullest(self) -> None:
-        queue = max(self._queues, key=lambda name: len(self._queues[name]))
-        waiting, limit = self._queues[queue], self._limits.get(queue[0], 1)
-        batch = [waiting.popleft() for _ in range(min(limit, len(waiting)))]
-        for (key, _), (answer, error) in zip(batch, self._serve(queue, batch), strict=True):
-            if error is None:
-                self._memo.keep(key, answer)
-            for task in self._waiting.pop(key):
-                self._ready.append((task, answer, error))
-
-    def _serve(
-        self, queue: Queue, batch: list[tuple[Hashable, Request[Any]]]
-    ) -> list[tuple[Any, Exception | None]]:
-        """Answers of a batch; on failure in halves, so that one bad request fails alone."""
-        role, verb = queue
-        started = time.perf_counter()
-        try:
-            answers = getattr(self._backbones[role], verb)([request for _, request in batch])
-        except OutOfMemory:
-            self._limits[role] = max(1, len(batch) // 2)
-            failure: Exception = SampleError(
-                f"The {role} ran out of memory on a single request; use a smaller model or image."
-            )
-        except SampleError as error:
-            failure = error
-        except UserError:
-            raise
-        except Exception as error:
-            failure = error
-        else:
-            self._account(queue, batch, time.perf_counter() - started)
-            if len(answers) != len(batch):
-                raise RuntimeError(f"{role}.{verb} gave {len(answers)} answers to {len(batch)}.")
-            return [(answer, None) for answer in answers]
-        if len(batch) == 1:
-            return [(None, failure)]
-        middle = len(batch) // 2
-        return self._serve(queue, batch[:middle]) + self._serve(queue, batch[middle:])
-
-    def _account(
-        self, queue: Queue, batch: list[tuple[Hashable, Request[Any]]], seconds: float
-    ) -> None:
-        label = ".".join(queue)
-        self._counters[f"{label}.calls"] += 1
-        for key, _ in batch:
-            root = self._waiting[key][0].root
-            self._count(root, f"{label}.rows", 1)
-            root.seconds[queue[0]] += seconds / len(batch)
+            queue = (task.root.group, request.role, request.verb)
+            self._queues.setdefault(queue, deque()).append((key, request))
 
     def _count(self, root: _Root, name: str, number: int) -> None:
         self._counters[name] += number
         root.counters[name] += number
+
+    def _close(self) -> None:
+        """End what is still under way, so that nothing is left un-awaited."""
+        left = [task for task, _, _ in self._ready]
+        left += [task for tasks in self._waiting.values() for task in tasks]
+        for task in left:
+            while True:
+                task.coroutine.close()
+                if task.join is None:
+                    break
+                task = task.join.parent
+        for held in (self._ready, self._waiting, self._queues):
+            held.clear()

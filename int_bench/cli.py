@@ -1,8 +1,8 @@
 """The command line: ``int-bench run | eval | ablate | methods | data ... | models ...``.
 
-Only Typer is imported here; each command imports what it needs when it runs, so that ``--help`` and
-completion stay fast. Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 something that was asked
-for is missing, 4 finished but incomplete, 130 interrupted.
+Only Typer is imported here; each command imports what it needs when it runs, so that ``--help``
+and completion stay fast. Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 something that was
+asked for is missing, 4 finished but incomplete, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -17,8 +17,11 @@ import typer
 
 from int_bench.errors import UserError
 
-ClickException = typer.BadParameter.__mro__[2]
-"""The base of Typer's own usage errors; Typer exports only its subclasses."""
+_USAGE_ERRORS: tuple[type[Exception], ...] = (
+    typer.BadParameter,
+    *(base for base in typer.BadParameter.__bases__ if issubclass(base, Exception)),
+)
+"""What Typer raises for a wrong command line; of these classes it exports only BadParameter."""
 
 app = typer.Typer(
     name="int-bench",
@@ -43,12 +46,11 @@ def complete_override(args: list[str], incomplete: str) -> list[str]:
     """
     from int_bench.overrides import groups, options
 
-    words = os.environ.get("COMP_WORDS", "").split()
-    if incomplete.startswith("=") or (len(words) > 1 and words[-2:-1] == ["="]):
-        group = words[-2] if incomplete.startswith("=") else words[-3]
-        start = incomplete.removeprefix("=")
-        mark = "=" if incomplete.startswith("=") else ""
-        return [mark + name for name in options(group) if name.startswith(start)]
+    *_, group, mark, start = ["", "", "", *os.environ.get("COMP_WORDS", "").split()]
+    if start == "=":
+        group, mark, start = mark, start, ""
+    if mark == "=":
+        return [name for name in options(group) if name.startswith(start)]
     group, equals, start = incomplete.partition("=")
     if equals:
         return [f"{group}={name}" for name in options(group) if name.startswith(start)]
@@ -74,7 +76,8 @@ def run(
     json: Json = False,
 ) -> int:
     """Segment a data set and score the masks; the same command again resumes."""
-    from int_bench.cli_run import Command, run_command
+    from int_bench.cli_run import run_command
+    from int_bench.cli_support import Command
 
     return run_command(Command("run", tuple(overrides or ()), limit, out, dry_run, json))
 
@@ -89,7 +92,7 @@ def ablate(
 ) -> int:
     """Full method beside variants that lack a part: module=HCG, PSNM, PNM, SMG or all."""
     from int_bench.cli_ablate import ablate_command
-    from int_bench.cli_run import Command
+    from int_bench.cli_support import Command
 
     return ablate_command(Command("ablate", tuple(overrides or ()), limit, out, dry_run, json))
 
@@ -151,19 +154,25 @@ def models_list() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can mend are one sentence."""
-    sys.exit(_exit_code(arguments))
+    sys.exit(exit_code(arguments))
 
 
-def _exit_code(arguments: Sequence[str] | None) -> int:
+def exit_code(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its code."""
     try:
         given = None if arguments is None else list(arguments)
         return int(app(args=given, prog_name="int-bench", standalone_mode=False) or 0)
     except UserError as error:
         return _complain(str(error), error.exit_code)
-    except ClickException as error:
-        return _complain(error.format_message(), 2)  # type: ignore[attr-defined]
+    except _USAGE_ERRORS as error:
+        return _complain(f"{_message_of(error)} See `int-bench --help`.", 2)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("Interrupted.", 130)
+
+
+def _message_of(error: BaseException) -> str:
+    message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    return message if message.endswith((".", "?")) else f"{message}."
 
 
 def _complain(message: str, code: int) -> int:

@@ -1,18 +1,18 @@
-"""``int-bench run``, and what ``ablate`` shares with it: prepare, run over one broker, score, report."""
+"""``int-bench run``, and what ``ablate`` shares with it: prepare, run over one broker, score."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench import binding
 from int_bench import config as configuration
 from int_bench.broker import Broker
-from int_bench.cli_scoring import Scored, print_scores, score_run
+from int_bench.cli_scoring import Scored, print_json, print_scores, score_run
 from int_bench.cli_support import Command, Meter, quiet_libraries, say, terminable
 from int_bench.config import RunConfig
 from int_bench.data.dataset import Dataset, SampleFile
@@ -70,12 +70,12 @@ def execute(command: Command, configs: Sequence[RunConfig]) -> int:
     with terminable():
         try:
             counters = _run(prepared)
-            scored = [score_run(one.path, one.dataset, one.config.trials) for one in prepared]
+            scored = [_score(one) for one in prepared]
         except KeyboardInterrupt:
             return _interrupted(command, prepared)
     seconds = time.monotonic() - started
     if command.json:
-        _print_json(scored, counters, seconds)
+        print_json(scored, seconds, counters, "runs" if command.verb == "run" else "variants")
     else:
         print_scores(scored)
     return 0 if all(one.complete for one in scored) else _INCOMPLETE
@@ -132,8 +132,13 @@ def _run(prepared: Sequence[Prepared]) -> dict[str, int]:
     return broker.counters
 
 
+def _score(one: Prepared) -> Scored:
+    return score_run(one.path, one.dataset, one.config.trials, one.config.method_name)
+
+
 def _open(one: Prepared, models: dict[str, Any]) -> RunFolder:
     manifest = {
+        "name": one.config.method_name,
         "identity": one.identity,
         "config": resolved(one.config),
         "models": models,
@@ -144,8 +149,11 @@ def _open(one: Prepared, models: dict[str, Any]) -> RunFolder:
 
 
 def resolved(config: RunConfig) -> dict[str, Any]:
-    """The whole configuration, JSON-ready."""
-    return {**asdict(config), "out": str(config.out)}
+    """The whole configuration, JSON-ready; the data set's root made absolute."""
+    dataset = dict(config.dataset)
+    if "root" in (binding.signature(str(dataset[binding.TARGET])) or {}):
+        dataset["root"] = str(Path(dataset.get("root", ".")).expanduser().absolute())
+    return {**asdict(config), "out": str(config.out), "dataset": dataset}
 
 
 def _interrupted(command: Command, prepared: Sequence[Prepared]) -> int:
@@ -166,24 +174,12 @@ def _describe(prepared: Sequence[Prepared]) -> int:
         done = 0
         if (one.path / store.RECORDS).exists():
             done = len(store.read_records(one.path))
-        print(f"data set   {config.dataset_name}: {len(one.samples)} images, {config.trials} trial(s)")
+        print(
+            f"data set   {config.dataset_name}: {len(one.samples)} images, {config.trials} trial(s)"
+        )
         print(f"task       {config.task.prompt}, {config.task.iterations} iterations")
         print(f"method     {config.method_name}")
         for role, node in config.backbone.items():
             print(f"{role:<10} {node.get('checkpoint') or node['_target_']}")
         print(f"run folder {one.path} ({done} of {one.total} done)")
     return 0
-
-
-def _print_json(scored: Sequence[Scored], counters: dict[str, int], seconds: float) -> None:
-    shared = {"counters": counters, "seconds": round(seconds, 3)}
-    if len(scored) == 1:
-        print(json.dumps({**scored[0].as_json(), **shared}))
-    else:
-        variants = {one.name: one.as_json() for one in scored}
-        print(json.dumps({"variants": variants, **shared}))
-
-
-def without_ablation(config: RunConfig) -> RunConfig:
-    """The same configuration under the full method's name."""
-    return replace(config, choices={k: v for k, v in config.choices.items() if k != "ablation"})

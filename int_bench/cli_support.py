@@ -14,8 +14,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
-from rich.progress import TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -90,7 +96,7 @@ def say(message: str) -> None:
 
 
 class Meter:
-    """Images done, images per minute and time left, on stderr: a bar, or lines where there is no TTY.
+    """Images done, images per minute and time left on stderr: a bar, or lines without a terminal.
 
     Args:
         total: how many there are in all.

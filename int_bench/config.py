@@ -19,7 +19,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from int_bench import binding
 from int_bench.errors import UsageError, UserError
@@ -103,9 +103,11 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
     parsed = parse(overrides)
     groups = [item.text for item in parsed if item.is_group]
     groups += _defaults_of_dataset(groups)
-    known = _plain(_compose(groups))
-    values = [_value_override(item, known) for item in parsed if not item.is_group]
-    config = _compose(groups + values)
+    config = _compose(groups)
+    given = [item for item in parsed if not item.is_group]
+    if given:
+        known = _plain(config, whole=False)
+        config = _compose(groups + [_value_override(item, known) for item in given])
     choices = config.hydra.runtime.choices
     tree = _plain(config)
     _check_scalars(tree)
@@ -144,11 +146,13 @@ def _compose(overrides: list[str]) -> DictConfig:
         GlobalHydra.instance().hydra = state
 
 
-def _plain(config: DictConfig) -> dict[str, Any]:
-    """The composed tree without Hydra's own part, as plain dicts, every value present."""
-    tree = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+def _plain(config: DictConfig, whole: bool = True) -> dict[str, Any]:
+    """The composed tree without Hydra's own part as plain dicts; ``whole``: every value given."""
+    tree = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
     try:
-        plain = OmegaConf.to_container(tree, resolve=True, throw_on_missing=True)
+        plain = OmegaConf.to_container(tree, resolve=whole, throw_on_missing=whole)
+    except MissingMandatoryValue as error:
+        raise UsageError(f"{error.full_key} must be given; add {error.full_key}=VALUE.") from error
     except OmegaConfBaseException as error:
         raise UsageError(_one_line(error)) from error
     assert isinstance(plain, dict)
@@ -175,7 +179,9 @@ def _value_override(item: Override, tree: Mapping[str, Any]) -> str:
         node = following if isinstance(following, dict) else {}
         parent += f"{part}."
     if node and not item.text.partition("=")[2].startswith("{"):
-        raise UsageError(f"{item.given!r}: {item.key} has parts; set e.g. {parent}{next(iter(node))}.")
+        raise UsageError(
+            f"{item.given!r}: {item.key} has parts; set e.g. {parent}{next(iter(node))}."
+        )
     return f"++{item.text}"
 
 

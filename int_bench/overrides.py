@@ -16,7 +16,7 @@ from int_bench.errors import UsageError
 
 CONF = Path(__file__).resolve().parent / "conf"
 _OPTIONAL = ("ablation", "experiment")
-_PLAIN = re.compile(r"[\w./:@%+-]*")
+_PLAIN = re.compile(r"[\w./:@%+-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w./]*")
 
 
@@ -109,5 +109,6 @@ def _quoted(given: str, value: str) -> str:
         return value
     if "," in value and "/" not in value:
         raise UsageError(f"{given!r}: one value per run; run once for each of them.")
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    # In Hydra's quoted texts a backslash is itself unless it stands before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda run: run[1] * 2 + ("\\'" if run[2] else ""), value)
     return f"'{escaped}'"

@@ -50,7 +50,7 @@ class Backbone(Protocol):
 
 
 class VisionLanguageModel(Backbone, Protocol):
-    """Eq. (1): answers questions about an image and scores candidate answers."""
+    """Eq. (1): autoregressive answers about an image, and the probability of given answers."""
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, without special tokens."""
@@ -66,7 +66,7 @@ class VisionLanguageModel(Backbone, Protocol):
 
 
 class Inpainter(Backbone, Protocol):
-    """Eq. (4): erases what the mask covers."""
+    """Erases what a mask covers."""
 
     def inpaint(self, requests: Sequence[Inpaint]) -> list[Image]:
         """One image per request, at the request's size."""
@@ -74,7 +74,7 @@ class Inpainter(Backbone, Protocol):
 
 
 class Detector(Backbone, Protocol):
-    """Eq. (8): boxes of what a phrase names."""
+    """Finds boxes of what a phrase names."""
 
     def detect(self, requests: Sequence[Detect]) -> list[tuple[Detection, ...]]:
         """Per request, detections best first, boxes in the frame of the request's image."""
@@ -82,7 +82,7 @@ class Detector(Backbone, Protocol):
 
 
 class Segmenter(Backbone, Protocol):
-    """Eq. (9): a mask from a box and points."""
+    """Makes a mask from a box and points."""
 
     def segment(self, requests: Sequence[Segment]) -> list[Segmentation]:
         """One segmentation per request, at the request's size."""
@@ -90,7 +90,7 @@ class Segmenter(Backbone, Protocol):
 
 
 class Aligner(Backbone, Protocol):
-    """Eq. (9) and (10): Spatial CLIP heat maps and image-text similarity."""
+    """Aligns images and texts: Spatial CLIP heat maps and similarity."""
 
     def heatmap(self, requests: Sequence[Heatmap]) -> list[SoftMask]:
         """One coarse grid per request, 0..1."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -11,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from int_bench.broker import Broker, Job, gather, key_of
+from int_bench.broker import Broker, Job, gather
 from int_bench.errors import MissingAsset, OutOfMemory, SampleError
+from int_bench.memo import key_of
 from int_bench.types import Answer, Inpaint, Picture, Stencil
 
 
@@ -173,14 +176,62 @@ def test_counters_of_a_job_are_its_own() -> None:
     plans=st.lists(st.lists(st.sampled_from("abcde"), max_size=4), min_size=1, max_size=6),
     in_flight=st.integers(1, 5),
     max_batch=st.integers(1, 5),
+    overlap=st.booleans(),
 )
 def test_answers_do_not_depend_on_company(
-    plans: list[list[str]], in_flight: int, max_batch: int
+    plans: list[list[str]], in_flight: int, max_batch: int, overlap: bool
 ) -> None:
     jobs = [job(k % 2, *plan) for k, plan in enumerate(plans)]
     jobs = [Job(i, each.start) for i, each in enumerate(jobs)]
     echo = Echo()
-    found = outcomes(Broker({"vlm": echo}, max_batch, in_flight=in_flight), jobs)
+    broker = Broker({"vlm": echo}, max_batch, in_flight=in_flight, overlap=overlap)
+    found = outcomes(broker, jobs)
     assert found == {i: [f"{q}{i % 2}" for q in plan] for i, plan in enumerate(plans)}
     distinct = {(i % 2, q) for i, plan in enumerate(plans) for q in plan}
     assert echo.counters["rows"] == len(distinct)
+
+
+def test_with_overlap_one_half_works_while_the_model_computes_for_the_other() -> None:
+    """The model's second call waits until the first image has worked on its answer."""
+    worked = threading.Event()
+
+    class Slow(Echo):
+        def answer(self, requests: Sequence[Answer]) -> list[str]:
+            if requests[0].image.pixels[0, 0, 0] == 1:
+                assert worked.wait(20), "nothing ran beside the call"
+            return super().answer(requests)
+
+    async def first(ask: Any) -> str:
+        answer = await ask(Answer(picture(0), "a"))
+        worked.set()
+        return answer
+
+    slow = Slow()
+    broker = Broker({"vlm": slow}, max_batch=8, in_flight=2, overlap=True)
+    assert outcomes(broker, [Job(0, first), job(1, "b")]) == {0: "a0", 1: ["b1"]}
+    assert slow.batches == [["a"], ["b"]]
+
+
+@pytest.mark.filterwarnings("error")
+def test_leaving_early_ends_every_coroutine() -> None:
+    ended: list[int] = []
+
+    async def endless(ask: Any, key: int) -> None:
+        async def inner() -> None:
+            try:
+                while True:
+                    await ask(Answer(picture(key), str(len(ended))))
+                    await ask(Answer(picture(key), "b"))
+                    break
+                await gather(ask(Answer(picture(key), q)) for q in "cd")
+            finally:
+                ended.append(key)
+
+        await gather([inner(), inner()])
+
+    jobs = [job(9, "a"), *(Job(k, lambda ask, k=k: endless(ask, k)) for k in range(2))]
+    running = Broker({"vlm": Echo()}, in_flight=3).run(jobs)
+    assert next(running).key == 9
+    running.close()
+    gc.collect()
+    assert sorted(ended) == [0, 0, 1, 1]

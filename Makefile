@@ -1,0 +1,44 @@
+# `make` or `make help` lists what there is. Every target makes .venv first if there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# One thread per process: the tests run side by side, and sums keep their order.
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check zoo tables clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+setup: $(STAMP) ## make .venv and install the package into it, editable, with the tools
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(STAMP) ## segment eight drawn scenes with the shipped models and score the masks
+	$(BIN)/int-bench run
+
+test: $(STAMP) ## run the tests
+	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+check: $(STAMP) ## format, lint, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+zoo: $(STAMP) ## train the shipped models again (hours)
+	$(BIN)/python scripts/train_zoo.py all
+
+tables: $(STAMP) ## score every finished run under results/runs and print one table
+	$(BIN)/int-bench eval
+
+clean: ## remove caches and build products; .venv and results stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find int_bench scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +

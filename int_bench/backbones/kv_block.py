@@ -1,0 +1,162 @@
+"""Keys and values: of one prompt segment (``Node``), and of a batch being computed (``Block``).
+
+A block is one tensor with room for what comes, so that a decoding step writes one column instead
+of copying the past. Rows have pasts of different lengths; they are aligned at their right end, the
+left is masked. New tokens are aligned at the left of the new columns. transformers' own cache
+interface (``DynamicLayer``) is what the model sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from int_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Node:
+    """A computed prompt segment: keys and values of its tokens, logits behind its last token.
+
+    ``kv`` is (layers, 2, heads, tokens, head size) in the model's dtype, ``logits`` (V,) float32.
+    """
+
+    kv: Tensor
+    logits: Tensor
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return self.kv.shape[3]
+
+    def nbytes(self) -> int:
+        """Memory held."""
+        return self.kv.nbytes + self.logits.nbytes
+
+
+class Block:
+    """The keys and values of a batch of rows, each a path of nodes, and ``room`` for new tokens."""
+
+    def __init__(self, model: torch.nn.Module, past: Sequence[Sequence[Node]], room: int) -> None:
+        lengths = [sum(node.length for node in path) for path in past]
+        width = max(lengths)
+        shape = _shape(model.config, len(past), width + room)
+        # Zeros, not empty memory: a masked NaN would still spoil its row.
+        kv = torch.zeros(shape, dtype=_dtype(model), device=_device(model))
+        for row, path in enumerate(past):
+            start = width - lengths[row]
+            for node in path:
+                kv[:, :, row, :, start : start + node.length] = node.kv
+                start += node.length
+        self._hold(kv, torch.tensor(lengths, device=kv.device), width, filled=width)
+
+    def _hold(self, kv: Tensor, past: Tensor, width: int, filled: int) -> None:
+        self._kv = kv
+        self._past = past  # (rows,) tokens before the new ones
+        self._width = width  # columns of the longest past
+        self.cache = Cache(layers=[_Layer(layer, filled) for layer in kv])
+
+    @property
+    def filled(self) -> int:
+        """Columns in use."""
+        return int(self.cache.get_seq_length())
+
+    @property
+    def full(self) -> bool:
+        """Whether there is no room for another token."""
+        return self.filled == self._kv.shape[4]
+
+    def mask(self, new: int, within: Tensor | None) -> Tensor | None:
+        """Which columns each of ``new`` tokens may see, (rows, 1, new, columns) bool.
+
+        None stands for plain causality where nothing is masked, which has faster kernels.
+        """
+        columns = self.filled
+        if columns == 0 and within is None:
+            return None
+        index = torch.arange(columns + new, device=self._kv.device)
+        started = index >= (self._width - self._past)[:, None]
+        causal = index <= index[columns:, None]
+        mask = started[:, None, None, :] & causal
+        if within is not None:
+            mask[..., columns:] &= within[:, None]
+        return mask
+
+    def positions(self, new: int, steps: Tensor | None) -> Tensor:
+        """Position of each new token in its row's text, (rows, new)."""
+        if steps is None:
+            steps = torch.arange(new, device=self._kv.device) + (self.filled - self._width)
+        return self._past[:, None] + steps
+
+    def written(self, row: int, length: int) -> Tensor:
+        """A copy of what was written behind the past of a row, (layers, 2, heads, length, size)."""
+        return self._kv[:, :, row, :, self._width : self._width + length].clone()
+
+    def rebuilt(self, rows: Sequence[int], room: int) -> Block:
+        """A block of some of the rows with ``room`` for new tokens; the columns stay the same."""
+        new = object.__new__(Block)
+        used = self._kv[:, :, list(rows), :, : self.filled]
+        kv = torch.nn.functional.pad(used, (0, 0, 0, room))
+        new._hold(kv, self._past[list(rows)], self._width, self.filled)
+        return new
+
+
+class _Layer(DynamicLayer):  # type: ignore[misc, no-untyped-call]
+    """One layer of a block as transformers sees it: ``update`` writes into the block."""
+
+    def __init__(self, block: Tensor, filled: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._block = block  # (2, rows, heads, columns, head size)
+        self.dtype, self.device = block.dtype, block.device
+        self.is_initialized = True
+        self._show(filled)
+
+    def _show(self, filled: int) -> tuple[Tensor, Tensor]:
+        """Let ``keys`` and ``values`` be the filled columns."""
+        keys, values = self._block[..., :filled, :]
+        self._filled, self.keys, self.values = filled, keys, values
+        return keys, values
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Write the new keys and values behind the filled columns and show all of them."""
+        start, end = self._filled, self._filled + key_states.shape[-2]
+        self._block[0, ..., start:end, :] = key_states
+        self._block[1, ..., start:end, :] = value_states
+        return self._show(end)
+
+
+def check_attention(config: Any) -> None:
+    """Refuse language models whose attention a block cannot represent.
+
+    Raises:
+        UsageError: Some layer has sliding-window or linear attention.
+    """
+    kinds = set(getattr(config.get_text_config(), "layer_types", None) or ("full_attention",))
+    if kinds != {"full_attention"}:
+        raise UsageError(
+            f"The language model has {', '.join(sorted(map(str, kinds)))} layers; "
+            "choose a vlm checkpoint with full attention in every layer."
+        )
+
+
+def _shape(config: Any, rows: int, columns: int) -> tuple[int, int, int, int, int, int]:
+    """(layers, 2, rows, key-value heads, columns, head size) of a model's cache."""
+    text = config.get_text_config()
+    heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+    size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    return text.num_hidden_layers, 2, rows, heads, columns, size
+
+
+def _dtype(model: torch.nn.Module) -> torch.dtype:
+    return next(model.parameters()).dtype
+
+
+def _device(model: torch.nn.Module) -> torch.device:
+    return next(model.parameters()).device

@@ -1,0 +1,99 @@
+"""Erasing without weights: OpenCV's Telea inpainting, a black hole, or a blur."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from int_bench.errors import UsageError
+from int_bench.types import HardMask, Image, Inpaint
+
+if TYPE_CHECKING:
+    from int_bench.protocols import Inpainter
+
+FILLS = ("telea", "blackout", "blur")
+
+
+class ClassicInpainter:
+    """Fills the mask from the image alone; prompts and seed of the request have no effect.
+
+    * ``telea``: fast marching from the rim inwards, ``cv2.inpaint`` (Telea 2004).
+    * ``blackout``: zeros.
+    * ``blur``: the image under a Gaussian; colours stay, detail goes (Fong and Vedaldi 2017).
+
+    Pixels outside the mask stay exactly as they are, for each of the three.
+    """
+
+    def __init__(self, fill: str = "telea", radius: float = 3.0, blur: float = 0.05) -> None:
+        """Check the options; there is nothing to load.
+
+        Args:
+            fill: ``telea``, ``blackout`` or ``blur``.
+            radius: Neighbourhood that ``telea`` averages over, in pixels of the request's image.
+            blur: Standard deviation of ``blur`` as a share of the image's short side.
+
+        Raises:
+            UsageError: An unknown fill, or a radius or blur that is not positive.
+        """
+        if fill not in FILLS:
+            raise UsageError(f"Unknown fill {fill!r} of the inpainter; choose {', '.join(FILLS)}.")
+        if radius <= 0 or blur <= 0:
+            raise UsageError(
+                f"The inpainter's radius ({radius}) and blur ({blur}) must be positive numbers."
+            )
+        self.fill = fill
+        self.radius = radius
+        self.blur = blur
+        self._counters: Counter[str] = Counter()
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fill and its option; OpenCV's version decides the last bits of ``telea``."""
+        options = {"telea": {"radius": self.radius}, "blur": {"blur": self.blur}}
+        return {
+            "backbone": "opencv",
+            "version": cv2.__version__,
+            "fill": self.fill,
+            **options.get(self.fill, {}),
+        }
+
+    @property
+    def counters(self) -> Counter[str]:
+        """``images``: how many were filled (empty masks are not)."""
+        return self._counters
+
+    def inpaint(self, requests: Sequence[Inpaint]) -> list[Image]:
+        """One image per request, (H, W, 3) uint8; an empty mask gives the image itself.
+
+        Raises:
+            ValueError: A mask that has not the size of its image.
+        """
+        return [self._inpaint(request) for request in requests]
+
+    def _inpaint(self, request: Inpaint) -> Image:
+        image, mask = request.image.pixels, request.mask.mask
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"mask {mask.shape} and image {image.shape[:2]} differ in size")
+        if not mask.any():
+            return image
+        self._counters["images"] += 1
+        return np.where(mask[..., None], self._filled(image, mask), image)
+
+    def _filled(self, image: Image, mask: HardMask) -> Image:
+        """An image whose pixels under the mask are the fill; the others are not looked at."""
+        # With a full mask there is no rim to start from; OpenCV would return the image itself.
+        if self.fill == "blackout" or (self.fill == "telea" and mask.all()):
+            return np.zeros_like(image)
+        if self.fill == "telea":
+            hole = mask.astype(np.uint8)
+            return np.asarray(cv2.inpaint(image, hole, self.radius, cv2.INPAINT_TELEA), np.uint8)
+        sigma = self.blur * min(mask.shape)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.5)), np.uint8)
+
+
+if TYPE_CHECKING:
+    _check: type[Inpainter] = ClassicInpainter

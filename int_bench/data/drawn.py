@@ -1,0 +1,133 @@
+"""Scenes of the drawn world as a data set: made on the fly, nothing on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from int_bench.data.camoworld import ENVIRONMENTS, NAMES, Scenes, draw
+from int_bench.data.dataset import SampleFile
+from int_bench.errors import UsageError
+from int_bench.types import HardMask, Image
+
+
+@dataclass(frozen=True)
+class DrawnScenes:
+    """One split of the drawn world as images with ground truth.
+
+    A scene depends on its number alone, so a larger ``count`` extends the same set.
+
+    Attributes:
+        name: the set's name in tables and run folders.
+        task: ``cod`` (animals), ``polyp`` or ``skin``.
+        split: ``train``, ``validation`` or ``test``; they share no scene.
+        count: how many scenes.
+        seed: of the world.
+        size: side of the square scenes in pixels.
+        animals: ``one``, ``two_same`` or ``two_different`` (cod only).
+        models: the model preset that the set is run with by default.
+    """
+
+    name: str = "camoworld"
+    task: str = "cod"
+    split: str = "test"
+    count: int = 8
+    seed: int = 0
+    size: int = 128
+    animals: str = "one"
+    models: str = "tiny"
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be drawn.
+
+        Raises:
+            UsageError: no scene is asked for, or an unknown split, task or number of animals.
+        """
+        if self.count < 1:
+            raise UsageError(f"dataset.count must be at least 1, not {self.count}.")
+        if self.seed < 0:
+            raise UsageError(f"dataset.seed must be at least 0, not {self.seed}.")
+        self._draw(())
+
+    def samples(self) -> tuple[SampleFile, ...]:
+        """All scenes; what each shows, by name. The ids are ``test-00000``, ``test-00001``, ..."""
+        return tuple(
+            SampleFile(f"{self.split}-{index:05d}", truth_name=self._name_of(index))
+            for index in range(self.count)
+        )
+
+    def load_image(self, sample: SampleFile) -> Image:
+        """The scene, (size, size, 3) uint8 RGB."""
+        image: Image = self._scene(sample).images[0]
+        return image
+
+    def load_mask(self, sample: SampleFile) -> HardMask:
+        """All animals of the scene together, (size, size) bool."""
+        mask: HardMask = self._scene(sample).masks[0].any(axis=0)
+        return mask
+
+    def environment(self, sample: SampleFile) -> str:
+        """What the animal hides in, e.g. ``leaves``."""
+        return ENVIRONMENTS[int(self._scene(sample).environments[0])]
+
+    def manifest(self) -> str:
+        """Hash (hex sha256) of what decides the scenes; their number does not count."""
+        parts = (self.task, self.split, self.seed, self.size, self.animals)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _draw(self, indices: tuple[int, ...]) -> Scenes:
+        return draw(
+            self.split,
+            indices,
+            task=self.task,
+            animals=self.animals,
+            seed=self.seed,
+            size=self.size,
+        )
+
+    def _scene(self, sample: SampleFile) -> Scenes:
+        return _cached(self, int(sample.id.rpartition("-")[2]))
+
+    def _name_of(self, index: int) -> str:
+        """The name is drawn first, so the smallest scene of this number tells it."""
+        scene = draw(
+            self.split, [index], task=self.task, animals=self.animals, seed=self.seed, size=16
+        )
+        return NAMES[int(scene.names[0, 0])]
+
+
+@lru_cache(maxsize=256)
+def _cached(scenes: DrawnScenes, index: int) -> Scenes:
+    return scenes._draw((index,))
+
+
+def write(
+    scenes: DrawnScenes, folder: Path, on_written: Callable[[int], None] = lambda _: None
+) -> None:
+    """Write scenes as paired folders, ``images/ID.png`` and ``masks/ID.png`` (0 and 255).
+
+    Args:
+        scenes: what to draw.
+        folder: made if it is not there; files of the same name are replaced.
+        on_written: called with the number of scenes written so far.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    try:
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for done, sample in enumerate(scenes.samples(), start=1):
+            image = PillowImage.fromarray(scenes.load_image(sample))
+            image.save(folder / "images" / f"{sample.id}.png")
+            mask = scenes.load_mask(sample).astype(np.uint8) * 255
+            PillowImage.fromarray(mask).save(folder / "masks" / f"{sample.id}.png")
+            on_written(done)
+    except OSError as error:
+        raise UsageError(f"Cannot write to {folder}: {error.strerror or error}.") from error

@@ -1,0 +1,218 @@
+"""Paired folders: any data set that is a folder of images beside a folder of masks.
+
+Files are paired by stem, never by position; a trailing ``_segmentation`` (any case) does not count.
+Only image extensions are looked at, so that ``Thumbs.db`` or ``LICENSE.txt`` cannot shift a pair.
+All that is wrong with the pairing is named, and refused before any model is loaded: a benchmark
+number over a silently smaller set is worse than no number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from int_bench.data.dataset import SampleFile
+from int_bench.data.images import EXTENSIONS, read_image, read_mask
+from int_bench.data.pairing import Finding, FolderIndex, Selection, index_folder, pair
+from int_bench.errors import MissingAsset, SampleError, UsageError
+from int_bench.types import HardMask, Image
+
+
+@dataclass(frozen=True)
+class PairedFolders:
+    """A data set in two folders.
+
+    ``images`` and ``masks`` are candidate sub-folders of ``root`` (or absolute paths); the first
+    that exists is taken, so that one configuration covers the layouts in which a set is passed
+    around. Without ``masks`` there is no ground truth; without ``images`` there is only ground
+    truth, which is what scoring somebody's maps needs.
+
+    Attributes:
+        name: the set's name in tables and run folders.
+        images: candidate image folders, best known layout first.
+        masks: candidate mask folders, in the same order.
+        root: where the candidates are looked for.
+        expected: the published number of pairs; another number is refused. None accepts any.
+        include: a glob over ids, e.g. ``COD10K-CAM-*``; everything else is left out.
+        list_file: a text file with one id (or file name) a line; everything else is left out.
+        extra_masks: masks without an image are normal (CAMO keeps the masks of both splits
+            together).
+        gt_threshold: a mask pixel is foreground above this level (0..255).
+        task, models: the task and the model preset that the set is run with by default.
+        licence, source, fetch: terms, where it comes from, and how to get it, for the user to read.
+    """
+
+    name: str
+    images: str | Sequence[str] | None
+    masks: str | Sequence[str] | None = None
+    root: str = "."
+    expected: int | None = None
+    include: str | None = None
+    list_file: str | None = None
+    extra_masks: bool = False
+    gt_threshold: int = 128
+    task: str = ""
+    models: str = ""
+    licence: str = ""
+    source: str = ""
+    fetch: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            UsageError: no folder is named, or the threshold is out of range.
+        """
+        if not self.images and not self.masks:
+            raise UsageError(f"dataset {self.name} names no folder: set dataset.images=DIR.")
+        if not 0 <= self.gt_threshold < 255:
+            raise UsageError(f"dataset.gt_threshold is {self.gt_threshold}; it must be 0..254.")
+
+    @cached_property
+    def image_folder(self) -> Path | None:
+        """The folder of images that was found, or None if the set has none.
+
+        Raises:
+            MissingAsset: none of the candidates exists.
+        """
+        return self._find("images", self.images) if self.images else None
+
+    @cached_property
+    def mask_folder(self) -> Path | None:
+        """The folder of masks that was found, or None if the set has none.
+
+        Raises:
+            MissingAsset: none of the candidates exists.
+        """
+        return self._find("masks", self.masks) if self.masks else None
+
+    @cached_property
+    def _scan(self) -> tuple[tuple[SampleFile, ...], tuple[Finding, ...]]:
+        selection = Selection(self.include, self._listed())
+        images = self._index(self.image_folder, selection)
+        masks = self._index(self.mask_folder, selection)
+        samples, findings = pair(images, masks, selection)
+        if self.extra_masks:
+            findings = [finding for finding in findings if finding.kind != "extra_mask"]
+        return tuple(samples), tuple(findings) + self._count_findings(len(samples))
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong or odd about names, pairing and count; no pixel is read.
+
+        Raises:
+            MissingAsset: a folder is missing.
+        """
+        return self._scan[1]
+
+    def paired(self) -> tuple[SampleFile, ...]:
+        """All pairs there are, in natural order, whatever else is wrong.
+
+        Raises:
+            MissingAsset: a folder is missing or empty.
+        """
+        return self._scan[0]
+
+    def samples(self) -> tuple[SampleFile, ...]:
+        """All pairs in natural order of their ids (2 before 10).
+
+        Raises:
+            MissingAsset: a folder is missing or empty, files cannot be paired one to one, or their
+                number is not the published one.
+        """
+        samples, findings = self._scan
+        errors = [finding for finding in findings if finding.severity == "error"]
+        if errors:
+            more = f" (and {len(errors) - 1} more findings of this kind)" if len(errors) > 1 else ""
+            raise MissingAsset(f"dataset {self.name}: {errors[0].message}{more}.")
+        return samples
+
+    def load_image(self, sample: SampleFile) -> Image:
+        """The picture, (H, W, 3) uint8 RGB, in the frame of its mask.
+
+        Raises:
+            SampleError: the file cannot be decoded.
+        """
+        if sample.image_path is None:
+            raise SampleError(f"sample {sample.id} of dataset {self.name} has no image.")
+        return read_image(sample.image_path, sample.mask_path)
+
+    def load_mask(self, sample: SampleFile) -> HardMask:
+        """The ground truth, (H, W) bool; its size may differ from the image's.
+
+        Raises:
+            SampleError: there is no mask, or it cannot be decoded.
+        """
+        if sample.mask_path is None:
+            raise SampleError(f"sample {sample.id} of dataset {self.name} has no ground truth.")
+        return read_mask(sample.mask_path, self.gt_threshold)
+
+    def manifest(self, contents: bool = False) -> str:
+        """Hash (hex sha256) of all ids, file names and sizes; of the files' bytes too on request.
+
+        Raises:
+            MissingAsset: see :meth:`samples`.
+        """
+        lines = [
+            [sample.id, *(_fingerprint(path, contents) for path in sample.paths)]
+            for sample in self.samples()
+        ]
+        text = json.dumps(lines)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _find(self, what: str, candidates: str | Sequence[str]) -> Path:
+        names = [candidates] if isinstance(candidates, str) else list(candidates)
+        root = Path(self.root).expanduser()
+        for name in names:
+            folder = root / Path(name).expanduser()
+            if folder.is_dir():
+                return folder
+        tried = ", ".join(names) if len(names) > 1 else str(root / names[0])
+        where = f" under {root.absolute()}" if len(names) > 1 else ""
+        hint = self.fetch or f"set dataset.{what}=DIR"
+        message = f"dataset {self.name}: no folder of {what}{where}: {tried} not found; {hint}."
+        raise MissingAsset(message)
+
+    def _index(self, folder: Path | None, selection: Selection) -> FolderIndex | None:
+        return None if folder is None else index_folder(folder, EXTENSIONS, selection)
+
+    def _listed(self) -> frozenset[str] | None:
+        if self.list_file is None:
+            return None
+        path = Path(self.list_file).expanduser()
+        if not path.is_file():
+            raise MissingAsset(f"dataset {self.name}: list file {path} not found.")
+        try:
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        except UnicodeDecodeError as error:
+            raise MissingAsset(f"dataset {self.name}: list file {path} is not text.") from error
+        listed = frozenset(_listed_id(line) for line in lines if line and not line.startswith("#"))
+        if not listed:
+            raise MissingAsset(f"dataset {self.name}: list file {path} names no sample.")
+        return listed
+
+    def _count_findings(self, count: int) -> tuple[Finding, ...]:
+        if self.expected is None or count == self.expected:
+            return ()
+        message = (
+            f"{count} samples in {self.image_folder or self.mask_folder}, {self.expected} expected;"
+            " complete the set, or set dataset.expected=null to use it as it is"
+        )
+        return (Finding("count", self.name, message, "error"),)
+
+
+def _listed_id(line: str) -> str:
+    from_name = Path(line)
+    known = from_name.suffix.lower() in EXTENSIONS
+    return re.sub(r"(?i)_segmentation$", "", from_name.stem if known else from_name.name)
+
+
+def _fingerprint(path: Path | None, contents: bool) -> tuple[str, int, str] | None:
+    if path is None:
+        return None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest() if contents else ""
+    return path.name, path.stat().st_size, digest

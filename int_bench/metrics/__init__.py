@@ -1,0 +1,1 @@
+"""Metrics behind named protocols: a number is never computed, stored or printed without one."""

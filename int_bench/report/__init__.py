@@ -1,0 +1,1 @@
+"""Reports: tables (and later pages) made from stored scores."""

@@ -1,0 +1,76 @@
+"""Where a result comes from: code revision, package versions, host and accelerator."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import int_bench
+
+PACKAGES = (
+    "int-bench",
+    "torch",
+    "torchvision",
+    "transformers",
+    "diffusers",
+    "segment-anything",
+    "open_clip_torch",
+    "groundingdino-py",
+    "pysodmetrics",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "hydra-core",
+)
+
+
+def provenance() -> dict[str, Any]:
+    """What surrounds a run, JSON-ready; whatever cannot be found out is None."""
+    return {
+        "git": git_state(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "gpus": _gpus(),
+    }
+
+
+def git_state() -> dict[str, Any] | None:
+    """Revision and dirty flag of the checkout that holds this package; None for a wheel."""
+    folder = Path(int_bench.__file__).resolve().parent
+    tracked = _run(["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"])
+    revision = _run(["git", "-C", str(folder), "rev-parse", "HEAD"])
+    if tracked is None or revision is None:
+        return None
+    changes = _run(["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
+    return {"revision": revision, "dirty": bool(changes)}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _gpus() -> list[str]:
+    """Model names, as the driver's own tool prints them (no model library is imported for it)."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = _run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    return listed.splitlines() if listed else []
+
+
+def _run(command: list[str]) -> str | None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,56 @@
+"""Train one model of the zoo, or all: ``python scripts/train_zoo.py ROLE``.
+
+Uses a GPU where there is one. Stopped at any moment, the same command goes on from the last
+checkpoint in ``.cache/zoo``; remove that folder to start anew.
+"""
+
+import argparse
+import importlib
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from int_bench.errors import UsageError, UserError
+from scripts.zoo_training.pool import PLANS, draw_pool
+
+ROLES = ("llava", "stable_diffusion", "grounding_dino", "sam", "clip")
+
+
+def train(role: str, out: Path, steps: int | None) -> None:
+    """Train one role into ``<out>/<role>``, drawing the training scenes first where needed.
+
+    Raises:
+        UsageError: Unknown role.
+    """
+    if role not in ROLES:
+        raise UsageError(f"Unknown role '{role}': use {', '.join(ROLES)} or all.")
+    for pool in PLANS:
+        draw_pool(pool)
+    module = importlib.import_module(f"scripts.zoo_training.{role}")
+    if steps is None:
+        module.train(out / role)
+    else:
+        module.train(out / role, steps=steps)
+
+
+def main() -> None:
+    """Parse the command line and train."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("role", metavar="ROLE", help=f"{', '.join(ROLES)} or all")
+    parser.add_argument("--steps", type=int, help="steps of the last phase (default: full run)")
+    parser.add_argument("--out", type=Path, default=Path("int_bench/zoo"))
+    arguments = parser.parse_args()
+    roles = ROLES if arguments.role == "all" else (arguments.role,)
+    try:
+        for role in roles:
+            train(role, arguments.out, arguments.steps)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""Measure the shipped models on the drawn world's test split and write the card's tables.
+
+    python scripts/zoo_report.py                    # n = 512 for models, 128 end to end
+    python scripts/zoo_report.py --n 64 --n-int 16  # a quick look
+    python scripts/zoo_report.py --split validation # what tuning may look at
+
+Writes the numbers between the markers of ``int_bench/zoo/README.md`` and, unrounded with their
+intervals, to ``results/zoo.json``. The test split is read by this script alone.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+
+sys.path.insert(0, str(Path(__file__).parent))
+import zoo_measures as zoo
+
+from int_bench.config import build_backbones, load
+from int_bench.parsing import canonical
+
+ROOT = Path(__file__).parents[1]
+CARD = ROOT / "int_bench" / "zoo" / "README.md"
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+MODEL_PARTS: Mapping[str, Callable[..., list[zoo.Measure]]] = {
+    "vlm": zoo.measure_vlm,
+    "mining": zoo.measure_mining,
+    "sam": zoo.measure_sam,
+    "clip": zoo.measure_clip,
+    "detector": zoo.measure_detector,
+    "inpainter": zoo.measure_inpainter,
+}
+
+
+def main(
+    n: Annotated[int, typer.Option(help="scenes for the single models")] = 512,
+    n_int: Annotated[int, typer.Option(help="scenes end to end; 0 leaves it out")] = 128,
+    split: Annotated[str, typer.Option(help="test or validation")] = "test",
+    only: Annotated[str, typer.Option(help="parts, comma-separated")] = ",".join(MODEL_PARTS),
+    write: Annotated[bool, typer.Option(help="update the card and results/zoo.json")] = True,
+) -> None:
+    """Measure, print, and write the card."""
+    models = build_backbones(load(["dataset=camoworld", "models=tiny"]))
+    cases = zoo.Cases.of(split, n)
+    rows: list[zoo.Measure] = []
+    for part in only.split(","):
+        started = time.monotonic()
+        rows += MODEL_PARTS[part](models, cases)
+        print(f"{part}: {time.monotonic() - started:.0f} s", file=sys.stderr)
+    if n_int:
+        rows += end_to_end(n_int, split)
+    table = markdown(rows, split)
+    print(table)
+    if write:
+        card = CARD.read_text(encoding="utf-8")
+        before, after = card.split(BEGIN)[0], card.split(END)[1]
+        CARD.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
+        numbers = [{**vars(row), "values": len(row.values), **_numbers(row)} for row in rows]
+        (ROOT / "results" / "zoo.json").write_text(json.dumps(numbers, indent=1) + "\n")
+
+
+def end_to_end(n: int, split: str) -> list[zoo.Measure]:
+    """INT on n scenes by the command that a user types; scores, and names against the plain answer."""
+    command = [sys.executable, "-m", "int_bench.cli", "run", "dataset=camoworld", "--json"]
+    options = [f"dataset.count={n}", f"dataset.split={split}"]
+    done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
+    folder = Path(json.loads(done.stdout.strip().splitlines()[-1])["run_dir"])
+    with (folder / "scores.csv").open(encoding="utf-8") as file:
+        scores = {row["id"]: row for row in csv.DictReader(file)}
+    records = {}
+    for path in sorted(folder.glob("records*.jsonl")):
+        records.update({r["id"]: r for r in map(json.loads, path.read_text().splitlines())})
+    ids = sorted(scores)
+    floors = {kind: _floor(kind, n, split) for kind in ("empty", "full", "centre_box")}
+    best = max(floors.values(), key=lambda values: float(values.mean()))
+    structure = _column(scores, ids, "native.S")
+    truth = zoo.names_of(zoo.draw(split, range(n)))
+    final = [canonical(records[i]["prompt"]) for i in ids]
+    plain = [_plain_answer(records[i]) for i in ids]
+    right, right_plain = zoo.equal(final, truth), zoo.equal(plain, truth)
+    return [
+        zoo.Measure("INT", "S, native", structure, ">= .70", ">= .82"),
+        zoo.Measure(
+            "INT", "adaptive F, native", _column(scores, ids, "native.adpF"), ">= .60", ">= .78"
+        ),
+        zoo.Measure("INT", "gain in S over the best floor", structure - best, ">= .15", ">= .25"),
+        zoo.Measure("INT", "final prompt is the right name", right),
+        zoo.Measure("INT", "plain full-image answer is the right name", right_plain),
+        zoo.Measure("INT", "gain in names", right - right_plain, ">= .03", ">= .08"),
+    ]
+
+
+def _floor(kind: str, n: int, split: str) -> zoo.Values:
+    from int_bench.data.drawn import DrawnScenes
+    from int_bench.metrics.protocols import NATIVE
+    from int_bench.runner.evaluate import baselines
+
+    found = baselines(DrawnScenes(count=n, split=split), (NATIVE,))
+    rows = sorted(found[kind].rows, key=lambda row: row.id)  # type: ignore[index]
+    return np.array([row.scores["native"].measures.values["S"] for row in rows])
+
+
+def _plain_answer(record: Mapping[str, Any]) -> str:
+    names = record["iterations"][0]["details"]["answers"][0]["names"]
+    return canonical(names[0]) if names else ""
+
+
+def _column(scores: Mapping[str, Mapping[str, str]], ids: list[str], name: str) -> zoo.Values:
+    return np.array([float(scores[i][name]) for i in ids])
+
+
+def _numbers(row: zoo.Measure) -> dict[str, float]:
+    return {"mean": row.mean, "half_width": row.half_width}
+
+
+def markdown(rows: list[zoo.Measure], split: str) -> str:
+    """The card's table: value, 95 % interval, number of cases, bars."""
+    lines = [
+        f"Split: {split}. Value and half width of its 95 % interval over n cases.",
+        "",
+        "| model | what | value | ± | n | must | aim |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        lines.append(
+            f"| {row.role} | {row.name} | {row.mean:.3f} | {row.half_width:.3f} "
+            f"| {len(row.values)} | {row.must} | {row.aim} |"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,114 @@
+"""Losses and texts of the tiny CLIP: cells, peaks, and whole cut-outs against words.
+
+Words are ranked by cosine times the learned scale. *Cells* are the patch tokens of the surgery path
+(`vit.features`); each should be nearest to the name of the animal it lies on, or else to the word of
+its environment. *Peaks*: the map of one word, less that of the empty text, should peak on its animal.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from int_bench.data.camoworld import ANIMALS, ENVIRONMENTS, NAMES, TASK_PROMPTS
+from int_bench.templates import CLIP_TEMPLATES
+from scripts.zoo_training.clip_format import tokens
+from scripts.zoo_training.views import Batch
+from scripts.zoo_training.vit import PATCH
+
+LABELS = (*NAMES, *ENVIRONMENTS)
+"""Words that a cell or a cut-out is told apart by."""
+ANIMAL, EMPTY = len(LABELS), len(LABELS) + 1
+_PHRASES = (
+    *((label,) for label in LABELS[:-1]), (LABELS[-1],), (TASK_PROMPTS["cod"], "animal"), ("",),
+)  # fmt: skip
+_SYNONYM = {NAMES.index("lesion"): TASK_PROMPTS["skin"]}
+_FORMS = ("{name}", *CLIP_TEMPLATES)
+
+
+class Texts:
+    """Token ids of every label in every form: the bare word and CLIP's templates."""
+
+    def __init__(self) -> None:
+        phrases = [(*p, _SYNONYM[i]) if i in _SYNONYM else p for i, p in enumerate(_PHRASES)]
+        self._ids = [
+            tokens([form.format(name=phrase) for phrase in choices for form in _FORMS])
+            for choices in phrases
+        ]
+
+    def random(self, model: Any, rng: np.random.Generator) -> Tensor:
+        """``(22, D)`` normalised text features, each label in a form drawn at random."""
+        ids = torch.stack([forms[rng.integers(len(forms))] for forms in self._ids])
+        return F.normalize(model.encode_text(ids).float(), dim=-1)
+
+    def bare(self, model: Any) -> Tensor:
+        """``(22, D)`` features of the bare words."""
+        ids = torch.stack([forms[0] for forms in self._ids])
+        return F.normalize(model.encode_text(ids).float(), dim=-1)
+
+    def averaged(self, model: Any) -> Tensor:
+        """``(22, D)`` features averaged over the templates of the first phrase, as in CLIP Surgery."""
+        ids = torch.cat([forms[1 : len(_FORMS)] for forms in self._ids])
+        each = F.normalize(model.encode_text(ids).float(), dim=-1)
+        return F.normalize(each.view(len(self._ids), len(CLIP_TEMPLATES), -1).mean(1), dim=-1)
+
+
+def occupancy(masks: Tensor) -> Tensor:
+    """Share of each cell that masks ``(B, M, H, W)`` cover, as ``(B, M, cells)``."""
+    return F.avg_pool2d(masks, PATCH).flatten(2)
+
+
+def cell_loss(
+    cells: Tensor, texts: Tensor, scale: Tensor, batch: Batch, black: Tensor | None = None
+) -> Tensor:
+    """Cross-entropy of every cell over LABELS; cells on an outline (10 to 60 %) are left out.
+
+    ``black`` ``(B,)`` marks cut-outs, whose background says nothing and is left out as well.
+    """
+    share = occupancy(batch.masks)
+    most, slot = share.max(1)
+    names = batch.names.gather(1, slot)
+    labels = torch.where(most > 0.5, names, len(NAMES) + batch.environments[:, None])
+    weights = ((most > 0.6) | (most < 0.1)).float() * torch.where(most > 0.5, 4.0, 1.0)
+    if black is not None:
+        weights = weights * ((most > 0.5) | ~black[:, None]).float()
+    logits = scale * F.normalize(cells, dim=-1) @ texts[: len(LABELS)].T
+    losses = F.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none")
+    return (losses * weights.flatten()).sum() / weights.sum()
+
+
+def peak_loss(cells: Tensor, texts: Tensor, scale: Tensor, batch: Batch,
+              rng: np.random.Generator) -> Tensor:  # fmt: skip
+    """Cross-entropy between the softmax of a word's map over the cells and the animal's cells.
+
+    A quarter of the animals is asked for by the task's prompt, which means either of two animals.
+    """
+    share = occupancy(batch.masks)
+    generic = torch.from_numpy(rng.random(len(cells)) < 0.25) & (batch.target_name() < len(ANIMALS))
+    of_target = share[torch.arange(len(share)), batch.target]
+    wanted = torch.where(generic[:, None], share.sum(1), of_target).clamp(max=1.0)
+    wanted = torch.where(wanted > 0.5, wanted, 0.0)
+    total = wanted.sum(1)
+    words = torch.where(generic, ANIMAL, batch.target_name())
+    directions = texts[words] - texts[EMPTY]
+    logits = scale * torch.einsum("bnd,bd->bn", F.normalize(cells, dim=-1), directions)
+    losses = -(logits.log_softmax(1) * wanted / (total + 1e-6)[:, None]).sum(1)
+    return (losses * (total > 0)).sum() / (total > 0).sum().clamp(min=1)
+
+
+def word_loss(whole: Tensor, texts: Tensor, scale: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Cross-entropy of class tokens over LABELS."""
+    logits = scale * F.normalize(whole, dim=-1) @ texts[: len(LABELS)].T
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return (losses * weights).sum() / weights.sum().clamp(min=1.0)
+
+
+def rank_loss(good: Tensor, bad: Tensor, texts: Tensor, scale: Tensor, names: Tensor) -> Tensor:
+    """The exact cut-out should be nearer to its name than a worse cut-out of the same animal."""
+    words = texts[names]
+    gap = ((F.normalize(bad, dim=-1) - F.normalize(good, dim=-1)) * words).sum(-1)
+    return F.softplus(scale * gap + 0.5).mean()

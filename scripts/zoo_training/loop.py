@@ -1,0 +1,200 @@
+"""The training loop that all models of the zoo share: resumable, with a schedule by step.
+
+A run stopped at any moment goes on from its last checkpoint (at most a minute old) and does the
+same steps as a run that was never stopped: each step's randomness is keyed by (seed, step), so a
+checkpoint needs no generator state beyond the step's number.
+"""
+
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+Loss = Callable[[np.random.Generator], tuple[Tensor, Mapping[str, float | Tensor]]]
+"""Draws a batch with the step's generator; returns the loss (scalar) and figures to report."""
+Validation = Callable[[], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One training run.
+
+    Attributes:
+        name: Checkpoint name; the file is ``<cache>/<name>.ckpt``.
+        steps: Optimizer steps; the learning rate falls with a cosine to 2 % at the last one.
+        learning_rate: Peak learning rate of AdamW and Muon.
+        warm_up: Steps of linear warm-up.
+        weight_decay: Decoupled weight decay.
+        betas: Of AdamW.
+        clip: Largest gradient norm.
+        muon: Train hidden matrices (2-D, both sides >= 16, no embedding or output head) with Muon.
+        factors: Factor on the learning rate for parameters whose name starts with a prefix.
+        autocast: Run the loss in bfloat16 autocast.
+        report_every: Steps between validation reports.
+        save_every: Seconds between checkpoints.
+        seed: Seed of the run.
+        cache: Folder of the checkpoints.
+    """
+
+    name: str
+    steps: int
+    learning_rate: float = 2e-3
+    warm_up: int = 50
+    weight_decay: float = 0.02
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    muon: bool = False
+    factors: Mapping[str, float] = field(default_factory=dict)
+    autocast: bool = True
+    report_every: int = 200
+    save_every: float = 60.0
+    seed: int = 0
+    cache: Path = Path(".cache/zoo")
+
+
+def device() -> torch.device:
+    """The GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def fit(
+    model: nn.Module, recipe: Recipe, loss: Loss, validate: Validation | None = None
+) -> nn.Module:
+    """Train the model's parameters that require gradients, resuming where a checkpoint lies.
+
+    Args:
+        model: Already on its device; left in evaluation mode.
+        recipe: The run.
+        loss: Draws a batch and returns the loss; called in training mode.
+        validate: Figures for the report line; called in evaluation mode without gradients.
+    """
+    optimizers = _optimizers(model, recipe)
+    path = recipe.cache / f"{recipe.name}.ckpt"
+    first = _resume(path, model, optimizers)
+    saved, started, means = time.monotonic(), time.monotonic(), dict[str, float]()
+    model.train()
+    with _progress(recipe.name) as bar:
+        task = bar.add_task(recipe.name, total=recipe.steps, completed=first)
+        for step in range(first, recipe.steps):
+            figures = _step(model, optimizers, recipe, loss, step)
+            for name, value in figures.items():
+                means[name] = 0.95 * means.get(name, float(value)) + 0.05 * float(value)
+            bar.update(task, completed=step + 1)
+            last = step + 1 == recipe.steps
+            if last or (step + 1) % recipe.report_every == 0:
+                _report(bar, f"{step + 1} {time.monotonic() - started:.0f}s", means)
+                if validate is not None:
+                    _validate(bar, model, recipe, validate)
+            if last or time.monotonic() - saved > recipe.save_every:
+                _save(path, model, optimizers, step + 1)
+                saved = time.monotonic()
+    return model.eval()
+
+
+def pace(recipe: Recipe, step: int) -> float:
+    """Factor on the learning rate at a step: linear warm-up times a cosine from 1 to 0.02."""
+    warm = min(1.0, (step + 1) / max(recipe.warm_up, 1))
+    return warm * (0.02 + 0.98 * 0.5 * (1.0 + math.cos(math.pi * step / recipe.steps)))
+
+
+def _step(
+    model: nn.Module,
+    optimizers: list[torch.optim.Optimizer],
+    recipe: Recipe,
+    loss: Loss,
+    step: int,
+) -> Mapping[str, float | Tensor]:
+    torch.manual_seed(recipe.seed * 1_000_003 + step)
+    rate = recipe.learning_rate * pace(recipe, step)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group["factor"]
+    kind = next(model.parameters()).device.type
+    with torch.autocast(kind, torch.bfloat16, enabled=recipe.autocast):
+        value, figures = loss(np.random.default_rng([recipe.seed, step]))
+    value.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_([p for p in model.parameters() if p.grad is not None], recipe.clip)
+    for optimizer in optimizers:
+        optimizer.step()
+    return {"loss": value.detach(), **figures}
+
+
+def _optimizers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]:
+    groups: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        hidden = recipe.muon and parameter.ndim == 2 and min(parameter.shape) >= 16
+        hidden = hidden and not any(word in name for word in ("embed", "lm_head"))
+        factor = next((f for p, f in recipe.factors.items() if name.startswith(p)), 1.0)
+        groups.setdefault((hidden, factor), []).append(parameter)
+
+    def of(kind: bool) -> list[dict[str, Any]]:
+        return [{"params": p, "factor": f} for (hidden, f), p in groups.items() if hidden == kind]
+
+    decay, optimizers = recipe.weight_decay, list[torch.optim.Optimizer]()
+    if of(False):
+        adam = torch.optim.AdamW(of(False), lr=1.0, betas=recipe.betas, weight_decay=decay)
+        optimizers.append(adam)
+    if of(True):
+        muon = torch.optim.Muon(
+            of(True), lr=1.0, weight_decay=decay, adjust_lr_fn="match_rms_adamw"
+        )
+        optimizers.append(muon)
+    return optimizers
+
+
+def _resume(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer]) -> int:
+    """Load a checkpoint if there is one; returns the number of steps already done."""
+    if not path.exists():
+        return 0
+    state = torch.load(path, map_location=next(model.parameters()).device, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return int(state["step"])
+
+
+def _save(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer], step: int) -> None:
+    """Write aside, then rename: a stop while writing leaves the old checkpoint."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"{path.name}.{os.getpid()}")
+    states = [optimizer.state_dict() for optimizer in optimizers]
+    torch.save({"model": model.state_dict(), "optimizers": states, "step": step}, aside)
+    aside.replace(path)
+
+
+def _progress(name: str) -> Progress:
+    return Progress(
+        TextColumn(name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        disable=not sys.stdout.isatty(),
+    )
+
+
+def _report(bar: Progress, head: str, figures: Mapping[str, float]) -> None:
+    line = head + " " + " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+    if sys.stdout.isatty():
+        bar.console.print(line)
+    else:
+        print(line, flush=True)
+
+
+def _validate(bar: Progress, model: nn.Module, recipe: Recipe, validate: Validation) -> None:
+    model.eval()
+    kind = next(model.parameters()).device.type
+    with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=recipe.autocast):
+        _report(bar, "    validation", validate())
+    model.train()
