@@ -61,7 +61,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help=_EXAMPLES, metavar="[KEY=VALUE]...", autocompletion=complete_override),
 ]
-Limit = Annotated[int | None, typer.Option("--limit", "-n", help="Only the first N images.")]
+Limit = Annotated[
+    str | None, typer.Option("--limit", "-n", metavar="N", help="Only the first N images.")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]

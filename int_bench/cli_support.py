@@ -7,6 +7,7 @@ import shlex
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Command:
 
     verb: str
     given: tuple[str, ...]
-    limit: int | None = None
+    limit: str | None = None
     out: Path | None = None
     dry_run: bool = False
     json: bool = False
@@ -64,7 +65,7 @@ class Command:
         """The command line that does the same again."""
         words = ["int-bench", self.verb, *self.given]
         if self.limit is not None:
-            words += ["--limit", str(self.limit)]
+            words += ["--limit", self.limit]
         if self.out is not None:
             words += ["--out", str(self.out)]
         return shlex.join(words)
@@ -74,6 +75,10 @@ def quiet_libraries() -> None:
     """Ask the model libraries for errors only, unless the user has asked for more."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
 
 
 @contextmanager

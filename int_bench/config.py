@@ -16,7 +16,7 @@ from typing import Any
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -162,7 +162,8 @@ def _plain(config: DictConfig, whole: bool = True) -> dict[str, Any]:
 def _one_line(error: Exception) -> str:
     cause = error.__cause__ if isinstance(error, HydraException) and error.__cause__ else error
     lines = [line.strip() for line in str(cause).splitlines() if not line.startswith("See ")]
-    return f"Configuration: {' '.join(filter(None, lines))[:300]}."
+    where = f"{error.override!r}: " if isinstance(error, OverrideParseException) else ""
+    return f"Configuration: {where}{' '.join(filter(None, lines))[:300]}."
 
 
 def _value_override(item: Override, tree: Mapping[str, Any]) -> str:

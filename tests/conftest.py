@@ -1,4 +1,4 @@
-"""What all tests share: no network, no user's environment, one thread, an own working folder for the CLI."""
+"""What all tests share: no network, no environment of the user, one thread, the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every YAML composes and binds to its constructor; identity holds what decides results, no more."""
+"""Every YAML composes and binds to its constructor; identity holds what decides results only."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import os
 
 import numpy as np
 import py_sod_metrics
@@ -9,9 +10,9 @@ import pytest
 from PIL import Image
 
 from int_bench.data.folders import PairedFolders
-from int_bench.errors import MissingAsset, SampleError, UsageError
+from int_bench.errors import MissingAsset, SampleError, UsageError, UserError
+from int_bench.metrics.measures import VARIANTS
 from int_bench.metrics.protocols import FAMILY, NATIVE
-from int_bench.metrics.reference import VARIANTS
 from int_bench.runner.evaluate import baselines, evaluate
 from int_bench.runner.predictions import Trivial, maps_in, trivial_mask
 
@@ -229,6 +230,23 @@ def test_processes_change_nothing(root):
     assert alone.as_json() == together.as_json()
     assert [row.id for row in together.rows] == NAMES
     assert list(alone._table()) == list(together._table())
+
+
+class Dying(Trivial):
+    """Predictions that end the process that loads them."""
+
+    def load(self, sample, truth):
+        os._exit(9)
+
+
+def test_a_dead_process_is_one_sentence(root):
+    with pytest.raises(UserError, match=r"scoring process died.*fewer workers than 2"):
+        evaluate(truths(root), Dying("empty"), PROTOCOLS, workers=2)
+
+
+def test_nothing_asked_for_is_nothing_scored(root):
+    assert evaluate(truths(root), maps_in(root / "pred"), samples=()).counts.n == 0
+    assert list(baselines(truths(root), samples=())) == ["empty", "full", "centre_box"]
 
 
 def test_trivial_masks():

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from int_bench.metrics import histogram, reference
 from int_bench.metrics.maps import LevelMap, level_map
+from int_bench.metrics.measures import VARIANTS
 from int_bench.metrics.protocols import NATIVE
-from int_bench.metrics.reference import VARIANTS
 
 
 def assert_equal(prediction: LevelMap, truth, beta2=1.0):
@@ -62,7 +62,7 @@ def maps(rng, truth):
     }
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 40), st.integers(2, 40))
 def test_equal_on_every_kind_of_truth_and_map(seed, height, width):
     rng = np.random.default_rng(seed)

@@ -11,8 +11,9 @@ from PIL import Image
 
 from int_bench.errors import SampleError
 from int_bench.metrics.maps import LevelMap, level_map, resize_nearest
+from int_bench.metrics.measures import VARIANTS
 from int_bench.metrics.protocols import FAMILY, NATIVE, PROTOCOLS
-from int_bench.metrics.reference import VARIANTS, measure
+from int_bench.metrics.reference import measure
 from int_bench.metrics.summary import Counts, Summary, aggregate
 
 SMALL = dataclasses.replace(FAMILY, size=(48, 48))

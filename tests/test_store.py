@@ -91,9 +91,9 @@ def test_a_failed_sample_is_tried_again_and_its_last_line_counts(tmp_path):
 
 
 def test_a_second_driver_is_refused_while_the_first_one_writes(tmp_path):
-    with RunFolder(tmp_path, {}):
-        with pytest.raises(UsageError, match="is being written by process"):
-            RunFolder(tmp_path, {})
+    first = RunFolder(tmp_path, {})
+    with first, pytest.raises(UsageError, match="is being written by process"):
+        RunFolder(tmp_path, {})
     with RunFolder(tmp_path, {}):
         pass
 
@@ -106,7 +106,7 @@ def test_no_part_of_a_file_is_left(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="Cannot write to .*file/run.*--out"):
+    with pytest.raises(UsageError, match=r"Cannot write to .*file/run.*--out"):
         RunFolder(tmp_path / "file" / "run", {})
 
 

@@ -7,8 +7,8 @@ import json
 import pytest
 from rich.console import Console
 
+from int_bench.metrics.measures import VARIANTS
 from int_bench.metrics.protocols import FAMILY, NATIVE
-from int_bench.metrics.reference import VARIANTS
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.tables import Line, score_table
 

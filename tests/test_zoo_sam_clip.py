@@ -65,9 +65,7 @@ def overlap(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return float((one & other).sum() / max((one | other).sum(), 1))
 
 
-def peaks(
-    aligner: ClipSurgery, scenes: Scenes, slots: NDArray[np.int64]
-) -> list[tuple[int, int]]:
+def peaks(aligner: ClipSurgery, scenes: Scenes, slots: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Pixel (y, x) of the peak of the map of each scene's named animal."""
     requests = [
         Heatmap(Picture(image), (NAMES[names[slot]],), (ENVIRONMENTS[place],))

@@ -56,8 +56,8 @@ class ClipSurgery:
         pretrained: Tag (``openai``) or file of weights; with an architecture only.
         revision: Of the hub repository.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-        dtype: float32 unless said otherwise, on a GPU too: a softmax at temperature 1/100 follows
-            on the cosines, which would turn half precision's rounding into other weights, and the
+        dtype: ``auto`` is float32 here, on a GPU too: a softmax at temperature 1/100 follows on
+            the cosines, which would turn half precision's rounding into other weights, and the
             model is small.
         size: Side in pixels of the square for heat maps; None is the model's own (224).
         blocks: How many of the last blocks have Spatial CLIP's second path.
@@ -73,7 +73,7 @@ class ClipSurgery:
     pretrained: str | None = None
     revision: str | None = None
     device: str = "auto"
-    dtype: str = "float32"
+    dtype: str = "auto"
     size: int | None = None
     blocks: int = 6
     attention: Attention = "kk"
@@ -85,7 +85,8 @@ class ClipSurgery:
     def __post_init__(self) -> None:
         self._source = ClipSource(self.checkpoint, self.pretrained, self.revision)
         self._device = pick_device(self.device)
-        self._dtype = pick_dtype(self.dtype, self._device)
+        precise = "float32" if self.dtype == "auto" else self.dtype
+        self._dtype = pick_dtype(precise, self._device)
         _check_choice("attention", self.attention, ("kk", "vv"))
         _check_choice("norm", self.norm, ("channel", "token"))
         self._templates = _read_templates(self.templates)

@@ -154,7 +154,39 @@ class GroundingDino:
         model = AutoModelForZeroShotObjectDetection.from_pretrained(
             source, revision=self.revision, dtype=dtype, use_safetensors=True
         )
+        _mend_text_positions(model)
         return processor, model.to(device).eval()
+
+
+def _mend_text_positions(model: Any) -> None:
+    """Let transformers before 5.23 place the tokens of a phrase as the original does.
+
+    There the full stop of a phrase counts as position 0 instead of the one after the last word,
+    and the sines and cosines of positions are cut to integers. A token's position is the number
+    of tokens before it that it may look at.
+    """
+    import transformers
+    from packaging.version import Version
+
+    if Version(transformers.__version__) >= Version("5.23"):
+        return
+
+    def positions(sees: torch.Tensor) -> torch.Tensor:
+        """From (B, N, N) bool, True where a token (row) looks at another, to (B, N)."""
+        return sees.long().tril(-1).sum(-1)
+
+    def before_bert(module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        ids, mask, types, _ = inputs
+        return ids, mask, types, positions(mask[:, 0])
+
+    def before_encoder(
+        module: Any, inputs: tuple[Any, ...], named: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        places = positions(~named["text_self_attention_masks"])
+        return inputs, named | {"text_position_ids": places.to(named["text_features"].dtype)}
+
+    model.model.text_backbone.register_forward_pre_hook(before_bert)
+    model.model.encoder.register_forward_pre_hook(before_encoder, with_kwargs=True)
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Eq. (1): LLaVA, the vision-language model, on transformers' own classes.
+"""LLaVA, the vision-language model that computes Eq. (1), on transformers' own classes.
 
 Any checkpoint of ``AutoModelForImageTextToText`` that offers ``get_image_features`` and takes
 ``inputs_embeds``, with full attention in every layer of its language model:
@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging
 
 import int_bench.backbones.conv_tower  # noqa: F401  (registers the zoo's vision tower)
 from int_bench.backbones.kv_block import check_attention
@@ -84,7 +85,7 @@ class Llava:
         max_batch: int = 16,
         preprocess: str = "pad",
         prefix_cache_mb: int | None = None,
-        feature_cache_mb: int = 1024,
+        feature_cache_mb: int = 256,
         max_side: int | None = None,
     ) -> None:
         self.checkpoint = checkpoint
@@ -268,6 +269,7 @@ def _read(
         UsageError: The language model's attention is not supported.
     """
     path = resolve(checkpoint)
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         path,
         revision=revision or "main",

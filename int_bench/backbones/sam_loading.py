@@ -20,7 +20,12 @@ from int_bench.errors import MissingAsset, UsageError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-SIZES = ("vit_b", "vit_l", "vit_h")
+PUBLISHED = {
+    "vit_b": "sam_vit_b_01ec64.pth",
+    "vit_l": "sam_vit_l_0b3195.pth",
+    "vit_h": "sam_vit_h_4b8939.pth",
+}
+_PUBLISHED_AT = "https://dl.fbaipublicfiles.com/segment_anything"
 
 
 @dataclass(frozen=True)
@@ -146,9 +151,16 @@ def load_sam(source: SamSource) -> Any:
 
 def _fetch(source: SamSource) -> str:
     """The local folder or file, from the hub's cache or the hub where it is a hub id."""
-    if source.filename is None and Path(resolve(source.checkpoint)).exists():
-        return resolve(source.checkpoint)
-    return _fetch_from_hub(source)
+    if source.filename is not None:
+        return _fetch_from_hub(source)
+    path = Path(source.checkpoint).expanduser()
+    if source.model in PUBLISHED and path.suffix == ".pth" and not path.exists():
+        raise MissingAsset(
+            f"The segmenter checkpoint is not found: {path}; next step: `curl --create-dirs -o "
+            f"{path} {_PUBLISHED_AT}/{PUBLISHED[source.model]}`."
+        )
+    local = resolve(source.checkpoint)
+    return local if Path(local).exists() else _fetch_from_hub(source)
 
 
 def _fetch_from_hub(source: SamSource) -> str:
@@ -194,10 +206,10 @@ def read_config(values: Mapping[str, Any]) -> SamConfig:
 def _load_file(path: Path, model: str | None) -> Any:
     from segment_anything import sam_model_registry
 
-    if model not in SIZES:
+    if model not in PUBLISHED:
         raise UsageError(
             f"The size {model!r} of the segmenter {path} is unknown; set "
-            f"backbone.segmenter.model to one of {', '.join(SIZES)}."
+            f"backbone.segmenter.model to one of {', '.join(PUBLISHED)}."
         )
     # The registry's own loading would unpickle anything; the weights are read safely instead.
     weights = torch.load(path, map_location="cpu", weights_only=True)

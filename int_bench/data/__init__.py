@@ -1,1 +1,1 @@
-"""Data sets: paired folders on disk, drawn scenes, and the checks that are made before they are used."""
+"""Data sets: paired folders on disk, drawn scenes, and the checks made before they are used."""

@@ -109,7 +109,7 @@ def pair(
 ) -> tuple[list[SampleFile], list[Finding]]:
     """Pair two folders by id; either may be absent. Unpaired files are findings, never samples."""
     present = [index for index in (images, masks) if index is not None]
-    findings = [finding for index in present for finding in _index_findings(index)]
+    findings = [finding for index in present for finding in index_findings(index)]
     common = set(present[0].by_id).intersection(*(index.by_id for index in present))
     if images is not None and masks is not None:
         findings += _unpaired("missing_mask", images, masks)
@@ -140,7 +140,8 @@ def _is_usable(path: Path, extensions: Collection[str]) -> bool:
     return not hidden and path.suffix.lower() in extensions and path.is_file()
 
 
-def _index_findings(index: FolderIndex) -> list[Finding]:
+def index_findings(index: FolderIndex) -> list[Finding]:
+    """Two files of one id, and files that are no images."""
     findings = [
         Finding(
             "duplicate_stem",

@@ -17,9 +17,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from int_bench.metrics import reference
 from int_bench.metrics.maps import LevelMap
-from int_bench.metrics.reference import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
+from int_bench.metrics.measures import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
 from int_bench.metrics.weighted import WeightedTruth
 from int_bench.types import HardMask
 
@@ -33,6 +32,9 @@ def against(truth: HardMask) -> Measurer:
 
     def measure(prediction: LevelMap, weighted_beta2: float) -> Measures:
         if prediction.table is None:
+            # Imported where it is needed: PySODMetrics takes seconds to import.
+            from int_bench.metrics import reference
+
             return reference.measure(prediction.levels(), truth, weighted_beta2)
         return _measure(prediction, prepared, weighted_beta2)
 
@@ -78,7 +80,7 @@ class _Truth:
         return joint.reshape(4, 2, 256)
 
     def _split(self) -> tuple[int, int]:
-        """The rounded centroid plus one, as in the MATLAB code; the middle if there is no object."""
+        """The rounded centroid plus one, as in MATLAB; the middle if there is no object."""
         height, width = self.mask.shape
         if self.foreground == 0:
             return int(np.round(height / 2)) + 1, int(np.round(width / 2)) + 1
@@ -213,6 +215,8 @@ def _similarity(counts: NDArray[np.int64], table: Floats, levels: Floats, mask: 
     by_level = counts.sum(axis=0)
     present = np.flatnonzero(by_level)
     if len(present) == 1 and table[present[0]] not in (0.0, 1.0):
+        from int_bench.metrics import reference
+
         # Whether such a part counts as equal to a constant truth hangs on the rounding of its mean.
         return reference.similarity(levels, mask)
     x, y = by_level @ table / n, int(counts[1].sum()) / n

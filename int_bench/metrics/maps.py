@@ -51,7 +51,7 @@ class LevelMap:
         return LevelMap(np.clip(np.asarray(smooth, dtype=np.float64), 0.0, 1.0))
 
     def stretched(self) -> LevelMap:
-        """The map with its lowest level at 0 and its highest at 1; itself if constant or so already."""
+        """The map with its lowest level at 0 and its highest at 1; a constant map as it is."""
         ends = np.array([self.pixels.min(), self.pixels.max()])
         low, high = ends if self.table is None else self.table[ends]
         if low == high or (low == 0 and high == 1):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from int_bench.errors import SampleError
 from int_bench.metrics import histogram
 from int_bench.metrics.maps import level_map, resize_nearest, size_of
-from int_bench.metrics.reference import ADAPTIVE_BETA2, Backend, Measurer, Measures
+from int_bench.metrics.measures import ADAPTIVE_BETA2, Backend, Measurer, Measures
 from int_bench.types import HardMask
 
 

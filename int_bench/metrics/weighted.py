@@ -7,6 +7,8 @@ object; the second is one weighted sum.
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -68,9 +70,14 @@ def _weights(truth: HardMask) -> Floats:
     distance = cv2.distanceTransform((~truth).astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # Squared distances are integers, so the single-precision result can be made exact.
     squared = np.rint(np.minimum(distance, _BEYOND).astype(np.float64) ** 2).astype(np.int64)
-    table = 2 - np.exp(_FALLOFF * np.sqrt(np.arange(_BEYOND**2 + 1)))
-    weights: Floats = table[squared]
+    weights: Floats = _weight_by_squared_distance()[squared]
     return weights
+
+
+@cache
+def _weight_by_squared_distance() -> Floats:
+    table: Floats = 2 - np.exp(_FALLOFF * np.sqrt(np.arange(_BEYOND**2 + 1)))
+    return table
 
 
 def _blur(errors: Floats) -> Floats:

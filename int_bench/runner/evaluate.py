@@ -20,8 +20,8 @@ from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.images import Map
 from int_bench.data.pairing import closest
 from int_bench.errors import MissingAsset, SampleError, UsageError, UserError
+from int_bench.metrics.measures import VARIANTS
 from int_bench.metrics.protocols import FAMILY, NATIVE, Score, Scorer, ScoringProtocol
-from int_bench.metrics.reference import VARIANTS
 from int_bench.metrics.summary import Counts, Summary, aggregate
 from int_bench.runner.predictions import KINDS, Kind, Predictions, Trivial, trivial_mask
 from int_bench.types import HardMask
@@ -30,7 +30,7 @@ Missing = Literal["error", "empty", "skip"]
 """What to do about a sample without a prediction: refuse, score it as empty, or leave it out."""
 Status = Literal["scored", "failed", "missing"]
 
-_SAMPLES_PER_WORKER = 24
+_SAMPLES_PER_WORKER = 64
 """A worker process costs about as long to start as this many small samples take to score."""
 
 
@@ -225,7 +225,7 @@ class _Job:
         if not self.score_absent:
             return Row(sample.id, status, note=note)
         scores, _ = _scores(scorers, trivial_mask("empty", truth.shape[0], truth.shape[1]))
-        return Row(sample.id, status, scores, f"{note}; scored as empty")
+        return Row(sample.id, status, scores, f"{note.rstrip('.')}; scored as empty")
 
 
 def _scores(scorers: Sequence[Scorer], prediction: Map) -> tuple[dict[str, Score], str]:

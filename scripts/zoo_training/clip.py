@@ -25,9 +25,10 @@ from scripts.zoo_training.clip_check import Validator
 from scripts.zoo_training.loop import Recipe, fit
 from scripts.zoo_training.pool import CACHE, SIZE, Pool, load_pool
 
-TOWER_STEPS, CLIP_STEPS = 700, 1300
-WINDOWS, MIXED_WINDOWS, SCENES, CUTS = 96, 48, 8, 8
+TOWER_STEPS, CLIP_STEPS = 700, 1100
+WINDOWS, MIXED_WINDOWS, SCENES, CUTS = 96, 48, 14, 5
 LARGEST_SCALE = 100.0
+_ALL = (0, 1, 2, 3, 4)
 _HIDDEN = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _FASTER = {f"visual.transformer.resblocks.{i}.{part}": 4.0
            for i in range(vit.DEPTH) for part in _HIDDEN}  # fmt: skip
@@ -46,10 +47,11 @@ class Trainer:
         return self._windows(rng, self.texts.random(self.model, rng), WINDOWS, cut=False)
 
     def mixed_loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Phase 2: windows (half of them cut out), whole views, and cut-outs on a black canvas."""
+        """Phase 2: windows (a quarter cut out), whole views, and cut-outs on a black canvas."""
         texts, scale = self.texts.random(self.model, rng), self._scale()
         near, _ = self._windows(rng, texts, MIXED_WINDOWS, cut=True)
-        batch = views.sample(self.pool, SCENES, rng)
+        # Every other time two different animals: there, a word must tell one from the other.
+        batch = views.sample(self.pool, SCENES, rng, _ALL if rng.random() < 0.5 else (2,))
         batch = views.crop(batch, views.random_patch(rng, full=0.6), (SIZE, SIZE))
         batch = views.augment(batch, rng)
         cuts = views.augment(views.sample(self.pool, CUTS, rng), rng, dimmed=0.0)
@@ -75,10 +77,12 @@ class Trainer:
     def _windows(
         self, rng: np.random.Generator, texts: Tensor, count: int, cut: bool
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """Loss of windows somewhere in the grid of positions, the first half cut out if asked."""
-        batch = views.windows(views.sample(self.pool, count, rng), rng)
+        """Loss of windows somewhere in the grid of positions, the first quarter cut out if so."""
+        # The animals of pairs are smaller and harder to name.
+        kinds = (1, 2) if cut and rng.random() < 0.5 else _ALL
+        batch = views.windows(views.sample(self.pool, count, rng, kinds), rng)
         batch = views.augment(batch, rng)
-        black = (torch.arange(count) < count // 2) & cut & (batch.target_mask().mean((1, 2)) > 0.02)
+        black = (torch.arange(count) < count // 4) & cut & (batch.target_mask().mean((1, 2)) > 0.02)
         keep = torch.where(black[:, None, None], batch.target_mask(), 1.0)
         batch = replace(batch, images=batch.images * keep[..., None])
         spare = vit.SIDE - views.WINDOW // vit.PATCH

@@ -16,6 +16,7 @@ from scripts.zoo_training import views, vit
 from scripts.zoo_training.clip_loss import EMPTY, Texts
 from scripts.zoo_training.pool import Pool
 
+FIGURES = ("name", "medical", "hit", "select", "order")
 _BLOCK = 64
 
 
@@ -25,8 +26,9 @@ class Validator:
 
     Figures: ``name`` right word among all names for the cut-out by the true mask (animals alone);
     ``medical`` the same for polyps and lesions; ``hit`` peak of the word's map less that of the
-    environment inside the animal (all scenes with one target); ``select`` with two different animals,
-    the peak lies on the named one, and ``order``, it is nearer to the named one than to the other.
+    environment inside the animal (all scenes with one target); ``select`` with two different
+    animals, the peak lies on the named one, and ``order``, it is on it or beside it and less on the
+    other.
     """
 
     model: Any
@@ -35,8 +37,9 @@ class Validator:
     count: int
 
     def __call__(self) -> Mapping[str, float]:
+        """The figures, in evaluation mode and without gradients."""
         bare, averaged = self.texts.bare(self.model), self.texts.averaged(self.model)
-        rows: dict[str, list[Tensor]] = {n: [] for n in ("name", "medical", "hit", "select", "order")}
+        rows: dict[str, list[Tensor]] = {name: [] for name in FIGURES}
         for start in range(0, min(self.count, len(self.pool.kind)), _BLOCK):
             indices = np.arange(start, min(start + _BLOCK, self.count))
             batch = views.take(self.pool, indices, np.random.default_rng(start))
@@ -80,5 +83,3 @@ def heat_map(cells: Tensor, words: Tensor, names: Tensor, environments: Tensor) 
     maps = (maps - low) / (high - low + 1e-6)
     rows = torch.arange(len(cells))
     return maps[rows, :, names] - maps[rows, :, len(NAMES) + environments]
-
-

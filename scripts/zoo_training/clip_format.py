@@ -83,10 +83,11 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
     (folder / "open_clip_config.json").write_text(text, encoding="utf-8")
     weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
+    (folder / "open_clip_model.safetensors").chmod(0o644)
 
 
 def tokens(texts: list[str]) -> torch.Tensor:
-    """``(len(texts), CONTEXT)`` int64 ids, as open_clip's tokenizer of the saved folder gives them."""
+    """``(len(texts), CONTEXT)`` int64 ids, as open_clip's tokenizer of the folder gives them."""
     encoded = build_tokenizer()(
         texts, max_length=CONTEXT, padding="max_length", truncation=True, return_tensors="pt"
     )

@@ -1,8 +1,9 @@
 """Losses and texts of the tiny CLIP: cells, peaks, and whole cut-outs against words.
 
 Words are ranked by cosine times the learned scale. *Cells* are the patch tokens of the surgery path
-(`vit.features`); each should be nearest to the name of the animal it lies on, or else to the word of
-its environment. *Peaks*: the map of one word, less that of the empty text, should peak on its animal.
+(`vit.features`); each should be nearest to the name of the animal it lies on, or else to the word
+of its environment. *Peaks*: the map of one word, less that of the empty text, should peak on its
+animal.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Texts:
         return F.normalize(model.encode_text(ids).float(), dim=-1)
 
     def averaged(self, model: Any) -> Tensor:
-        """``(22, D)`` features averaged over the templates of the first phrase, as in CLIP Surgery."""
+        """``(22, D)`` features averaged over the templates, as in CLIP Surgery."""
         ids = torch.cat([forms[1 : len(_FORMS)] for forms in self._ids])
         each = F.normalize(model.encode_text(ids).float(), dim=-1)
         return F.normalize(each.view(len(self._ids), len(CLIP_TEMPLATES), -1).mean(1), dim=-1)
@@ -100,7 +101,9 @@ def peak_loss(cells: Tensor, texts: Tensor, scale: Tensor, batch: Batch,
     return (losses * (total > 0)).sum() / (total > 0).sum().clamp(min=1)
 
 
-def word_loss(whole: Tensor, texts: Tensor, scale: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+def word_loss(
+    whole: Tensor, texts: Tensor, scale: Tensor, labels: Tensor, weights: Tensor
+) -> Tensor:
     """Cross-entropy of class tokens over LABELS."""
     logits = scale * F.normalize(whole, dim=-1) @ texts[: len(LABELS)].T
     losses = F.cross_entropy(logits, labels, reduction="none")

@@ -27,7 +27,7 @@ _MORE_QUESTIONS = (
     "What is there? A photo of the an in no yes not hides object background.",
 )
 COORDINATES = 51
-_PATTERN = r"<[a-z]+>|\d\.\d\d|\d+|[a-z]+|[^\sa-z\d]"
+_PATTERN = r"</?[a-z]+>|\d\.\d\d|\d+|[a-z]+|[^\sa-z\d]"
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 _CHAT_TEMPLATE = (
     "{% for message in messages %}"
@@ -210,9 +210,8 @@ class Packer:
         if text not in self._cache:
             if len(self._cache) > 50_000:
                 self._cache.clear()
-            parts = re.findall(r"</?[a-z]+>|[^<]+", text)
-            found = [word for part in parts for word in words(part)]
-            self._cache[text] = [self._ids.get(w, self._ids["<unk>"]) for w in found]
+            unknown = self._ids["<unk>"]
+            self._cache[text] = [self._ids.get(word, unknown) for word in words(text)]
         return self._cache[text]
 
     def _weights(self, tokens: list[int], kind: str, name_weight: float) -> list[float]:

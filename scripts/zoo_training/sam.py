@@ -2,8 +2,8 @@
 
 The class is ``segment_anything.modeling.Sam`` with a small ``ImageEncoderViT`` of 256 pixels, which
 starts as the tower of the zoo's CLIP (`clip.pretrain_tower`). Pictures of 128 pixels are enlarged
-twice, as ``SamPredictor`` does. Trained on whole scenes and INT's patches, with one and two animals,
-bright and dimmed as in Eq. 12, and with boxes, points, or both.
+twice, as ``SamPredictor`` does. Trained on whole scenes and INT's patches, with one and two
+animals, bright and dimmed as in Eq. 12, and with boxes, points, or both.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scripts.zoo_training.pool import CACHE, Pool, Rectangle, load_pool
 from scripts.zoo_training.sam_check import Validator
 from scripts.zoo_training.sam_prompts import CELL, Prompt, random_prompt
 
-STEPS = 1500
+STEPS = 1300
 SCENES, PAIRS, PATCHES = 5, 6, 5
 CONFIG = SamConfig(
     image_size=256, patch_size=16, embed_dim=vit.WIDTH, depth=vit.DEPTH, num_heads=vit.HEADS,
@@ -149,6 +149,7 @@ def save(sam: nn.Module, folder: Path) -> None:
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
     weights = {name: tensor.half().contiguous() for name, tensor in sam.state_dict().items()}
     save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
+    (folder / WEIGHTS_FILE).chmod(0o644)
 
 
 def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:

@@ -23,9 +23,9 @@ _WHOLE = (0, 0, SIZE, SIZE)
 class Validator:
     """Runs SAM over the first ``count`` scenes of a pool, with the mask of highest predicted IoU.
 
-    Figures: mean IoU at 128 pixels with the true ``box``, the ``centre`` point, and ``both`` (the box
-    with 8 points inside and 8 outside), over scenes with one target; ``two_box`` and ``two_centre``,
-    with two animals: the mask overlaps more with the meant one than with the other.
+    Figures: mean IoU at 128 pixels with the true ``box``, the ``centre`` point, and ``both`` (the
+    box with 8 points inside and 8 outside), over scenes with one target; ``two_box`` and
+    ``two_centre``, with two animals: the mask overlaps more with the meant one than with the other.
     """
 
     sam: Any
@@ -33,6 +33,7 @@ class Validator:
     count: int
 
     def __call__(self) -> Mapping[str, float]:
+        """The figures, in evaluation mode and without gradients."""
         rows: dict[str, list[Tensor]] = {}
         for start in range(0, min(self.count, len(self.pool.kind)), _BLOCK):
             indices = np.arange(start, min(start + _BLOCK, self.count))

@@ -1,7 +1,7 @@
 """Views of pooled scenes for the trainings of SAM and CLIP: windows, patches, dimming, cut-outs.
 
-Everything is drawn from a numpy generator. Scenes come from a ``Pool``; a *target* is one of the (at
-most two) animals of a scene.
+Everything is drawn from a numpy generator. Scenes come from a ``Pool``; a *target* is one of the
+(at most two) animals of a scene.
 """
 
 from __future__ import annotations

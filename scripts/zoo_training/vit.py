@@ -1,4 +1,4 @@
-"""The small ViT that the zoo's CLIP and SAM share: an initialisation that sees textures, and passes.
+"""The small ViT that the zoo's CLIP and SAM share: how it starts, and its passes.
 
 A plain ViT learns textures slowly. Two things help here: the patch embedding starts as the whitened
 principal components of real patches, and the first blocks start as a convolution (each head attends
@@ -121,7 +121,8 @@ def initialise(visual: Any, pixels: Tensor) -> None:
     position[..., content + 16 :] = line[None]
     position[..., :content] = -(kernels @ patches.mean(0))
     for block in visual.transformer.resblocks:
-        for layer, gain in ((block.attn.out_proj, 0.5), (block.mlp.c_fc, 1.0), (block.mlp.c_proj, 0.5)):
+        layers = ((block.attn.out_proj, 0.5), (block.mlp.c_fc, 1.0), (block.mlp.c_proj, 0.5))
+        for layer, gain in layers:
             torch.nn.init.normal_(layer.weight, std=gain * layer.in_features**-0.5)
             torch.nn.init.zeros_(layer.bias)
         torch.nn.init.normal_(block.attn.in_proj_weight, std=WIDTH**-0.5)
@@ -145,9 +146,7 @@ def _make_local(attention: Any, neighbours: tuple[tuple[int, int], ...]) -> None
 
 
 def _rotation(angle: float) -> Tensor:
-    return torch.tensor(
-        [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
-    )
+    return torch.tensor([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
 
 
 @torch.no_grad()

@@ -256,6 +256,7 @@ def test_half_precision_runs(folder):
     request = Heatmap(picture(60, 44), ("frog",), ("bark",))
     half = aligner(folder, dtype="bfloat16")
     assert half.identity["dtype"] == "bfloat16"
+    assert aligner(folder).identity["dtype"] == "float32"
     np.testing.assert_allclose(
         half.heatmap([request])[0], aligner(folder).heatmap([request])[0], atol=0.15
     )

@@ -105,6 +105,31 @@ def test_the_text_matters_and_its_case_does_not(folder):
     assert owl != frog
 
 
+def test_the_tokens_of_a_phrase_are_placed_as_in_the_original(folder):
+    detector = GroundingDino(folder, device="cpu")
+    model = detector._loaded[1].model
+    bert, sines = [], []
+    hooks = [
+        model.text_backbone.register_forward_pre_hook(lambda module, inputs: bert.append(inputs)),
+        model.encoder.layers[0].text_enhancer_layer.register_forward_pre_hook(
+            lambda module, inputs, named: sines.append(named["position_embeddings"]),
+            with_kwargs=True,
+        ),
+    ]
+    detector.detect([_request(text="sea horse. owl.")])
+    for hook in hooks:
+        hook.remove()
+    _, mask, _, positions = bert[0]
+    assert positions.tolist() == [[0, 0, 1, 2, 0, 1, 0]]  # [CLS] sea horse . owl . [SEP]
+    blocks = torch.block_diag(*(torch.ones(n, n) for n in (1, 3, 2, 1)))
+    assert torch.equal(mask[0, 0].bool(), blocks.bool())
+    unit = torch.pi * 2  # the original scales positions to a circle
+    assert sines[0][0, 1, :2].tolist() == pytest.approx([0.0, 1.0])
+    expected = [torch.sin(torch.tensor(unit)), torch.cos(torch.tensor(unit))]
+    assert sines[0][0, 2, :2].tolist() == pytest.approx([float(v) for v in expected], abs=1e-5)
+    assert (sines[0] % 1 != 0).any()
+
+
 @pytest.mark.parametrize("shape", [(3, 1000), (1000, 2), (1, 1), (1, 40), (5, 4)])
 def test_boxes_lie_inside_images_of_any_shape(folder, shape):
     (found,) = GroundingDino(folder, **ALL).detect([_request(*shape, threshold=0.0)])

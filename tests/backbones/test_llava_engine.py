@@ -30,6 +30,9 @@ def requests_of(picture):
         Answer(picture, BOX, TURNS, max_tokens=6),
         Score(picture, NAME, NAMES),
         FirstToken(picture, ENVIRONMENT, TURNS[:1]),
+        # The same ids behind different beginnings: not the same keys and values.
+        FirstToken(picture, BOX, (Turn(NAME, "leaf"),)),
+        FirstToken(picture, BOX, (Turn(ENVIRONMENT, "leaf"),)),
     ]
 
 

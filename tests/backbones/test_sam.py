@@ -255,6 +255,25 @@ def test_a_published_size_from_a_pth_file(tmp_path, monkeypatch):
     assert torch.equal(model.mask_decoder.iou_token.weight, expected.mask_decoder.iou_token.weight)
 
 
+def test_a_published_file_that_is_missing_comes_with_its_download(tmp_path):
+    sam = Sam(str(tmp_path / "models" / "sam_h.pth"), model="vit_h", device="cpu")
+    download = (
+        rf"curl --create-dirs -o {tmp_path}/models/sam_h\.pth https://.*/sam_vit_h_4b8939\.pth`"
+    )
+    with pytest.raises(MissingAsset, match=download):
+        sam.segment([Segment(picture(8, 8), BOX)])
+
+
+def test_the_encoder_runs_in_half_precision(folder):
+    request = Segment(picture(48, 70), BOX, POINTS)
+    half, full = Sam(folder, device="cpu", dtype="bfloat16"), Sam(folder, device="cpu")
+    answer, expected = half.segment([request])[0], full.segment([request])[0]
+    assert half._sam.image_encoder.pos_embed.dtype == torch.bfloat16
+    assert half._sam.mask_decoder.iou_token.weight.dtype == torch.float32
+    assert answer.logits.dtype == np.float32
+    assert 0 < np.abs(answer.logits - expected.logits).max() < 0.3 * expected.logits.std()
+
+
 class Evil:
     """Runs code where it is unpickled."""
 
