@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check zoo tables clean
+.PHONY: help setup demo test check zoo report tables clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -21,8 +21,9 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(STAMP) ## segment eight drawn scenes with the shipped models and score the masks
-	$(BIN)/int-bench run
+demo: $(STAMP) ## run INT on eight drawn scenes with the shipped models; draws results/demo.png
+	$(BIN)/int-bench run keep=soft --out results/demo
+	$(BIN)/int-bench picture $$(ls -td results/demo/camoworld/int/*/ | head -n 1) -n 8 --out results/demo.png
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --dist=loadfile
@@ -35,6 +36,9 @@ check: $(STAMP) ## format, lint, types and import contracts
 
 zoo: $(STAMP) ## train the shipped models again (hours)
 	$(BIN)/python scripts/train_zoo.py all
+
+report: $(STAMP) ## measure the shipped models on the test split and update their card
+	$(BIN)/python scripts/zoo_report.py
 
 tables: $(STAMP) ## score every finished run under results/runs and print one table
 	$(BIN)/int-bench eval

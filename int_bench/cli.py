@@ -1,4 +1,4 @@
-"""The command line: ``int-bench run | eval | ablate | methods | data ... | models ...``.
+"""The command line: ``int-bench run | eval | table | compare | ablate | methods | ...``.
 
 Only Typer is imported here; each command imports what it needs when it runs, so that ``--help``
 and completion stay fast. Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 something that was
@@ -110,11 +110,77 @@ def evaluate(
         str, typer.Option("--missing", help="error, empty (counts as an empty mask) or skip.")
     ] = "error",
     json: Json = False,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", metavar="[DATASET/]NAME", help="Keep the scores of --pred, for tables."
+        ),
+    ] = None,
 ) -> int:
     """Score stored masks; no model is needed."""
     from int_bench.cli_eval import eval_command
 
-    return eval_command(run_dir, pred, gt, missing, json)
+    return eval_command(run_dir, pred, gt, missing, json, method)
+
+
+@app.command()
+def picture(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder made with keep=soft.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("picture.png"),
+    most: Annotated[int, typer.Option("-n", "--count", min=1, help="At most N images.")] = 4,
+) -> int:
+    """Draw the masks and names of a run over its iterations."""
+    from int_bench.cli_picture import picture_command
+
+    print(picture_command(run_dir, out, most))
+    return 0
+
+
+@app.command()
+def table(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="1, 2, 3a, 3b or 3c.", metavar="[TABLE] [DIR]...")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--runs", metavar="DIR [DIR]...", help="Run folders, or roots of them."),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="terminal, md, latex, csv or json.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write to.")] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0, help="A difference that does not matter.")
+    ] = 0.01,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Method to compare the others with, in pairs.")
+    ] = None,
+) -> int:
+    """A table of the paper with ours beside it, or runs beside each other, with intervals."""
+    from int_bench.cli_table import TableCommand, table_command
+    from int_bench.report.rows import Settings
+
+    settings = Settings(margin=margin, against=against)
+    return table_command(TableCommand(words or [], runs or [], form, out, settings))
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="The run folder that is compared with.")],
+    run_b: Annotated[Path, typer.Argument(help="The other run folder.")],
+    metric: Annotated[
+        str, typer.Option("--metric", help="Of the list of samples, e.g. family.wF.")
+    ] = "native.S",
+    common: Annotated[
+        bool, typer.Option("--common", help="Only the samples that both have a score of.")
+    ] = False,
+    most: Annotated[int, typer.Option("-n", "--count", min=0, help="List N samples.")] = 10,
+    json: Json = False,
+) -> int:
+    """Compare two runs sample by sample: difference, interval, p, wins, what changed most."""
+    from int_bench.cli_compare import CompareCommand, compare_command
+
+    return compare_command(CompareCommand(run_a, run_b, metric, common, most, json))
 
 
 @app.command()
@@ -144,6 +210,30 @@ def data_make(
     from int_bench.cli_listing import make_data
 
     return make_data(name, out, split, count)
+
+
+@data_app.command("check")
+def data_check(
+    overrides: Overrides = None,
+    pred: Annotated[Path | None, typer.Option("--pred", help="Folder of anybody's masks.")] = None,
+    gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
+    json: Json = False,
+) -> int:
+    """Name what is wrong or odd in dataset=NAME, or in --pred beside --gt; 4 if anything is."""
+    from int_bench.cli_data import check_command
+
+    return check_command(overrides or [], pred, gt, json)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the terms that are printed.")] = False,
+) -> int:
+    """Download dataset=NAME, resumed and verified, or say how to get it by hand."""
+    from int_bench.cli_data import fetch_command
+
+    return fetch_command(overrides or [], yes)
 
 
 @models_app.command("list")

@@ -13,13 +13,18 @@ from int_bench.binding import closest
 from int_bench.data.drawn import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
 from int_bench.overrides import CONF, options
+from int_bench.report.roster import roster
 
 
 def list_methods() -> int:
-    """Each method with its one-line description, and the ablations."""
+    """Each method with its one-line description, the ablations, and the paper's rows."""
     for group in ("method", "ablation"):
         for name in options(group):
             print(f"{group}={name:<20} {_headline(group, name)}")
+    print("\nThe rows of the paper's Tables 1 and 2:")
+    for entry in roster(options("method")):
+        kind = f"{entry.setting.partition(' ')[0].lower()}, table {' and '.join(entry.tables)}"
+        print(f"{entry.method:<18} {kind:<32} {entry.how}")
     return 0
 
 

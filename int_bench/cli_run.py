@@ -99,6 +99,8 @@ def _prepare(configs: Sequence[RunConfig]) -> list[Prepared]:
 
 def _run(prepared: Sequence[Prepared]) -> dict[str, int]:
     """Run what is not finished, and return the counters of the models."""
+    if all(_finished(one) == one.total for one in prepared):
+        return {}
     config, plan = prepared[0].config, prepared[0].plan
     if any(one.config.backbone != config.backbone for one in prepared):
         raise UsageError("Variants of one command must use the same models.")
@@ -132,6 +134,15 @@ def _run(prepared: Sequence[Prepared]) -> dict[str, int]:
     return broker.counters
 
 
+def _finished(one: Prepared) -> int:
+    """How many samples, over trials, are done and well."""
+    if not (one.path / store.RECORDS).exists():
+        return 0
+    records = store.read_records(one.path)
+    done = {key for key, record in records.items() if record.status == "ok"}
+    return len(done & {(t, s.id) for t in range(one.config.trials) for s in one.samples})
+
+
 def _score(one: Prepared) -> Scored:
     return score_run(one.path, one.dataset, one.config.trials, one.config.method_name)
 
@@ -158,11 +169,7 @@ def resolved(config: RunConfig) -> dict[str, Any]:
 
 def _interrupted(command: Command, prepared: Sequence[Prepared]) -> int:
     for one in prepared:
-        done = 0
-        if (one.path / store.RECORDS).exists():
-            wanted = {(t, s.id) for t in range(one.config.trials) for s in one.samples}
-            done = len(wanted & store.read_records(one.path).keys())
-        say(f"Interrupted: {done} of {one.total} images are done and safe in {one.path}.")
+        say(f"Interrupted: {_finished(one)} of {one.total} images are done and safe in {one.path}.")
     say(f"Resume with: {command.text}")
     return _INTERRUPTED
 
@@ -171,9 +178,6 @@ def _describe(prepared: Sequence[Prepared]) -> int:
     """What would be done."""
     for one in prepared:
         config = one.config
-        done = 0
-        if (one.path / store.RECORDS).exists():
-            done = len(store.read_records(one.path))
         print(
             f"data set   {config.dataset_name}: {len(one.samples)} images, {config.trials} trial(s)"
         )
@@ -181,5 +185,5 @@ def _describe(prepared: Sequence[Prepared]) -> int:
         print(f"method     {config.method_name}")
         for role, node in config.backbone.items():
             print(f"{role:<10} {node.get('checkpoint') or node['_target_']}")
-        print(f"run folder {one.path} ({done} of {one.total} done)")
+        print(f"run folder {one.path} ({_finished(one)} of {one.total} done)")
     return 0

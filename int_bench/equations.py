@@ -20,7 +20,7 @@ Evidence = NDArray[np.float64]
 PROBABILITY_READINGS = ("seq_geo", "first_token", "seq_prob", "cand_softmax")
 CLAMPS = ("relu", "abs", "none")
 NORMALISATIONS = ("category", "patch")
-SIMILARITY_NORMALISATIONS = ("softmax100_minmax", "minmax", "sum", "none")
+SIMILARITY_NORMALISATIONS = ("softmax_minmax", "minmax", "sum", "none")
 
 
 def name_probabilities(log_probs: TokenLogProbs, reading: str = "seq_geo") -> Evidence:
@@ -119,13 +119,19 @@ def accumulate(difference: Evidence, weights: Evidence, floor: float = 0.01) -> 
 
 
 def normalise_similarities(
-    similarities: Sequence[float], mode: str = "softmax100_minmax"
+    similarities: Sequence[float], mode: str = "softmax_minmax", scale: float = 100.0
 ) -> NDArray[np.float64]:
     """Weights of the patch masks, (K,), the best match near 1, from the cosines of Eq. (10).
 
     Reading: the paper says that the scores are normalised so that about 1 means a better match. The
-    default is the predecessor's: softmax over patches at temperature 1/100, then min-max. Equal
-    similarities give equal weights of 1.
+    default is the predecessor's: softmax over patches, then min-max. Equal similarities give equal
+    weights of 1.
+
+    Args:
+        similarities: cosines.
+        mode: ``softmax_minmax``, ``minmax``, ``sum`` or ``none``.
+        scale: what the softmax multiplies cosines with: the CLIP model's own logit scale, 100 for
+            the published ones.
 
     >>> normalise_similarities([0.265, 0.250, 0.228], mode="minmax").round(2).tolist()
     [1.0, 0.59, 0.0]
@@ -140,7 +146,7 @@ def normalise_similarities(
     if mode == "sum":
         shares: NDArray[np.float64] = cosines / cosines.sum()
         return shares
-    scores = _softmax(100.0 * cosines) if mode == "softmax100_minmax" else cosines
+    scores = _softmax(scale * cosines) if mode == "softmax_minmax" else cosines
     spread = scores.max() - scores.min()
     if spread <= 1e-9:
         return np.ones_like(scores)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from int_bench.types import (
     Answer,
+    ContrastiveAnswer,
     Detect,
     Detection,
     FirstToken,
@@ -27,6 +28,7 @@ from int_bench.types import (
     Score,
     Segment,
     Segmentation,
+    SegmentConcept,
     Similarity,
     SoftMask,
     TokenLogProbs,
@@ -54,6 +56,10 @@ class VisionLanguageModel(Backbone, Protocol):
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, without special tokens."""
+        ...
+
+    def contrast(self, requests: Sequence[ContrastiveAnswer]) -> list[str]:
+        """One text per request, decoded against the request's contrast."""
         ...
 
     def score(self, requests: Sequence[Score]) -> list[TokenLogProbs]:
@@ -86,6 +92,14 @@ class Segmenter(Backbone, Protocol):
 
     def segment(self, requests: Sequence[Segment]) -> list[Segmentation]:
         """One segmentation per request, at the request's size."""
+        ...
+
+
+class ConceptSegmenter(Backbone, Protocol):
+    """Makes masks from a phrase alone."""
+
+    def segment_concept(self, requests: Sequence[SegmentConcept]) -> list[tuple[Segmentation, ...]]:
+        """Per request, the instances best first, logits at the size of the request's image."""
         ...
 
 

@@ -19,6 +19,40 @@ PROMAC_BOX = (
     "{task} are fully displayed. Just output the adjusted boundingbox."
 )
 
+# ProMaC, the chat about the whole image that follows those about its patches. The released texts
+# have "the ponow you are a detector" in the first one; it is mended here.
+PROMAC_WHOLE_BOX = (
+    "The potential {task} are: {names}, now you are a detector, output the boundingbox of the "
+    "{task}."
+)
+PROMAC_WHOLE_NAME = (
+    "The potential {task} are: {names}, and the potential bounding boxes of {task} are: {boxes}, "
+    "now you are a detector, output the name of this {task} in this image in one word."
+)
+PROMAC_FINAL_BOX = "Output one bounding box of this {task} in this image."
+
+# ProMaC, positive and negative prompt of its inpainter (INT's Eq. 4 rewords them).
+PROMAC_POSITIVE = "{environments}, high quality, detailed, blended to the original image."
+PROMAC_NEGATIVE = "{names}, is a {task}"
+
+# GenSAM, the synonyms over which it averages, by task-generic prompt. Reading: it has several sets
+# for polyps, this is one; it has none for skin lesions.
+GENSAM_SYNONYMS = {
+    "camouflaged animal": ("camouflaged animal", "disguised animal", "hidden animal"),
+    "polyp": ("polyp", "tumor", "growth"),
+}
+
+# A chat service that was never told how LLaVA writes boxes. Reading: the paper does not print what
+# it asked GPT-4V; this is INT's box question with the format spelled out.
+ENDPOINT_BOX = (
+    "This image pertains to the {task} detection task, output the bounding box of the {task} as "
+    "[x0, y0, x1, y1], four fractions of the image's width and height between 0 and 1."
+)
+ENDPOINT_BOX_AGAIN = (
+    "Output nothing but one bounding box of the {task} as [x0, y0, x1, y1], four numbers between "
+    "0 and 1."
+)
+
 # The chat about one patch, as (what the answer holds, question) in order.
 # Reading: the slots of the paper's prompts are lost in its released text; ``int_chat`` asks for
 # name and environment in two questions, as the predecessor did, since one answer each parses

@@ -108,6 +108,31 @@ class Answer(Request[str]):
 
 
 @dataclass(frozen=True)
+class ContrastiveAnswer(Request[str]):
+    """Ask about an image, against what the model would say anyway; the answer is its text.
+
+    Each token is chosen by the logits (1 + alpha) L - alpha L', L' being those for ``contrast``
+    behind the same question and history. Tokens whose probability under L is below
+    ``plausibility`` times the largest are ruled out.
+
+    ``contrast`` None is a branch that sees neither image nor question: the beginning of a text and
+    the answer so far.
+    """
+
+    role: ClassVar[str] = "vlm"
+    verb: ClassVar[str] = "contrast"
+    image: Picture
+    contrast: Picture | None
+    question: str
+    history: tuple[Turn, ...] = ()
+    alpha: float = 1.0
+    plausibility: float = 0.0
+    max_tokens: int = 64
+    temperature: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class Score(Request[TokenLogProbs]):
     """Teacher-forced log-probabilities of each name's tokens as the answer to a question."""
 
@@ -193,6 +218,20 @@ class Segment(Request[Segmentation]):
     box: Box | None = None
     points: tuple[Point, ...] = ()
     multimask: bool = True
+
+
+@dataclass(frozen=True)
+class SegmentConcept(Request[tuple[Segmentation, ...]]):
+    """Masks of everything that a phrase names, best first, scored at least the threshold.
+
+    Of each answer ``iou`` is the confidence of the instance.
+    """
+
+    role: ClassVar[str] = "concept_segmenter"
+    verb: ClassVar[str] = "segment_concept"
+    image: Picture
+    text: str
+    threshold: float = 0.5
 
 
 @dataclass(frozen=True)

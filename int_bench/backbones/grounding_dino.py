@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property, partial
@@ -151,9 +152,12 @@ class GroundingDino:
         processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             source, revision=self.revision, backend="pil"
         )
-        model = AutoModelForZeroShotObjectDetection.from_pretrained(
-            source, revision=self.revision, dtype=dtype, use_safetensors=True
-        )
+        with warnings.catch_warnings():
+            # A hint about the speed of a CUDA kernel, nothing that a user can act on.
+            warnings.filterwarnings("ignore", message="You'd better set embed_dim")
+            model = AutoModelForZeroShotObjectDetection.from_pretrained(
+                source, revision=self.revision, dtype=dtype, use_safetensors=True
+            )
         _mend_text_positions(model)
         return processor, model.to(device).eval()
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -25,6 +25,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 import int_bench.backbones.conv_tower  # noqa: F401  (registers the zoo's vision tower)
+from int_bench.backbones.contrastive import Contrasted, decode
 from int_bench.backbones.kv_block import check_attention
 from int_bench.backbones.llava_engine import Engine, Writer
 from int_bench.backbones.llava_prompt import ChatFormat, VlmRequest
@@ -39,7 +40,14 @@ from int_bench.backbones.loading import (
 from int_bench.backbones.lru import Lru
 from int_bench.backbones.padding import check_preprocess, to_square
 from int_bench.errors import MissingAsset, OutOfMemory, UsageError
-from int_bench.types import Answer, FirstToken, Picture, Score, TokenLogProbs
+from int_bench.types import (
+    Answer,
+    ContrastiveAnswer,
+    FirstToken,
+    Picture,
+    Score,
+    TokenLogProbs,
+)
 
 R = TypeVar("R", bound=VlmRequest)
 A = TypeVar("A")
@@ -129,6 +137,10 @@ class Llava:
         """
         return self._in_batches(requests, self._answer)
 
+    def contrast(self, requests: Sequence[ContrastiveAnswer]) -> list[str]:
+        """One text per request, decoded against the request's contrast (see ``contrastive``)."""
+        return self._in_batches(requests, self._contrast)
+
     def score(self, requests: Sequence[Score]) -> list[TokenLogProbs]:
         """Per request and name, the natural-log probability of each of its tokens.
 
@@ -148,6 +160,21 @@ class Llava:
             for request in requests
         ]
         return [ready.chat.text(ids) for ids in ready.engine.decode(paths, writers)]
+
+    def _contrast(self, ready: _Ready, requests: Sequence[ContrastiveAnswer]) -> list[str]:
+        pairs = [
+            Contrasted(
+                ready.chat.prompt(request),
+                ready.chat.prompt(replace(request, image=request.contrast))
+                if request.contrast
+                else None,
+                Writer(request.max_tokens, ready.stop, request.temperature, request.seed),
+                request.alpha,
+                request.plausibility,
+            )
+            for request in requests
+        ]
+        return [ready.chat.text(ids) for ids in decode(ready.engine, pairs, ready.chat.beginning)]
 
     def _score(self, ready: _Ready, requests: Sequence[Score]) -> list[TokenLogProbs]:
         paths = ready.engine.prefill([ready.chat.prompt(request) for request in requests])

@@ -30,7 +30,7 @@ Path = list[Node]
 Look = Callable[[Sequence[Picture]], list[Tensor]]
 """From distinct pictures to their image tokens, each (tokens, hidden)."""
 
-_ROOM = 64
+ROOM = 64
 """Columns by which a block grows while answers are written."""
 
 
@@ -57,6 +57,10 @@ class Writer:
         """Whether the answer has ended or is as long as it may be."""
         ended = bool(self.ids) and self.ids[-1] in self.stop
         return ended or len(self.ids) >= self.max_tokens
+
+    def write(self, logits: Tensor) -> None:
+        """One more token; ``logits`` is (V,) float32."""
+        self.ids.append(self.draw(logits) if self.temperature > 0 else int(logits.argmax()))
 
     def draw(self, logits: Tensor) -> int:
         """One sampled token id; ``logits`` is (V,) float32."""
@@ -135,19 +139,34 @@ class Engine:
         logits = torch.stack([path[-1].logits for path in paths])
         _write(writers, logits)
         live = [row for row, writer in enumerate(writers) if not writer.done]
-        block = Block(self._model, [paths[row] for row in live], room=_ROOM) if live else None
+        block = self.open([paths[row] for row in live]) if live else None
         while block is not None:
-            ids = self._ids([(writers[row].ids[-1],) for row in live])
-            self._counters["decode_steps"] += len(live)
-            logits = self._forward(block, self._embedding(ids), keep=[0])[:, 0]
+            logits = self.step(block, [writers[row].ids[-1] for row in live])
             _write([writers[row] for row in live], logits)
             open_rows = [place for place, row in enumerate(live) if not writers[row].done]
             if not open_rows:
                 break
             if block.full or 2 * len(open_rows) <= len(live):
-                block = block.rebuilt(open_rows, room=_ROOM)
+                block = block.rebuilt(open_rows, room=ROOM)
                 live = [live[place] for place in open_rows]
         return [writer.ids for writer in writers]
+
+    def open(self, paths: Sequence[Path]) -> Block:
+        """A batch with room for answers behind the given prompts."""
+        return Block(self._model, paths, room=ROOM)
+
+    def step(self, block: Block, tokens: Sequence[int]) -> Tensor:
+        """One more token for every row of a block that is not full; logits (rows, V) float32."""
+        self._counters["decode_steps"] += len(tokens)
+        embeds = self._embedding(self._ids([(token,) for token in tokens]))
+        return self._forward(block, embeds, keep=[0])[:, 0]
+
+    def prefill_text(self, ids: Ids) -> Path:
+        """The computed segment of a prompt without a picture; it is not kept."""
+        self._counters["prefill_tokens"] += len(ids)
+        block = Block(self._model, [[]], room=len(ids))
+        logits = self._forward(block, self._embedding(self._ids([ids])), keep=[len(ids) - 1])
+        return [Node(block.written(0, len(ids)), logits[0, 0].clone())]
 
     def score(
         self, paths: Sequence[Path], names: Sequence[Sequence[Ids]]

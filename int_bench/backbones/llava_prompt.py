@@ -13,9 +13,9 @@ from itertools import pairwise
 from typing import Any
 
 from int_bench.errors import UsageError
-from int_bench.types import Answer, FirstToken, Picture, Score, Turn
+from int_bench.types import Answer, ContrastiveAnswer, FirstToken, Picture, Score, Turn
 
-VlmRequest = Answer | Score | FirstToken
+VlmRequest = Answer | ContrastiveAnswer | Score | FirstToken
 Ids = tuple[int, ...]
 
 _PROBE = "answer"
@@ -67,6 +67,13 @@ class ChatFormat:
         cuts = sorted({behind, *ends, len(ids)})
         later = [tuple(ids[start:end]) for start, end in pairwise(cuts)]
         return Prompt(request.image, (tuple(ids[:place]), *later))
+
+    @property
+    def beginning(self) -> Ids:
+        """What begins a text without picture and question: the beginning token, else the end's."""
+        tokenizer = self._tokenizer
+        first = tokenizer.bos_token_id
+        return (int(tokenizer.eos_token_id if first is None else first),)
 
     def names(self, request: Score) -> list[Ids]:
         """The token ids of each candidate name, as they follow the prompt.

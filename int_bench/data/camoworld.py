@@ -124,13 +124,12 @@ def boxes(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
     Returns:
         ``(..., 4)`` float32 x0, y0, x1, y1 in pixels of the image, half open; zeros where empty.
     """
-    columns: npt.NDArray[np.bool_] = np.asarray(masks.any(-2))
-    rows: npt.NDArray[np.bool_] = np.asarray(masks.any(-1))
-    x0, y0 = columns.argmax(-1), rows.argmax(-1)
-    x1 = columns.shape[-1] - columns[..., ::-1].argmax(-1)
-    y1 = rows.shape[-1] - rows[..., ::-1].argmax(-1)
-    box = np.stack([x0, y0, x1, y1], -1).astype(np.float32)
-    return box * columns.any(-1)[..., None].astype(np.float32)
+    columns, rows = masks.any(-2), masks.any(-1)
+    x0, y0 = np.argmax(columns, -1), np.argmax(rows, -1)
+    x1 = masks.shape[-1] - np.argmax(np.flip(columns, -1), -1)
+    y1 = masks.shape[-2] - np.argmax(np.flip(rows, -1), -1)
+    box = np.stack([x0, y0, x1, y1], -1)
+    return np.where(np.any(columns, -1)[..., None], box, 0).astype(np.float32)
 
 
 def _check(split: str, task: str, animals: str, favourite: float | None) -> None:

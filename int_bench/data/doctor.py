@@ -6,9 +6,9 @@ findings, by severity (``error`` keeps a set or a sample from being used):
 error    missing_folder, count, missing_mask, extra_mask, duplicate_stem, listed_but_absent,
          nothing_selected, unreadable (truncated, empty, LFS pointer, no image), mask_dim
          (0/1-encoded and the like: the threshold would empty it)
-warning  size_mismatch, exif_mismatch, exact_duplicate, maybe_inverted note     junk_file,
-mask_not_binary, mask_colour, mask_deep, mask_empty, mask_full, exif_orientation,
-         near_duplicate
+warning  size_mismatch, exif_mismatch, exact_duplicate, maybe_inverted
+note     junk_file, mask_not_binary, mask_colour, mask_deep, mask_empty, mask_full,
+         exif_orientation, near_duplicate
 """
 
 from __future__ import annotations

@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from int_bench.data.dataset import SampleFile
 from int_bench.data.images import EXTENSIONS, read_image, read_mask
@@ -45,6 +46,7 @@ class PairedFolders:
         gt_threshold: a mask pixel is foreground above this level (0..255).
         task, models: the task and the model preset that the set is run with by default.
         licence, source, fetch: terms, where it comes from, and how to get it, for the user to read.
+        archives: what its owners offer for direct download (see :mod:`int_bench.data.fetch`).
     """
 
     name: str
@@ -61,6 +63,7 @@ class PairedFolders:
     licence: str = ""
     source: str = ""
     fetch: str = ""
+    archives: Sequence[Mapping[str, Any]] = ()
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot work.

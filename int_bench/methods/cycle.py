@@ -14,8 +14,18 @@ import numpy as np
 
 from int_bench import equations
 from int_bench.errors import UsageError
+from int_bench.methods.final_choice import CHOICES, Vote
 from int_bench.protocols import Ask
-from int_bench.types import Box, HardMask, Iteration, Picture, Prediction, Sample, SoftMask
+from int_bench.types import (
+    Box,
+    HardMask,
+    Iteration,
+    Logits,
+    Picture,
+    Prediction,
+    Sample,
+    SoftMask,
+)
 
 
 @dataclass(frozen=True)
@@ -23,12 +33,14 @@ class MaskPair:
     """What one iteration of a masker returns, both (H, W) in the image frame.
 
     ``hard`` is the segmentation; ``soft`` dims the next view (Eq. 12) and tells the inpainter what
-    to erase (Eq. 4). ``details`` is JSON-ready.
+    to erase (Eq. 4). ``logits`` is what a final choice by votes averages; None is ``soft - 0.5``.
+    ``details`` is JSON-ready.
     """
 
     hard: HardMask
     soft: SoftMask
     details: Mapping[str, Any] = field(default_factory=dict)
+    logits: Logits | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,9 @@ class State:
 class Proposal:
     """The instance-specific prompt: a name, its box in the image frame, and the surroundings.
 
-    ``memory`` comes back in the next iteration's state; ``details`` is JSON-ready.
+    ``foreground`` are the texts for Spatial CLIP where they are not the name; ``more_boxes_image``
+    the boxes of further objects. ``memory`` comes back in the next iteration's state; ``details``
+    is JSON-ready.
     """
 
     name: str
@@ -62,6 +76,13 @@ class Proposal:
     environments: tuple[str, ...] = ()
     memory: Any = None
     details: Mapping[str, Any] = field(default_factory=dict)
+    foreground: tuple[str, ...] = ()
+    more_boxes_image: tuple[Box, ...] = ()
+
+    @property
+    def boxes_image(self) -> tuple[Box, ...]:
+        """All boxes, the name's own first."""
+        return (*((self.box_image,) if self.box_image else ()), *self.more_boxes_image)
 
 
 class Prompter(Protocol):
@@ -91,7 +112,8 @@ class Cycle:
             masks (seven for polyps); its table over iterations agrees with its headline at five.
         w: weight of the masked image in Eq. (12).
         base: what the mask multiplies in Eq. (12), ``original`` or ``recursive``.
-        final: ``closest`` (Eq. 13) or ``last``.
+        final: how the final mask is chosen, a key of ``final_choice.CHOICES``: ``closest``
+            (Eq. 13), ``last``, or a predecessor's rule.
     """
 
     def __init__(
@@ -105,8 +127,8 @@ class Cycle:
     ) -> None:
         if iterations < 1:
             raise UsageError(f"A cycle needs at least 1 iteration, not {iterations}.")
-        if final not in ("closest", "last"):
-            raise UsageError(f"Unknown final mask {final!r}; choose closest or last.")
+        if final not in CHOICES:
+            raise UsageError(f"Unknown final mask {final!r}; choose from {', '.join(CHOICES)}.")
         self.prompter = prompter
         self.masker = masker
         self.iterations = iterations
@@ -114,14 +136,21 @@ class Cycle:
         self.base = base
         self.final = final
 
+    @property
+    def wants_truth(self) -> bool:
+        """Whether the prompter reads the ground truth: an upper bound, not a method."""
+        return bool(getattr(self.prompter, "wants_truth", False))
+
     async def segment(self, sample: Sample, ask: Ask) -> Prediction:
         """Run all iterations on one image and choose the final mask."""
         state = State(sample, sample.image)
         view = sample.image.pixels.astype(np.float32)
         done: list[Iteration] = []
+        votes: list[Vote] = []
         for index in range(self.iterations):
             proposal = await self.prompter.propose(state, ask)
             masks = await self.masker.segment(state, proposal, ask)
+            votes.append(Vote(masks.hard, masks.soft, masks.logits))
             details = {**proposal.details, **masks.details}
             done.append(
                 Iteration(masks.hard, masks.soft, proposal.name, proposal.box_image, details)
@@ -131,11 +160,9 @@ class Cycle:
             view = equations.reweight(sample.image.pixels, view, masks.soft, self.w, self.base)
             dimmed = Picture(np.rint(view).astype(np.uint8))
             state = State(sample, dimmed, index + 1, masks, proposal.memory)
-        return Prediction(tuple(done), self._choose([item.soft for item in done]))
+        return Prediction(tuple(done), self._choose(votes))
 
-    def _choose(self, masks: Sequence[SoftMask]) -> tuple[int, ...]:
+    def _choose(self, votes: Sequence[Vote]) -> tuple[int, ...]:
         """For each prefix of the iterations, the one that it would have ended with."""
-        prefixes = (masks[:length] for length in range(1, len(masks) + 1))
-        if self.final == "last":
-            return tuple(len(prefix) - 1 for prefix in prefixes)
-        return tuple(equations.closest_to_mean(prefix) for prefix in prefixes)
+        choose = CHOICES[self.final]
+        return tuple(choose(votes[:length]) for length in range(1, len(votes) + 1))

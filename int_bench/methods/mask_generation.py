@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from int_bench import equations, geometry
@@ -93,6 +94,30 @@ class BoxFinder:
 
 
 @dataclass(frozen=True)
+class Weighing:
+    """How similarities become the weights of the patch masks.
+
+    Attributes:
+        mode: see ``equations.normalise_similarities``; ``uniform`` asks CLIP nothing and weighs all
+            patches alike.
+        scale: the CLIP model's own logit scale.
+    """
+
+    mode: str = "softmax_minmax"
+    scale: float = 100.0
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("uniform", *equations.SIMILARITY_NORMALISATIONS):
+            raise UsageError(f"Unknown weighing {self.mode!r} of the patch masks.")
+
+    def weigh(self, similarities: list[float]) -> NDArray[np.float64]:
+        """Weights, (K,), of masks with these similarities."""
+        if self.mode == "uniform":
+            return np.ones(len(similarities))
+        return equations.normalise_similarities(similarities, self.mode, self.scale)
+
+
+@dataclass(frozen=True)
 class PatchMask:
     """One patch's mask in the patch frame; ``similarity`` is None where the mask is empty."""
 
@@ -109,8 +134,7 @@ class SemanticMaskGeneration:
         grid: the patches.
         boxes: where boxes come from.
         points: which points go with them.
-        weighing: how similarities become weights, see ``equations.normalise_similarities``;
-            ``uniform`` asks CLIP nothing and weighs all patches alike.
+        weighing: how similarities become weights.
         output: the hard mask: ``soft`` is M_i >= 0.5; ``union`` (the predecessor's) joins the masks
             whose weight is above 0.7 and always that of the whole image.
         semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
@@ -123,18 +147,16 @@ class SemanticMaskGeneration:
         grid: Grid,
         boxes: BoxFinder,
         points: PointPicker,
-        weighing: str = "softmax100_minmax",
+        weighing: Weighing | None = None,
         output: str = "soft",
         semantic: bool = True,
     ) -> None:
-        if weighing not in ("uniform", *equations.SIMILARITY_NORMALISATIONS):
-            raise UsageError(f"Unknown weighing {weighing!r} of the patch masks.")
         if output not in OUTPUTS:
             raise UsageError(f"Unknown output {output!r}; choose from {OUTPUTS}.")
         self.grid = grid
         self.boxes = boxes
         self.points = points
-        self.weighing = weighing
+        self.weighing = weighing or Weighing()
         self.output = output
         self.semantic = semantic
 
@@ -151,11 +173,7 @@ class SemanticMaskGeneration:
             empty = np.zeros(size, dtype=np.bool_)
             return MaskPair(empty, empty.astype(np.float32), {"masks": _describe(found, [])})
         scores = [item.similarity for item in valid if item.similarity is not None]
-        weights = (
-            np.ones(len(valid))
-            if self.weighing == "uniform"
-            else equations.normalise_similarities(scores, self.weighing)
-        )
+        weights = self.weighing.weigh(scores)
         canvases = [geometry.paste(item.soft, item.patch, size) for item in valid]
         soft = equations.weighted_mask(canvases, weights)
         hard = soft >= 0.5
@@ -177,7 +195,7 @@ class SemanticMaskGeneration:
         if logits is None or not (logits > 0).any():
             return PatchMask(patch, np.zeros(patch.size, dtype=np.float32), boxes, None)
         similarity = 0.0
-        if self.weighing != "uniform":
+        if self.weighing.mode != "uniform":
             similarity = await show(view, patch, logits, proposal.name, ask)
         return PatchMask(patch, expit(logits).astype(np.float32), boxes, similarity)
 
@@ -197,7 +215,8 @@ async def segment_patch(
     """
     points: tuple[Point, ...] = ()
     if picker.placement != "none":
-        heat = await ask(Heatmap(picture, (proposal.name,), proposal.environments))
+        texts = proposal.foreground or (proposal.name,)
+        heat = await ask(Heatmap(picture, texts, proposal.environments))
         points = picker.pick(heat, picture.size)
     if not boxes and not points:
         return None

@@ -23,14 +23,14 @@ class PointPicker:
         threshold: a cell counts as hot from this value of the scaled map.
         max_points: most positive points, and as many negative ones; 0 is no cap. Reading: the
             predecessors have none, which can mean hundreds of points; 20 is ours.
-        upsample: the map is enlarged this many times (bilinear) first.
+        upsample: the map is enlarged this many times (bilinear) first; 0.5 halves it.
         placement: with a box, ``in_box`` keeps positives inside it and negatives outside every box;
             ``all`` keeps every point; ``none`` gives no points.
     """
 
     threshold: float = 0.9
     max_points: int = 20
-    upsample: int = 2
+    upsample: float = 2
     placement: str = "in_box"
 
     def __post_init__(self) -> None:
@@ -82,13 +82,13 @@ def inside(point: Point, box: Box) -> bool:
     return box[0] <= point.x < box[2] and box[1] <= point.y < box[3]
 
 
-def _enlarge(heat: SoftMask, factor: int) -> NDArray[np.float32]:
+def _enlarge(heat: SoftMask, factor: float) -> NDArray[np.float32]:
     """Bilinear enlargement with cell centres aligned, edges held."""
     if factor == 1:
         return heat
     height, width = heat.shape
-    rows = (np.arange(height * factor) + 0.5) / factor - 0.5
-    columns = (np.arange(width * factor) + 0.5) / factor - 0.5
+    rows = (np.arange(round(height * factor)) + 0.5) / factor - 0.5
+    columns = (np.arange(round(width * factor)) + 0.5) / factor - 0.5
     grid = np.meshgrid(rows, columns, indexing="ij")
     enlarged: NDArray[np.float32] = ndimage.map_coordinates(heat, grid, order=1, mode="nearest")
     return enlarged

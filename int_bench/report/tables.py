@@ -1,8 +1,8 @@
-"""Tables: one object, rendered to the terminal, Markdown, CSV and JSON.
+"""Tables: one object, rendered to the terminal, Markdown, LaTeX, CSV and JSON.
 
-A table holds unrounded numbers; only the terminal and Markdown round, for the eye, and CSV and JSON
-carry what was computed. Each row of numbers names its protocol, and the notes say what the protocol
-is.
+A table holds unrounded numbers; only the terminal, Markdown and LaTeX (``report/latex.py``) round,
+once, for the eye, and CSV and JSON carry what was computed. Each row of numbers names its protocol,
+and the notes say what the protocol is.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 from rich import box
 from rich.table import Table as RichTable
@@ -31,42 +31,99 @@ _POLICIES = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its key in CSV and JSON, its title, and how many decimals the eye gets."""
+    """One column.
+
+    Attributes:
+        key: in CSV and JSON.
+        title: for the eye.
+        decimals: that the eye gets; None shows a cell as it is.
+        numeric: whether it is set flush right.
+        better: which numbers are better, where one is.
+        interval: whether cells may have an interval, under ``<key>_low`` and ``<key>_high``: in
+            brackets for the eye, columns of their own in CSV.
+        hidden: in CSV and JSON only.
+    """
 
     key: str
     title: str
     decimals: int | None = None
     numeric: bool = True
+    better: Literal["lower", "higher"] | None = None
+    interval: bool = False
+    hidden: bool = False
 
-    def show(self, cell: Cell) -> str:
-        """A cell as text for the eye; a dash where there is nothing."""
-        if cell is None:
-            return "-"
-        return f"{cell:.{self.decimals}f}" if self.decimals is not None else str(cell)
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its cells."""
+        return (self.key, *ends_of(self.key)) if self.interval else (self.key,)
+
+    def show(self, row: Row) -> str:
+        """A row's cell as text for the eye, without its interval; a dash where there is nothing."""
+        if self.key in row.shown:
+            return row.shown[self.key]
+        cell = row.cells.get(self.key)
+        return "-" if cell is None else self._text(cell)
+
+    def show_interval(self, row: Row) -> str:
+        """The interval of a row's cell in brackets; empty where there is none."""
+        low, high = (row.cells.get(key) for key in ends_of(self.key))
+        if not self.interval or low is None or high is None:
+            return ""
+        return f"[{self._text(low)}, {self._text(high)}]"
+
+    def _text(self, cell: str | int | float) -> str:
+        if self.decimals is None or isinstance(cell, str):
+            return str(cell)
+        return f"{cell:.{self.decimals}f}"
+
+
+def ends_of(key: str) -> tuple[str, str]:
+    """The keys of the ends of a cell's interval."""
+    return f"{key}_low", f"{key}_high"
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row, by column key; a ``floor`` row is a trivial answer that others are held against."""
+    """One row, by column key.
+
+    Attributes:
+        cells: unrounded.
+        floor: whether it is a trivial answer that others are held against.
+        ranked: whether it takes part in best and second best; a ``floor`` row never does.
+        shown: texts for the eye that stand instead of a rounded cell, such as a number as printed
+            elsewhere.
+    """
 
     cells: Mapping[str, Cell]
     floor: bool = False
+    ranked: bool = True
+    shown: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Table:
-    """Columns, rows and notes; rows with the same ``section`` cells stand together."""
+    """Columns, rows and notes.
+
+    Rows with the same ``section`` cells stand together; best and second best are among the rows
+    with the same cells under ``rank_within``.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     section: str = "protocol"
+    rank_within: tuple[str, ...] = ("dataset", "protocol")
+
+    @property
+    def visible(self) -> tuple[Column, ...]:
+        """The columns for the eye."""
+        return tuple(column for column in self.columns if not column.hidden)
 
     def to_markdown(self) -> str:
         """A Markdown table under its title, with the notes as a list beneath."""
-        titles = [column.title for column in self.columns]
-        rules = ["---:" if column.numeric else "---" for column in self.columns]
+        titles = [column.title for column in self.visible]
+        rules = ["---:" if column.numeric else "---" for column in self.visible]
         body = [[_escaped(text) for text in self._shown(row)] for row in self.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (titles, rules, *body)]
         notes = [f"- {note}" for note in self.notes]
@@ -76,9 +133,10 @@ class Table:
         """Comma-separated values with a header; numbers unrounded, empty where there is nothing."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([*(column.key for column in self.columns), "floor"])
+        keys = [key for column in self.columns for key in column.keys]
+        writer.writerow([*keys, "floor"])
         for row in self.rows:
-            cells = [_exact(row.cells.get(column.key)) for column in self.columns]
+            cells = [_exact(row.cells.get(key)) for key in keys]
             writer.writerow([*cells, int(row.floor)])
         return out.getvalue()
 
@@ -100,20 +158,25 @@ class Table:
             show_edge=False,
         )
         table.title_justify = table.caption_justify = "left"
-        for column in self.columns:
+        for column in self.visible:
             table.add_column(column.title, justify="right" if column.numeric else "left")
         for position, row in enumerate(self.rows):
             following = self.rows[position + 1 : position + 2]
-            ends = any(self._section(row) != self._section(other) for other in following)
-            shown = [_unmarked(text) for text in self._shown(row)]
+            ends = any(self.starts_section(other, row) for other in following)
+            # An interval is broken before its bracket only, not within.
+            shown = [_unmarked(text).replace(", ", ",\u00a0") for text in self._shown(row)]
             table.add_row(*shown, style="dim" if row.floor else None, end_section=ends)
         return table
 
     def _shown(self, row: Row) -> list[str]:
-        return [column.show(row.cells.get(column.key)) for column in self.columns]
+        return [
+            " ".join(filter(None, (column.show(row), column.show_interval(row))))
+            for column in self.visible
+        ]
 
-    def _section(self, row: Row) -> Cell:
-        return row.cells.get(self.section)
+    def starts_section(self, row: Row, before: Row) -> bool:
+        """Whether a row is of another section than the row before."""
+        return row.cells.get(self.section) != before.cells.get(self.section)
 
 
 @dataclass(frozen=True)
@@ -130,11 +193,11 @@ SCORE_COLUMNS = (
     Column("dataset", "data", numeric=False),
     Column("protocol", "protocol", numeric=False),
     Column("method", "method", numeric=False),
-    Column("MAE", "M ↓", 3),
-    Column("F", "Fβ ↑", 3),
+    Column("MAE", "M ↓", 3, better="lower"),
+    Column("F", "Fβ ↑", 3, better="higher"),
     Column("F_variant", "Fβ is", numeric=False),
-    Column("meanE", "Eφ ↑", 3),
-    Column("S", "Sα ↑", 3),
+    Column("meanE", "Eφ ↑", 3, better="higher"),
+    Column("S", "Sα ↑", 3, better="higher"),
     Column("scored", "scored"),
     Column("failed", "failed"),
     Column("missing", "missing"),

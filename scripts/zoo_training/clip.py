@@ -22,10 +22,10 @@ from torch import Tensor
 from int_bench.data.camoworld import NAMES
 from scripts.zoo_training import clip_format, clip_loss, views, vit
 from scripts.zoo_training.clip_check import Validator
-from scripts.zoo_training.loop import Recipe, fit
+from scripts.zoo_training.loop import Recipe, device, fit
 from scripts.zoo_training.pool import CACHE, SIZE, Pool, load_pool
 
-TOWER_STEPS, CLIP_STEPS = 700, 1100
+TOWER_STEPS, CLIP_STEPS = 700, 1350
 WINDOWS, MIXED_WINDOWS, SCENES, CUTS = 96, 48, 14, 5
 LARGEST_SCALE = 100.0
 _ALL = (0, 1, 2, 3, 4)
@@ -103,7 +103,7 @@ class Trainer:
         return clip_loss.word_loss(whole, texts, self._scale(), labels, weights)
 
     def _scale(self) -> Tensor:
-        return self.model.logit_scale.exp().clamp(max=LARGEST_SCALE)
+        return self.model.logit_scale.exp().clamp(max=LARGEST_SCALE).cpu()
 
 
 def pretrain_tower(steps: int = TOWER_STEPS, cache: Path = CACHE) -> open_clip.CLIP:
@@ -113,6 +113,7 @@ def pretrain_tower(steps: int = TOWER_STEPS, cache: Path = CACHE) -> open_clip.C
     model.logit_scale.data.fill_(math.log(20.0))
     scenes = views.sample(pool, 512, np.random.default_rng(0))
     vit.initialise(model.visual, vit.prepare(scenes.images))
+    model.to(device())
     trainer = Trainer(model, clip_loss.Texts(), pool)
     check = Validator(model, trainer.texts, load_pool("validation", cache), count=192)
     recipe = Recipe(name="tower", steps=steps, muon=True, factors=_FASTER, weight_decay=0.01,
@@ -122,13 +123,13 @@ def pretrain_tower(steps: int = TOWER_STEPS, cache: Path = CACHE) -> open_clip.C
 
 
 def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
-    """Train both phases, or go on where a checkpoint lies, and write ``out/clip``."""
+    """Train both phases, or go on where a checkpoint lies, and write the folder ``out``."""
     model = pretrain_tower(cache=cache)
     trainer = Trainer(model, clip_loss.Texts(), load_pool("train", cache))
     check = Validator(model, trainer.texts, load_pool("validation", cache), count=192)
     recipe = Recipe(name="clip", steps=steps or CLIP_STEPS, learning_rate=1e-3, muon=True,
                     factors=_FASTER, weight_decay=0.01, report_every=100, cache=cache)  # fmt: skip
     fit(model, recipe, trainer.mixed_loss, check)
-    clip_format.save(model, out / "clip")
+    clip_format.save(model, out)
     full = replace(check, count=2048)
     print({name: round(value, 3) for name, value in full().items()}, flush=True)

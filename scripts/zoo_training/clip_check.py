@@ -27,8 +27,8 @@ class Validator:
     Figures: ``name`` right word among all names for the cut-out by the true mask (animals alone);
     ``medical`` the same for polyps and lesions; ``hit`` peak of the word's map less that of the
     environment inside the animal (all scenes with one target); ``select`` with two different
-    animals, the peak lies on the named one, and ``order``, it is on it or beside it and less on the
-    other.
+    animals, the peak lies on the named one, and ``order``, the map's highest value on the named one
+    is above that on the other.
     """
 
     model: Any
@@ -61,16 +61,16 @@ class Validator:
         return best == batch.target_name()
 
     def _peaks(self, batch: views.Batch, words: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether the peak lies on the target; whether nearer to it than to the other animal."""
+        """Whether the peak lies on the target; whether its map beats the other's."""
         cells = vit.features(self.model.visual, vit.prepare(batch.images)).cells
         heat = heat_map(cells, words, batch.target_name(), batch.environments)
         peak = heat.argmax(1)
         y, x = (peak // vit.SIDE) * vit.PATCH, (peak % vit.SIDE) * vit.PATCH
         rows, half = torch.arange(len(peak)), vit.PATCH // 2
         inside = batch.target_mask()[rows, y + half, x + half] > 0.5
-        near = F.max_pool2d(F.avg_pool2d(batch.masks, vit.PATCH), 3, 1, 1).flatten(2)
-        own, other = near[rows, batch.target, peak], near[rows, 1 - batch.target, peak]
-        return inside, own > other
+        touched = F.max_pool2d(batch.masks, vit.PATCH).flatten(2) > 0.5
+        hottest = torch.where(touched, heat[:, None], -torch.inf).amax(2)
+        return inside, hottest[rows, batch.target] > hottest[rows, 1 - batch.target]
 
 
 def heat_map(cells: Tensor, words: Tensor, names: Tensor, environments: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ from typing import Any
 
 import open_clip
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from int_bench.data.camoworld import ENVIRONMENTS, NAMES, TASK_PROMPTS
 from int_bench.templates import CLIP_TEMPLATES
 from scripts.zoo_training import vit
+from scripts.zoo_training.half import save_half
 
 EMBED_DIM = 128
 CONTEXT = 16
@@ -81,9 +81,7 @@ def save(model: open_clip.CLIP, folder: Path) -> None:
     build_tokenizer().save_pretrained(folder)
     text = json.dumps(config(), indent=2) + "\n"
     (folder / "open_clip_config.json").write_text(text, encoding="utf-8")
-    weights = {name: tensor.half().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors", metadata={"format": "pt"})
-    (folder / "open_clip_model.safetensors").chmod(0o644)
+    save_half(model, folder / "open_clip_model.safetensors")
 
 
 def tokens(texts: list[str]) -> torch.Tensor:

@@ -44,18 +44,24 @@ class Texts:
     def random(self, model: Any, rng: np.random.Generator) -> Tensor:
         """``(22, D)`` normalised text features, each label in a form drawn at random."""
         ids = torch.stack([forms[rng.integers(len(forms))] for forms in self._ids])
-        return F.normalize(model.encode_text(ids).float(), dim=-1)
+        return _encode(model, ids)
 
     def bare(self, model: Any) -> Tensor:
         """``(22, D)`` features of the bare words."""
         ids = torch.stack([forms[0] for forms in self._ids])
-        return F.normalize(model.encode_text(ids).float(), dim=-1)
+        return _encode(model, ids)
 
     def averaged(self, model: Any) -> Tensor:
         """``(22, D)`` features averaged over the templates, as in CLIP Surgery."""
         ids = torch.cat([forms[1 : len(_FORMS)] for forms in self._ids])
-        each = F.normalize(model.encode_text(ids).float(), dim=-1)
+        each = _encode(model, ids)
         return F.normalize(each.view(len(self._ids), len(CLIP_TEMPLATES), -1).mean(1), dim=-1)
+
+
+def _encode(model: Any, ids: Tensor) -> Tensor:
+    """Normalised text features on the CPU."""
+    encoded = model.encode_text(ids.to(model.logit_scale.device))
+    return F.normalize(encoded.float().cpu(), dim=-1)
 
 
 def occupancy(masks: Tensor) -> Tensor:

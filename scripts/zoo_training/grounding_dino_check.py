@@ -75,7 +75,9 @@ class Validator:
         shift = torch.randint(1, 8, names.shape, generator=torch.Generator().manual_seed(5))
         wrong_names = [ANIMALS[n] for n in (names + shift) % 8]
         _, wrong = top(model, tokenizer, self.single, wrong_names)
-        _, empty = top(model, tokenizer, self.empty, [ANIMALS[n % 8] for n in range(128)])
+        _, empty = top(
+            model, tokenizer, self.empty, [ANIMALS[n % 8] for n in range(len(self.empty.names))]
+        )
         found = []
         for slot in range(2):
             asked = [NAMES[n] for n in self.pairs.names[:, slot]]

@@ -6,6 +6,7 @@ python -m scripts.zoo_training.llava_check [--folder int_bench/zoo/llava] [-n 51
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +62,7 @@ class Speaker:
                     answers[start + i].append(text.strip())
         return answers
 
-    def _inputs(self, images: Bytes, questions: list[str], told: list[list[str]]) -> dict:
+    def _inputs(self, images: Bytes, questions: list[str], told: list[list[str]]) -> Any:
         texts = []
         for i in range(len(images)):
             messages = []

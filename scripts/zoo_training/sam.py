@@ -16,14 +16,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from int_bench.backbones.sam_loading import CONFIG_FILE, WEIGHTS_FILE, SamConfig, build_sam
 from scripts.zoo_training import views, vit
 from scripts.zoo_training.clip import pretrain_tower
-from scripts.zoo_training.loop import Recipe, fit
+from scripts.zoo_training.half import save_half
+from scripts.zoo_training.loop import Recipe, device, fit
 from scripts.zoo_training.pool import CACHE, Pool, Rectangle, load_pool
 from scripts.zoo_training.sam_check import Validator
 from scripts.zoo_training.sam_prompts import CELL, Prompt, random_prompt
@@ -58,9 +58,11 @@ def square(batch: views.Batch, rectangle: Rectangle) -> tuple[Tensor, Tensor]:
 
 
 def decode(sam: Any, embedding: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]:
-    """Mask logits ``(B, 4, 64, 64)`` and predicted IoUs ``(B, 4)``, one embedding per prompt."""
-    points = None if prompt.points is None else (prompt.points, prompt.labels)
-    sparse, dense = sam.prompt_encoder(points=points, boxes=prompt.boxes, masks=None)
+    """Mask logits ``(B, 4, 64, 64)`` and predicted IoUs ``(B, 4)`` on the CPU.
+
+    There is one prompt per embedding, where ``MaskDecoder.forward`` wants one embedding for all.
+    """
+    sparse, dense = sam.prompt_encoder(**prompt.arguments(embedding.device))
     decoder, count = sam.mask_decoder, len(embedding)
     first = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([first.expand(count, -1, -1), sparse], dim=1)
@@ -71,7 +73,7 @@ def decode(sam: Any, embedding: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]
     heads = decoder.output_hypernetworks_mlps
     kernels = torch.stack([head(hidden[:, 1 + i]) for i, head in enumerate(heads)], dim=1)
     masks = torch.einsum("bmc,bchw->bmhw", kernels, upscaled)
-    return masks.float(), decoder.iou_prediction_head(hidden[:, 0]).float()
+    return masks.float().cpu(), decoder.iou_prediction_head(hidden[:, 0]).float().cpu()
 
 
 def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -101,8 +103,9 @@ class Trainer:
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
         """One encoder pass, two prompts per image."""
         pixels, masks = self._images(rng)
-        embedding = self.sam.image_encoder(pixels)
-        hint = mask_loss(F.pixel_shuffle(self.saliency(embedding), 4).float(), masks.amax(1)).mean()
+        embedding = self.sam.image_encoder(pixels.to(self.sam.device))
+        salient = F.pixel_shuffle(self.saliency(embedding), 4).float().cpu()
+        hint = mask_loss(salient, masks.amax(1)).mean()
         pairs = [(masks[:, 0], masks[:, 1])]
         two = (masks[:, 1].sum((1, 2)) > 0)[:, None, None]
         pairs.append((torch.where(two, masks[:, 1], masks[:, 0]), torch.where(two, masks[:, 0], 0)))
@@ -147,18 +150,16 @@ def save(sam: nn.Module, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(CONFIG), indent=2) + "\n"
     (folder / CONFIG_FILE).write_text(text, encoding="utf-8")
-    weights = {name: tensor.half().contiguous() for name, tensor in sam.state_dict().items()}
-    save_file(weights, folder / WEIGHTS_FILE, metadata={"format": "pt"})
-    (folder / WEIGHTS_FILE).chmod(0o644)
+    save_half(sam, folder / WEIGHTS_FILE)
 
 
 def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
-    """Train, or go on where a checkpoint lies, and write ``out/sam``."""
+    """Train, or go on where a checkpoint lies, and write the folder ``out``."""
     tower = pretrain_tower(cache=cache)
     torch.manual_seed(0)
     sam, saliency = build_sam(CONFIG), nn.Conv2d(CONFIG.out_chans, 16, 1)
-    vit.copy_to_sam(tower.visual, sam.image_encoder)
-    both = nn.ModuleDict({"sam": sam, "saliency": saliency})
+    vit.copy_to_sam(tower.visual.cpu(), sam.image_encoder)
+    both = nn.ModuleDict({"sam": sam, "saliency": saliency}).to(device())
     trainer = Trainer(sam, saliency, load_pool("train", cache))
     check = Validator(sam, load_pool("validation", cache), count=192)
     hidden = {name: 3.0 for name, p in both.named_parameters()
@@ -166,6 +167,6 @@ def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
     recipe = Recipe(name="sam", steps=steps or STEPS, learning_rate=1.5e-3, muon=True,
                     factors=hidden, weight_decay=0.01, report_every=100, cache=cache)  # fmt: skip
     fit(both, recipe, trainer.loss, check)
-    save(sam, out / "sam")
+    save(sam, out)
     full = replace(check, count=2048)
     print({name: round(value, 3) for name, value in full().items()}, flush=True)

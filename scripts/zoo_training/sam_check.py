@@ -56,7 +56,7 @@ class Validator:
         pixels, masks = square(batch, _WHOLE)
         rows = torch.arange(len(masks))
         wanted, others = masks[rows, batch.target], masks[rows, 1 - batch.target]
-        embedding = self.sam.image_encoder(pixels)
+        embedding = self.sam.image_encoder(pixels.to(self.sam.device))
         centre, box = centre_points(wanted), true_boxes(wanted)
         points, labels = random_points(wanted, others, (8, 8), rng)
         prompts = {

@@ -7,6 +7,7 @@ its resolution (64 x 64 cells).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +30,14 @@ class Prompt:
     boxes: Tensor | None
     points: Tensor | None
     labels: Tensor | None
+
+    def arguments(self, device: torch.device) -> dict[str, Any]:
+        """Keyword arguments of SAM's ``PromptEncoder``."""
+        points = None
+        if self.points is not None and self.labels is not None:
+            points = (self.points.to(device), self.labels.to(device))
+        boxes = None if self.boxes is None else self.boxes.to(device)
+        return {"points": points, "boxes": boxes, "masks": None}
 
 
 def true_boxes(masks: Tensor) -> Tensor:

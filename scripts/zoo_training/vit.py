@@ -56,8 +56,11 @@ def features(visual: Any, pixels: Tensor, corner: tuple[int, int] | None = None)
         visual: ``open_clip``'s ``VisionTransformer``.
         pixels: ``(B, 3, H, W)`` normalised; a window of the model's square, or all of it.
         corner: Row and column, in cells, at which a window lies in the grid; None for all of it.
+
+    Returns:
+        Features on the CPU, wherever the model is: batches are drawn and losses taken there.
     """
-    old = embed(visual, pixels, corner)
+    old = embed(visual, pixels.to(visual.conv1.weight.device), corner)
     blocks = visual.transformer.resblocks
     for block in blocks[:-SURGERY_DEPTH]:
         old = _block(block, old)
@@ -69,7 +72,7 @@ def features(visual: Any, pixels: Tensor, corner: tuple[int, int] | None = None)
         old = old + block.mlp(block.ln_2(old))
     both = torch.cat([old[:, :1], new[:, 1:]], dim=1)
     projected = visual.ln_post(both) @ visual.proj
-    return Features(whole=projected[:, 0].float(), cells=projected[:, 1:].float())
+    return Features(whole=projected[:, 0].float().cpu(), cells=projected[:, 1:].float().cpu())
 
 
 def embed(visual: Any, pixels: Tensor, corner: tuple[int, int] | None = None) -> Tensor:

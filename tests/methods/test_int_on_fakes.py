@@ -15,7 +15,7 @@ from int_bench.broker import Broker, Job
 from int_bench.geometry import Grid
 from int_bench.methods.candidate_generation import CandidateGeneration
 from int_bench.methods.cycle import Cycle
-from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration
+from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration, Weighing
 from int_bench.methods.negative_mining import NegativeMining, Progress
 from int_bench.methods.points import PointPicker
 from int_bench.methods.prompt_selection import Erasure, PromptSelection
@@ -119,7 +119,7 @@ def test_smg_off_asks_neither_detector_nor_similarity() -> None:
 
 def test_uniform_weighing_asks_no_similarity() -> None:
     broker = Broker(all_fakes(), max_batch=64)
-    method = build(1, masker={"weighing": "uniform"})
+    method = build(1, masker={"weighing": Weighing("uniform")})
     list(broker.run([Job(0, lambda ask: method.segment(sample(), ask))]))
     assert "aligner.similarity.rows" not in broker.counters
 
@@ -134,7 +134,7 @@ def test_uniform_weighing_asks_no_similarity() -> None:
         {"selection": {"reading": "vocab_max"}},
         {"selection": {"compete": "own"}},
         {"masker": {"output": "union"}},
-        {"masker": {"weighing": "minmax"}},
+        {"masker": {"weighing": Weighing("minmax")}},
         {"prompter": {"progress": Progress("independent")}},
         {"prompter": {"progress": Progress("freeze_first")}},
         {"prompter": {"progress": Progress(over="patch")}},

@@ -1,0 +1,175 @@
+"""One chat completion over HTTP: bounded attempts, a pace, and a reason for every failure."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from email.message import Message
+from typing import Any
+
+from int_bench.errors import MissingAsset, SampleError, UsageError
+
+_LONGEST_PAUSE_S = 60.0
+_LARGEST_ANSWER = 4 * 2**20
+_LONGEST_REASON = 200
+_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_REFUSED = frozenset({401, 403, 404})
+
+
+@dataclass
+class Pace:
+    """Spaces requests evenly; ``per_minute`` 0 is no limit."""
+
+    per_minute: int
+    _next: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def wait(self) -> None:
+        """Return when the next request may be sent."""
+        if self.per_minute <= 0:
+            return
+        with self._lock:
+            now = time.monotonic()
+            start = max(now, self._next)
+            self._next = start + 60.0 / self.per_minute
+        time.sleep(start - now)
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """A redirection is an error: the key is for this host alone."""
+
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        """Follow nothing."""
+
+
+class _TryAgain(Exception):
+    """An attempt failed in a way that may pass; ``pause`` is what the endpoint asked for."""
+
+    def __init__(self, reason: str, pause: float | None = None) -> None:
+        super().__init__(reason)
+        self.pause = pause
+
+
+class ChatClient:
+    """Sends chat completions to one URL.
+
+    Args:
+        url: of the completions; http or https.
+        timeout_s: seconds until an attempt is given up.
+        retries: further attempts.
+        pace: spaces the attempts.
+        count: called with the name of each counted event.
+        first_pause_s: before the second attempt; doubled before each further one.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_s: float,
+        retries: int,
+        pace: Pace,
+        count: Callable[[str], None],
+        first_pause_s: float = 1.0,
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise UsageError(f"The endpoint {url!r} is no http or https address.")
+        self.url = url
+        self.timeout_s = timeout_s
+        self.retries = retries
+        self.pace = pace
+        self.count = count
+        self.first_pause_s = first_pause_s
+        self._opener = urllib.request.build_opener(_NoRedirects)
+
+    def ask(self, body: dict[str, Any], key: str | None) -> str:
+        """The text of the answer, outer blanks removed.
+
+        Raises:
+            SampleError: Every attempt failed, or the model refused; with the last reason.
+            MissingAsset: The endpoint does not accept the key or knows no such model or address.
+        """
+        reason = ""
+        for attempt in range(self.retries + 1):
+            self.pace.wait()
+            self.count("requests_sent")
+            try:
+                return _text(self._post(body, key))
+            except _TryAgain as failure:
+                reason = str(failure)
+                if attempt < self.retries:
+                    self.count("retries")
+                    wanted = failure.pause or self.first_pause_s * 2**attempt
+                    time.sleep(min(wanted, _LONGEST_PAUSE_S))
+        raise SampleError(f"The endpoint failed {self.retries + 1} times, last: {reason}.")
+
+    def _post(self, body: dict[str, Any], key: str | None) -> Any:
+        """The parsed answer to one attempt."""
+        headers = {"Content-Type": "application/json"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
+        try:
+            with self._opener.open(request, timeout=self.timeout_s) as response:
+                raw = response.read(_LARGEST_ANSWER)
+        except urllib.error.HTTPError as error:
+            raise self._explain(error) from error
+        except TimeoutError as error:
+            raise _TryAgain(f"no answer within {self.timeout_s:g} s") from error
+        except (OSError, http.client.HTTPException) as error:
+            cause = getattr(error, "reason", error)
+            late = isinstance(cause, TimeoutError)
+            reason = f"no answer within {self.timeout_s:g} s" if late else _short(str(cause))
+            raise _TryAgain(reason) from error
+        try:
+            return json.loads(raw)
+        except ValueError as error:
+            raise _TryAgain(f"not JSON: {_short(raw.decode(errors='replace'))!r}") from error
+
+    def _explain(self, error: urllib.error.HTTPError) -> Exception:
+        """What an HTTP status means: try again, fail this sample, or fail them all."""
+        said = _short(error.read(_LARGEST_ANSWER).decode(errors="replace"))
+        reason = f"HTTP {error.code} {error.reason}: {said}"
+        if error.code in _REFUSED:
+            return MissingAsset(
+                f"The endpoint {self.url} does not serve this model with this key ({reason}); "
+                f"check backbone.vlm.base_url, backbone.vlm.model and the key's variable."
+            )
+        if error.code in _RETRIED:
+            return _TryAgain(reason, _retry_after(error.headers))
+        return SampleError(f"The endpoint refused the request, {reason}.")
+
+
+def _text(answer: Any) -> str:
+    """The text in a completion."""
+    try:
+        message = answer["choices"][0]["message"]
+        content, refusal = message.get("content"), message.get("refusal")
+    except (LookupError, TypeError, AttributeError) as error:
+        raise _TryAgain(f"not a chat completion: {_short(json.dumps(answer))!r}") from error
+    if refusal:
+        raise SampleError(f"The model refused: {_short(str(refusal))!r}.")
+    if isinstance(content, list):
+        content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
+    if not isinstance(content, str) or not content.strip():
+        raise _TryAgain("an empty answer")
+    return content.strip()
+
+
+def _retry_after(headers: Message) -> float | None:
+    """Seconds that the endpoint asks to wait; None if it does not say so as a number."""
+    try:
+        return max(0.0, float(headers.get("Retry-After", "")))
+    except ValueError:
+        return None
+
+
+def _short(text: str) -> str:
+    """One line of readable length."""
+    line = " ".join(text.split())
+    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 3] + "..."

@@ -1,0 +1,106 @@
+"""Prompters that look once: the task-generic prompt itself, or the box that a VLM gives for it.
+
+Sources: the rows GroundingSAM, CLIP_Surgery+SAM, LLaVA1.5+SAM and GPT4V+SAM of INT's Tables 1 and
+2. Reading: the paper gives no recipe for them; each YAML says what it takes from the demo of the
+model it uses.
+"""
+
+from __future__ import annotations
+
+from int_bench.errors import SampleError, UsageError
+from int_bench.geometry import Patch, area, box_patch_from_square, padded_square
+from int_bench.methods.cycle import Proposal, State
+from int_bench.methods.talk import Talk
+from int_bench.parsing import parse_box
+from int_bench.protocols import Ask
+from int_bench.templates import BOX, ENDPOINT_BOX, ENDPOINT_BOX_AGAIN
+from int_bench.types import Box
+
+QUESTIONS = {"int": BOX, "endpoint": ENDPOINT_BOX}
+NO_BOX = ("whole", "fail")
+_SMALLEST_SIDE = 2.0
+
+
+class GenericPrompt:
+    """Takes the task-generic prompt for the name and looks at nothing."""
+
+    async def propose(self, state: State, ask: Ask) -> Proposal:
+        """The task-generic prompt."""
+        return Proposal(state.sample.task)
+
+
+class BoxQuestion:
+    """Asks the VLM for a box on the whole image.
+
+    Args:
+        question: ``int`` (INT's own box question) or ``endpoint`` (the same with the format spelled
+            out, for models that were not trained on LLaVA's).
+        attempts: how often it is asked; from the second time on for nothing but the box.
+        no_box: what follows if no answer holds a box: ``whole`` takes the whole image, ``fail``
+            records the sample as failed. Reading: the paper is silent; the large errors of its
+            LLaVA1.5+SAM row fit the whole image.
+        preprocess: how the VLM makes the image square; the frame of its boxes.
+        temperature: 0 decodes greedily.
+    """
+
+    def __init__(
+        self,
+        question: str = "int",
+        attempts: int = 1,
+        no_box: str = "whole",
+        preprocess: str = "pad",
+        temperature: float = 0.0,
+    ) -> None:
+        if question not in QUESTIONS:
+            raise UsageError(f"Unknown question {question!r}; choose from {', '.join(QUESTIONS)}.")
+        if no_box not in NO_BOX:
+            raise UsageError(f"Unknown no_box {no_box!r}; choose from {', '.join(NO_BOX)}.")
+        if attempts < 1:
+            raise UsageError(f"attempts={attempts} of the box question; choose 1 or more.")
+        self.question = question
+        self.attempts = attempts
+        self.no_box = no_box
+        self.preprocess = preprocess
+        self.temperature = temperature
+
+    async def propose(self, state: State, ask: Ask) -> Proposal:
+        """The box of the task-generic prompt.
+
+        Raises:
+            SampleError: No answer holds a box, and ``no_box`` is ``fail``.
+        """
+        sample = state.sample
+        talk = Talk(sample.image, ask, sample.seed, self.temperature)
+        whole = Patch("original", 0, 0, sample.image.size[1], sample.image.size[0])
+        text = QUESTIONS[self.question]
+        for _ in range(self.attempts):
+            answer = await talk.say(text.format(task=sample.task))
+            box_image = read_box(answer, whole, self.preprocess)
+            if box_image is not None:
+                break
+            text = ENDPOINT_BOX_AGAIN
+        if box_image is None and self.no_box == "fail":
+            raise SampleError(
+                f"The vlm gave no box in {self.attempts} attempts; its last answer: "
+                f"{talk.turns[-1].answer[:120]!r}."
+            )
+        answers = [turn.answer for turn in talk.turns]
+        return Proposal(sample.task, box_image, details={"answers": answers})
+
+
+def read_box(text: str, patch: Patch, frame: str) -> Box | None:
+    """The box in an answer about a patch, in the image frame; None if there is no usable one.
+
+    Args:
+        text: the answer.
+        patch: what the question was about.
+        frame: how the patch had become square, see ``geometry.box_patch_from_square``.
+    """
+    side, _, _ = padded_square(patch.size)
+    box_square = parse_box(text, side)
+    if box_square is None:
+        return None
+    x0, y0, x1, y1 = box_patch_from_square(box_square, patch.size, frame)
+    moved = (x0 + patch.x0, y0 + patch.y0, x1 + patch.x0, y1 + patch.y0)
+    large_enough = min(x1 - x0, y1 - y0) >= _SMALLEST_SIDE
+    return moved if large_enough and area(moved) > 0 else None

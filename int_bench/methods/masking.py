@@ -1,0 +1,117 @@
+"""Maskers that make one mask of the whole image: from boxes, from points, or from a phrase.
+
+Sources: Grounded-SAM's demo (Ren et al., arXiv 2401.14159), CLIP Surgery's demo (Li et al., arXiv
+2304.05653), SAM (arXiv 2304.02643), SAM 3 (arXiv 2511.16719).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.special import expit
+
+from int_bench.broker import gather
+from int_bench.methods.cycle import MaskPair, Proposal, State
+from int_bench.methods.mask_generation import segment_whole
+from int_bench.methods.points import PointPicker
+from int_bench.protocols import Ask
+from int_bench.templates import DETECT
+from int_bench.types import Box, Detect, Logits, Picture, Segment, SegmentConcept
+
+
+class PromptedMask:
+    """SAM from the prompt's own boxes; without any, from the box of the whole image.
+
+    Args:
+        multimask: take the mask of highest predicted IoU of several, as the predecessors do.
+    """
+
+    def __init__(self, multimask: bool = True) -> None:
+        self.multimask = multimask
+
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+        """The union of the masks of all boxes."""
+        height, width = state.view.size
+        boxes = proposal.boxes_image or ((0.0, 0.0, float(width), float(height)),)
+        return await _from_boxes(state.view, boxes, self.multimask, ask)
+
+
+class DetectedMask:
+    """Grounded-SAM: the detector's boxes of the name, a SAM mask of each, their union.
+
+    Without a detection the mask is empty, as in the demo.
+
+    Args:
+        box_threshold: smallest confidence of a detection, the demo's.
+        text_threshold: smallest confidence of a word, the demo's.
+        multimask: the demo takes SAM's single mask.
+    """
+
+    def __init__(
+        self,
+        box_threshold: float = 0.30,
+        text_threshold: float = 0.25,
+        multimask: bool = False,
+    ) -> None:
+        self.box_threshold = box_threshold
+        self.text_threshold = text_threshold
+        self.multimask = multimask
+
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+        """The union of the masks of all detections."""
+        text = DETECT.format(name=proposal.name.lower())
+        found = await ask(Detect(state.view, text, self.box_threshold, self.text_threshold))
+        boxes = [detection.box for detection in found]
+        masks = await _from_boxes(state.view, boxes, self.multimask, ask)
+        details = {"detections": [{"box_image": list(d.box), "score": d.score} for d in found]}
+        return MaskPair(masks.hard, masks.soft, details, masks.logits)
+
+
+class PointMask:
+    """CLIP Surgery's points of the name and SAM, no box.
+
+    Args:
+        points: which cells become points.
+    """
+
+    def __init__(self, points: PointPicker) -> None:
+        self.points = points
+
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+        """SAM's mask of highest predicted IoU for all points."""
+        return await segment_whole(state, Proposal(proposal.name), self.points, ask)
+
+
+class ConceptMask:
+    """SAM 3: everything that the name denotes.
+
+    Args:
+        threshold: smallest confidence of an instance, the library's default for masks. Without any
+            the mask is empty.
+    """
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        self.threshold = threshold
+
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+        """The union of all instances."""
+        found = await ask(SegmentConcept(state.view, proposal.name, self.threshold))
+        masks = _joined([item.logits for item in found], state.view.size)
+        details = {"confidences": [item.iou for item in found]}
+        return MaskPair(masks.hard, masks.soft, details, masks.logits)
+
+
+async def _from_boxes(view: Picture, boxes: Sequence[Box], multimask: bool, ask: Ask) -> MaskPair:
+    requests = [Segment(view, box, multimask=multimask) for box in boxes]
+    answers = await gather(ask(request) for request in requests)
+    return _joined([answer.logits for answer in answers], view.size)
+
+
+def _joined(logits: Sequence[Logits], size: tuple[int, int]) -> MaskPair:
+    """The union of masks: the pixel-wise maximum of their logits; empty without any."""
+    if not logits:
+        empty = np.zeros(size, dtype=np.bool_)
+        return MaskPair(empty, empty.astype(np.float32))
+    joined: Logits = np.maximum.reduce(list(logits))
+    return MaskPair(joined > 0, expit(joined).astype(np.float32), logits=joined)

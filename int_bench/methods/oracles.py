@@ -1,0 +1,99 @@
+"""Upper bounds: prompters that read the ground truth.
+
+They bound what each half of a method can reach: with the true boxes what is lost is lost by the
+masker, with the true name what is lost is not lost by prompt generation. Ours; INT's paper has no
+such rows.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+
+from int_bench.errors import SampleError
+from int_bench.methods.candidate_generation import CandidateGeneration, Pool, describe
+from int_bench.methods.cycle import Proposal, State
+from int_bench.parsing import canonical
+from int_bench.protocols import Ask
+from int_bench.types import Box, HardMask
+
+_TOUCHING = np.ones((3, 3), dtype=np.int64)
+
+
+class TruthBoxes:
+    """The boxes of the ground truth, one for each connected object, the largest first.
+
+    Args:
+        smallest: components of fewer pixels than this share of the largest are left out, as specks
+            of the annotation.
+    """
+
+    wants_truth = True
+
+    def __init__(self, smallest: float = 0.05) -> None:
+        self.smallest = smallest
+
+    async def propose(self, state: State, ask: Ask) -> Proposal:
+        """The true boxes.
+
+        Raises:
+            SampleError: The ground truth is missing or empty.
+        """
+        truth = state.sample.truth
+        if truth is None or not truth.any():
+            raise SampleError(f"Sample {state.sample.id} has no ground truth to take boxes from.")
+        name = state.sample.truth_name or state.sample.task
+        boxes = component_boxes(truth, self.smallest)
+        return Proposal(name, boxes[0], more_boxes_image=boxes[1:])
+
+
+class TruthName:
+    """The name of the ground truth; what goes with a name comes from INT's own candidates.
+
+    Reading: INT's masker also wants surroundings and a box to fall back on. They are the VLM's: the
+    box is that of the first patch that proposed the true name, else that of the whole image.
+
+    Args:
+        generation: HCG, asked once.
+    """
+
+    wants_truth = True
+
+    def __init__(self, generation: CandidateGeneration) -> None:
+        self.generation = generation
+
+    async def propose(self, state: State, ask: Ask) -> Proposal:
+        """The true name.
+
+        Raises:
+            SampleError: The data set does not say what the image shows.
+        """
+        sample = state.sample
+        if sample.truth_name is None:
+            raise SampleError(f"Sample {sample.id} has no name of its object to take.")
+        pool: Pool = state.memory or await self.generation.generate(sample, sample.image, ask)
+        key = canonical(sample.truth_name)
+        environments = tuple(e for e in pool.environments if canonical(e) != key)
+        box_image = _box_of(pool, key)
+        details = {"answers": describe(pool.answers)}
+        return Proposal(sample.truth_name, box_image, environments, pool, details)
+
+
+def component_boxes(mask: HardMask, smallest: float = 0.0) -> tuple[Box, ...]:
+    """The bounding box of each 8-connected component, by falling number of pixels.
+
+    Args:
+        mask: (H, W), not empty.
+        smallest: share of the largest component's pixels below which one is left out.
+    """
+    labels, count = ndimage.label(mask, structure=_TOUCHING)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    slices = ndimage.find_objects(labels)
+    order = np.argsort(-sizes, kind="stable")
+    kept = (slices[i] for i in order if sizes[i] >= smallest * sizes.max())
+    return tuple((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in kept)
+
+
+def _box_of(pool: Pool, key: str) -> Box | None:
+    proposed = (box for c in pool.candidates if c.key == key for box in c.boxes if box is not None)
+    return next(proposed, pool.answers[0].box_image)

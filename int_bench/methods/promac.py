@@ -1,0 +1,317 @@
+"""ProMaC: chats about patches, held against what the model would say without the object.
+
+Source: Hu et al., "Leveraging Hallucinations to Reduce Manual Prompt Dependency in Promptable
+Segmentation", NeurIPS 2024, arXiv 2408.15205, and its released code. The masker is that of
+``mask_generation`` with the VLM's own box; INT's Eq. (8) to (12) come from here.
+
+As its paper intends and as its code behaves are two settings of the parts below; each deviation of
+the code is an option of its own: ``Reasoning.branch``, ``View``, ``lists``, and the cycle's
+``final``.
+
+Reading: answers are parsed as tolerantly as everywhere here, where the code wants four decimals in
+a row and fails on an empty answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from int_bench import geometry
+from int_bench.broker import gather
+from int_bench.errors import UsageError
+from int_bench.geometry import Grid, Patch, padded_square
+from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
+from int_bench.methods.cycle import Proposal, State
+from int_bench.methods.direct import read_box
+from int_bench.methods.prompt_selection import Erasure
+from int_bench.methods.talk import Contrast, Talk
+from int_bench.parsing import canonical, parse_names
+from int_bench.protocols import Ask
+from int_bench.seeding import derive_seed
+from int_bench.templates import (
+    CHATS,
+    PROMAC_FINAL_BOX,
+    PROMAC_NEGATIVE,
+    PROMAC_POSITIVE,
+    PROMAC_WHOLE_BOX,
+    PROMAC_WHOLE_NAME,
+)
+from int_bench.types import Box, Image, Inpaint, Picture, Stencil
+
+BRANCHES = ("visual", "text")
+SHOWN = ("whole", "centre")
+LISTS = ("plain", "repr")
+
+
+@dataclass(frozen=True)
+class View:
+    """What the VLM is shown of a patch, and how its boxes are read.
+
+    Attributes:
+        shown: ``whole``; or ``centre``, the centre square, which is what the stock image processor
+            leaves of it in the released code.
+        frame: what box answers are fractions of: ``pad``, ``center_crop`` or ``squash``, see
+            ``geometry.box_patch_from_square``. The released code multiplies them by the width and
+            height of the whole patch whatever was shown, which is ``squash``.
+    """
+
+    shown: str = "whole"
+    frame: str = "pad"
+
+    def __post_init__(self) -> None:
+        if self.shown not in SHOWN:
+            raise UsageError(f"Unknown part {self.shown!r} of a patch; choose from {SHOWN}.")
+
+    def show(self, pixels: Image, patch: Patch) -> Picture:
+        """The picture of a patch of ``pixels`` that the VLM is asked about."""
+        picture = geometry.crop(pixels, patch)
+        if self.shown == "centre":
+            height, width = patch.size
+            side = min(height, width)
+            top, left = (height - side) // 2, (width - side) // 2
+            picture = picture[top : top + side, left : left + side]
+        return Picture(picture)
+
+
+@dataclass(frozen=True)
+class Reasoning:
+    """Contrastive decoding, see ``types.ContrastiveAnswer``.
+
+    Attributes:
+        branch: ``visual`` holds each answer against that for the picture without the object;
+            ``text`` against a branch that sees no picture at all, as in the released code, where
+            the second branch loses its embeddings on the way. Nothing has to be inpainted then.
+        alpha: strength.
+        plausibility: share of the largest probability that a token needs; the released code
+            computes this cut and does not use it (0).
+        temperature: of all answers; 0 decodes greedily.
+        final_temperature: of the last chat, that gives name and box.
+    """
+
+    branch: str = "visual"
+    alpha: float = 1.0
+    plausibility: float = 0.1
+    temperature: float = 0.0
+    final_temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.branch not in BRANCHES:
+            raise UsageError(f"Unknown branch {self.branch!r}; choose from {BRANCHES}.")
+
+    def against(self, erased: Picture | None) -> Contrast | None:
+        """What answers are held against; None (nothing) where nothing was erased."""
+        if self.branch == "text":
+            return Contrast(None, self.alpha, self.plausibility)
+        return Contrast(erased, self.alpha, self.plausibility) if erased else None
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """Names and surroundings as they enter texts: ``plain`` or Python's ``repr`` of lists."""
+
+    style: str
+    task: str
+    names: tuple[str, ...]
+    environments: tuple[str, ...]
+
+    @property
+    def plain(self) -> bool:
+        return self.style == "plain"
+
+    def write(self, words: Sequence[str]) -> str:
+        """Distinct words joined by commas; or all of them as a list would print."""
+        return ", ".join(_distinct(words)) if self.plain else repr(list(words))
+
+    @property
+    def inpainting(self) -> tuple[str, str]:
+        """Positive and negative prompt of the inpainter."""
+        task = self.task if self.plain else repr([self.task])
+        return (
+            PROMAC_POSITIVE.format(environments=self.write(self.environments)),
+            PROMAC_NEGATIVE.format(names=self.write(self.names), task=task),
+        )
+
+    def aligning(self, name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Foreground and background texts of Spatial CLIP."""
+        if not self.plain:
+            return (repr([name]),), (self.write(self.environments),)
+        key = canonical(name)
+        background = tuple(e for e in _distinct(self.environments) if canonical(e) != key)
+        return (name,), background
+
+
+class ContrastivePrompter:
+    """ProMaC's prompter.
+
+    Args:
+        grid: the patches; original and halves, as released.
+        view: what the VLM is shown of them.
+        reasoning: how it answers.
+        erasure: what is erased: the union of all boxes, then wherever the last mask is not zero.
+        lists: ``plain`` (distinct words) or ``repr`` (as released: Python lists with all repeats).
+    """
+
+    def __init__(
+        self,
+        grid: Grid,
+        view: View,
+        reasoning: Reasoning,
+        erasure: Erasure,
+        lists: str = "plain",
+    ) -> None:
+        if lists not in LISTS:
+            raise UsageError(f"Unknown lists {lists!r}; choose from {', '.join(LISTS)}.")
+        self.grid = grid
+        self.view = view
+        self.reasoning = reasoning
+        self.erasure = erasure
+        self.lists = lists
+
+    async def propose(self, state: State, ask: Ask) -> Proposal:
+        """Name and box of this iteration.
+
+        In the first iteration the patches are asked plainly, as nothing is known to be erased; in
+        later ones the inpainter is prompted with the names of the iteration before.
+        """
+        earlier: Sequence[PatchAnswer] | None = state.memory
+        if earlier is None:
+            answers = await self._ask_patches(state, ask)
+            erased = await self._erase(state, answers, ask)
+        else:
+            erased = await self._erase(state, earlier, ask)
+            answers = await self._ask_patches(state, ask, erased)
+        lists = self._lists(state, answers)
+        name, box_image = await self._conclude(state, answers, erased, ask)
+        foreground, background = lists.aligning(name)
+        return Proposal(
+            name,
+            box_image,
+            background,
+            answers,
+            {"answers": describe(answers)},
+            foreground,
+        )
+
+    def _lists(self, state: State, answers: Sequence[PatchAnswer]) -> _Lists:
+        names = tuple(name for answer in answers for name in answer.names[:1])
+        environments = tuple(a.environment for a in answers if a.environment)
+        task = state.sample.task
+        return _Lists(self.lists, task, names or (task,), environments)
+
+    async def _ask_patches(
+        self, state: State, ask: Ask, erased: Image | None = None
+    ) -> list[PatchAnswer]:
+        """Caption, name, surroundings and box of every patch, all in one chat each."""
+        patches = self.grid.cut(state.sample.image.size)
+        first = state.iteration == 0
+        return await gather(
+            self._ask_patch(state, p, None if first else self._against(erased, p), ask)
+            for p in patches
+        )
+
+    async def _ask_patch(
+        self, state: State, patch: Patch, contrast: Contrast | None, ask: Ask
+    ) -> PatchAnswer:
+        sample = state.sample
+        seed = derive_seed(sample.seed, "patch", patch.name, state.iteration)
+        picture = self.view.show(sample.image.pixels, patch)
+        talk = Talk(picture, ask, seed, self.reasoning.temperature, contrast)
+        chat = CHATS["promac"]
+        said = {field: await talk.say(text.format(task=sample.task)) for field, text in chat}
+        environments = parse_names(said["environment"])
+        return PatchAnswer(
+            patch,
+            parse_names(said["name"]),
+            environments[0] if environments else "",
+            read_box(said["box"], patch, self.view.frame),
+        )
+
+    async def _conclude(
+        self, state: State, answers: Sequence[PatchAnswer], erased: Image | None, ask: Ask
+    ) -> tuple[str, Box | None]:
+        """Name and box from chats about the whole image that list what the patches said.
+
+        Without a box in the last answer that of the chat before is taken. Reading: what that chat
+        is for is not said; it is asked as released.
+        """
+        sample, reasoning = state.sample, self.reasoning
+        whole = Patch("original", 0, 0, sample.image.size[1], sample.image.size[0])
+        picture = self.view.show(sample.image.pixels, whole)
+        contrast = self._against(erased, whole)
+        lists = self._lists(state, answers)
+        words = {
+            "task": sample.task,
+            "names": lists.write(lists.names),
+            "boxes": self._write_boxes(answers, whole),
+        }
+        seeds = [derive_seed(sample.seed, "whole", state.iteration, n) for n in (0, 1)]
+        early = Talk(picture, ask, seeds[0], reasoning.temperature, contrast)
+        late = Talk(picture, ask, seeds[1], reasoning.final_temperature, contrast)
+        first = read_box(await early.say(PROMAC_WHOLE_BOX.format(**words)), whole, self.view.frame)
+        names = parse_names(await late.say(PROMAC_WHOLE_NAME.format(**words)))
+        box = read_box(await late.say(PROMAC_FINAL_BOX.format(**words)), whole, self.view.frame)
+        proposed = (*names, *(name for answer in answers for name in answer.names), sample.task)
+        return proposed[0], box or first
+
+    def _write_boxes(self, answers: Sequence[PatchAnswer], whole: Patch) -> str:
+        """The patches' boxes in the frame in which boxes are answered for the whole image."""
+        boxes = [
+            [round(value, 2) for value in box_square(answer.box_image, whole.size, self.view.frame)]
+            for answer in answers
+            if answer.box_image is not None
+        ]
+        if self.lists == "repr":
+            return repr(boxes)
+        return ", ".join("[" + ", ".join(f"{v:.2f}" for v in box) + "]" for box in boxes)
+
+    def _against(self, erased: Image | None, patch: Patch) -> Contrast | None:
+        picture = self.view.show(erased, patch) if erased is not None else None
+        return self.reasoning.against(picture)
+
+    async def _erase(self, state: State, answers: Sequence[PatchAnswer], ask: Ask) -> Image | None:
+        """The image without the object; None if there is nothing to erase or nobody looks at it.
+
+        As released, an image that is to be erased as a whole becomes black.
+        """
+        if self.reasoning.branch == "text":
+            return None
+        image = state.sample.image
+        mask = self.erasure.mask(Pool(tuple(answers), ()), state.masks, image.size)
+        if not mask.any():
+            return None
+        if mask.all():
+            return np.zeros_like(image.pixels)
+        texts = self._lists(state, answers).inpainting
+        seed = derive_seed(state.sample.seed, "inpaint")
+        return await ask(Inpaint(image, Stencil(mask), *texts, seed))
+
+
+def box_square(box_patch: Box, size: tuple[int, int], frame: str) -> Box:
+    """A box in fractions of the square; undoes ``geometry.box_patch_from_square``.
+
+    Args:
+        box_patch: in pixels of the patch.
+        size: (height, width) of the patch in pixels.
+        frame: ``pad``, ``center_crop`` or ``squash``.
+    """
+    height, width = size
+    side, left, top = padded_square(size)
+    wide = high = float(side)
+    if frame == "squash":
+        wide, high, left, top = float(width), float(height), 0, 0
+    elif frame == "center_crop":
+        wide = high = float(min(size))
+        left, top = -((width - min(size)) // 2), -((height - min(size)) // 2)
+    x0, y0, x1, y1 = box_patch
+    return (x0 + left) / wide, (y0 + top) / high, (x1 + left) / wide, (y1 + top) / high
+
+
+def _distinct(words: Sequence[str]) -> tuple[str, ...]:
+    """The words without those that count as the same, in order of first appearance."""
+    first: dict[str, str] = {}
+    for word in words:
+        first.setdefault(canonical(word), word)
+    return tuple(first.values())

@@ -1,0 +1,88 @@
+"""A table as LaTeX: booktabs rules, best number of a column bold, second best underlined."""
+
+from __future__ import annotations
+
+from int_bench.report.tables import Column, Row, Table
+
+_SPECIAL = {
+    "\\": r"\textbackslash{}",
+    **{mark: rf"\{mark}" for mark in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "[": "{[}",  # a bracket after the end of a row would be its argument
+    "<": "$<$",
+    ">": "$>$",
+    "↓": r"$\downarrow$",
+    "↑": r"$\uparrow$",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "φ": r"$\phi$",
+    "Δ": r"$\Delta$",
+    "†": r"$^\dagger$",
+}
+
+
+def to_latex(table: Table) -> str:
+    r"""A ``table`` environment that needs ``\usepackage{booktabs}``.
+
+    Numbers are rounded once, from the table's unrounded cells. Best and second best are found among
+    the numbers as shown, so that equal texts are marked alike.
+    """
+    columns = table.visible
+    marked = {column.key: _ranks(table, column) for column in columns if column.better}
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{escaped(table.title)}}}",
+        rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in columns)}}}",
+        r"\toprule",
+        _line([escaped(column.title) for column in columns]),
+        r"\midrule",
+    ]
+    for position, row in enumerate(table.rows):
+        if position and table.starts_section(row, table.rows[position - 1]):
+            lines.append(r"\midrule")
+        lines.append(_line([_cell(c, row, marked.get(c.key, {}).get(position)) for c in columns]))
+    lines += [r"\bottomrule", r"\end{tabular}"]
+    if table.notes:
+        lines += ["", r"\smallskip\footnotesize\raggedright"]
+        lines += [rf"{escaped(note)}\par" for note in table.notes]
+    return "\n".join([*lines, r"\end{table}"]) + "\n"
+
+
+def escaped(text: str) -> str:
+    """Text with the marks and symbols of LaTeX made literal."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+
+
+def _line(cells: list[str]) -> str:
+    return " & ".join(cells) + r" \\"
+
+
+def _cell(column: Column, row: Row, rank: int | None) -> str:
+    number = escaped(column.show(row))
+    if rank is not None:
+        number = rf"\{('textbf', 'underline')[rank]}{{{number}}}"
+    return " ".join(filter(None, (number, escaped(column.show_interval(row)))))
+
+
+def _ranks(table: Table, column: Column) -> dict[int, int]:
+    """Positions of the rows that are best (0) and second best (1) of their group in a column."""
+    groups: dict[tuple[object, ...], dict[int, float]] = {}
+    for position, row in enumerate(table.rows):
+        cell = row.cells.get(column.key)
+        if row.ranked and not row.floor and isinstance(cell, int | float):
+            group = groups.setdefault(tuple(row.cells.get(key) for key in table.rank_within), {})
+            group[position] = cell if column.decimals is None else round(cell, column.decimals)
+    return {
+        position: rank
+        for group in groups.values()
+        if len(group) > 1
+        for rank, number in enumerate(_two_best(group, column))
+        for position, value in group.items()
+        if value == number
+    }
+
+
+def _two_best(group: dict[int, float], column: Column) -> list[float]:
+    return sorted(set(group.values()), reverse=column.better == "higher")[:2]

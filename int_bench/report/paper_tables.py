@@ -1,0 +1,200 @@
+"""Tables of statistics: ours beside the published rows, and runs beside each other.
+
+Both are :class:`int_bench.report.tables.Table`. Each method is a block of rows; the cells of
+``row`` say what each is: published, ours, their difference, the verdict on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from int_bench.metrics.protocols import PROTOCOLS
+from int_bench.report.published import (
+    PROTOCOL,
+    SETS,
+    TABLES,
+    PublishedRow,
+    find,
+    published,
+    tables_of,
+)
+from int_bench.report.rows import COLUMNS, DAGGER, Block, Settings
+from int_bench.report.scores import RunScores
+from int_bench.report.tables import Cell, Row, Table
+
+OF_F = (
+    "The paper's text says adaptive F and cites the weighted F; its numbers fit the weighted F of"
+    " the predecessors' code, so ours are those of the protocol family."
+)
+
+
+_SUPERVISED = "Supervision"
+
+
+def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None = None) -> Table:
+    """A table of the paper with ours beside the published rows.
+
+    Args:
+        which: ``1``, ``2``, ``3a``, ``3b`` or ``3c``.
+        runs: ours; those that belong to no row are named beneath, or in Tables 1 and 2 stand at
+            the end of their data set.
+        settings: of the statistics.
+
+    Raises:
+        UsageError: no such table.
+    """
+    settings = settings or Settings()
+    printed = published(which)
+    rows: list[Row] = []
+    placed: list[RunScores] = []
+    for dataset in dict.fromkeys(row.dataset for row in printed):
+        here = [run for run in runs if run.dataset in SETS and SETS[run.dataset].name == dataset]
+        for row in (row for row in printed if row.dataset == dataset):
+            fitting = [run for run in here if _place(which, run) is row]
+            rows.append(_published_row(row))
+            for run in fitting:
+                rows += _beside(run, row, settings, len(fitting) > 1)
+            placed += fitting
+        others = [run for run in here if run not in placed and which in ("1", "2")]
+        for run in others:
+            shared = {**_shared(run, PROTOCOL.name), "dataset": dataset}
+            block = Block(run, PROTOCOL.name, settings, shared=shared)
+            rows += block.ours(block.estimates())
+        placed += others
+    left_out = [run for run in runs if run not in placed]
+    notes = [PROTOCOL.text, OF_F, *_flagged(printed)]
+    if placed:
+        notes += [settings.interval_note, settings.verdict_note, *_sizes(placed)]
+    notes += [f"not in this table: {run.method} on {run.dataset}" for run in left_out]
+    title = f"INT (arXiv 2501.18753), Table {which}: {TABLES[which].title}"
+    return Table(title, COLUMNS, tuple(rows), tuple(notes), "dataset", ("dataset",))
+
+
+def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> Table:
+    """Runs beside each other by data set and protocol, with the published row where there is one.
+
+    With ``settings.against`` each run is compared, sample by sample, with that method's run.
+    """
+    settings = settings or Settings()
+    rows: list[Row] = []
+    for dataset in dict.fromkeys(run.dataset for run in runs):
+        here = [run for run in runs if run.dataset == dataset]
+        base = next((run for run in here if run.method == settings.against), None)
+        for protocol in PROTOCOLS:
+            for run in here:
+                twins = [other for other in here if other.method == run.method]
+                label = f"ours ({run.folder.name[:6]})" if len(twins) > 1 else "ours"
+                rows += _of_run(Block(run, protocol, settings, label, _shared(run, protocol)), base)
+    notes = [*(protocol.text for protocol in PROTOCOLS.values()), settings.interval_note]
+    if settings.against:
+        notes.append(
+            f"minus {settings.against}: mean difference on the same samples; p: two-sided paired"
+            " permutation test of it, not corrected for the number of comparisons."
+        )
+    if any(row.cells["row"] == "published" for row in rows):
+        notes += [OF_F, settings.verdict_note]
+    return Table("Runs", COLUMNS, tuple(rows), (*notes, *_sizes(runs)), "protocol")
+
+
+def _of_run(block: Block, base: RunScores | None) -> Iterator[Row]:
+    """A run in a table of runs: the published row if there is one, ours, and against the base."""
+    run, estimates = block.run, block.estimates()
+    printed = None
+    if block.protocol == PROTOCOL.name:
+        places = (find(which, run.dataset, run.method) for which in tables_of(run.dataset))
+        printed = next((row for row in places if row is not None), None)
+    if printed is not None:
+        row = _published_row(printed)
+        yield Row({**row.cells, **block.shared}, shown=row.shown)
+    yield from block.ours(estimates)
+    if printed is not None:
+        yield from block.beside(printed, estimates)
+    if base is not None and run is not base:
+        yield from block.against(base)
+
+
+def _shared(run: RunScores, protocol: str) -> dict[str, Cell]:
+    return {"dataset": run.dataset, "method": run.method, "protocol": protocol}
+
+
+def _beside(
+    run: RunScores, printed: PublishedRow, settings: Settings, several: bool
+) -> Iterator[Row]:
+    """Ours beneath a published row; named by method and folder where there are several."""
+    label = f"ours ({run.method} {run.folder.name[:6]})" if several else "ours"
+    shared: dict[str, Cell] = {
+        "dataset": printed.dataset,
+        "setting": printed.setting,
+        "method": printed.method,
+    }
+    block = Block(run, PROTOCOL.name, settings, label, shared)
+    estimates = block.estimates()
+    yield from block.ours(estimates)
+    yield from block.beside(printed, estimates)
+
+
+def _place(which: str, run: RunScores) -> PublishedRow | None:
+    return find(which, run.dataset, run.method, run.iterations, run.patches)
+
+
+def _published_row(printed: PublishedRow) -> Row:
+    """The numbers as printed, doubtful ones with a dagger."""
+    doubtful = [key for key, cell in printed.cells.items() if cell.doubtful]
+    size = next((one for one in SETS.values() if one.name == printed.dataset), None)
+    cells: dict[str, Cell] = {
+        "dataset": printed.dataset,
+        "setting": printed.setting,
+        "method": printed.method,
+        "row": "published",
+        **{key: cell.value for key, cell in printed.cells.items()},
+        "N": size.size if size and size.stated else None,
+        "doubtful": " ".join(doubtful),
+    }
+    shown = {
+        key: cell.text + (DAGGER if cell.doubtful else "") for key, cell in printed.cells.items()
+    }
+    if printed.setting.endswith(_SUPERVISED):
+        kind = printed.setting.removesuffix(_SUPERVISED).strip().lower()
+        shown["method"] = f"{printed.method} ({kind})"
+    return Row(cells, shown=shown)
+
+
+def _flagged(printed: Sequence[PublishedRow]) -> list[str]:
+    """The remarks on rows and cells, each once with what it is about."""
+    about: dict[tuple[bool, str], list[str]] = {}
+    for row in printed:
+        if row.remark:
+            about.setdefault((False, row.remark), []).append(f"{row.method}, {row.dataset}")
+        for key, cell in row.cells.items():
+            if cell.remark:
+                where = f"{row.method}, {row.dataset}, {key}"
+                about.setdefault((cell.doubtful, cell.remark), []).append(where)
+    return [
+        f"{DAGGER if doubtful else ''}{'; '.join(where)}: {remark}"
+        for (doubtful, remark), where in about.items()
+    ]
+
+
+def _sizes(runs: Sequence[RunScores]) -> list[str]:
+    """What is particular about the samples of the runs."""
+    notes = []
+    for run in runs:
+        trials = run.counts.n // len(run.ids)
+        if trials > 1:
+            notes.append(
+                f"{run.method} on {run.dataset}: {trials} trials; n and N count samples over trials"
+            )
+        known = SETS.get(run.dataset)
+        if known is not None and len(run.ids) != known.size:
+            notes.append(
+                f"{run.method} on {run.dataset}: {len(run.ids)} of {known.size} images, no verdict"
+            )
+        if not run.counts.complete:
+            what = "counted as empty masks" if run.counts.policy == "empty" else "left out"
+            notes.append(
+                f"INCOMPLETE: {run.method} on {run.dataset}: failed and missing samples are {what}"
+            )
+    unstated = {SETS[r.dataset] for r in runs if r.dataset in SETS and not SETS[r.dataset].stated}
+    for one in sorted(unstated, key=lambda each: each.name):
+        notes.append(f"{one.name}: the paper gives no number of images; {one.size} is assumed")
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,178 @@
+"""The rows of a run in a table of statistics: ours, spreads, differences and verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from int_bench.metrics.protocols import PROTOCOLS
+from int_bench.report.comparison import names_of, pair_up
+from int_bench.report.published import SETS, PublishedRow
+from int_bench.report.scores import RunScores
+from int_bench.report.statistics import (
+    MARGIN,
+    RESAMPLES,
+    Estimate,
+    Interval,
+    estimate,
+    verdict,
+)
+from int_bench.report.tables import Cell, Column, Row, ends_of
+
+DAGGER = "†"
+FLOOR = ("empty", "full", "centre_box")
+"""The trivial methods."""
+
+COLUMNS = (
+    Column("dataset", "data", numeric=False),
+    Column("setting", "setting", numeric=False, hidden=True),
+    Column("method", "method", numeric=False),
+    Column("row", "row", numeric=False),
+    Column("MAE", "M ↓", 3, better="lower", interval=True),
+    Column("F", "Fβ ↑", 3, better="higher", interval=True),
+    Column("meanE", "Eφ ↑", 3, better="higher", interval=True),
+    Column("S", "Sα ↑", 3, better="higher", interval=True),
+    Column("protocol", "protocol", numeric=False),
+    Column("n", "n"),
+    Column("N", "N"),
+    Column("failed", "failed"),
+    Column("missing", "missing"),
+    Column("F_variant", "Fβ is", numeric=False, hidden=True),
+    Column("doubtful", "doubtful", numeric=False, hidden=True),
+    Column("run", "run", numeric=False, hidden=True),
+)
+
+INTERVALS = (
+    "in brackets: 95 % interval over images (BCa bootstrap,"
+    f" {RESAMPLES} resamples, seed {{seed}}); the sd over trials is another spread and not in it."
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How statistics are made.
+
+    Attributes:
+        margin: a difference that does not matter; see
+            :func:`int_bench.report.statistics.verdict`.
+        seed: of the resampling.
+        against: the method that others are compared with, pair by pair; None compares none.
+    """
+
+    margin: float = MARGIN
+    seed: int = 0
+    against: str | None = None
+
+    @property
+    def interval_note(self) -> str:
+        """What the brackets are, for beneath a table."""
+        return INTERVALS.format(seed=self.seed)
+
+    @property
+    def verdict_note(self) -> str:
+        """What the verdicts mean, for beneath a table."""
+        return (
+            f"reproduced: the interval of the difference lies within ±{self.margin:g}; differs:"
+            " else, and it contains no difference that rounds to zero; undecidable: too few images"
+            " to say, or not all of them were scored. Published numbers are taken as exact; both"
+            " are over the same images, which makes differs the more cautious."
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """The rows of one run under one protocol.
+
+    Attributes:
+        run: the scores.
+        protocol: whose scores.
+        settings: of the statistics.
+        label: what the row of means is called.
+        shared: the cells that all its rows have.
+    """
+
+    run: RunScores
+    protocol: str
+    settings: Settings
+    label: str = "ours"
+    shared: Mapping[str, Cell] = field(default_factory=dict)
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Mean and spreads by column, of the columns that have scores."""
+        found = {
+            key: estimate(self.run.values[name], self.settings.seed)
+            for key, name in names_of(self.protocol).items()
+            if name in self.run.values
+        }
+        return {key: one for key, one in found.items() if one is not None}
+
+    def _row(self, label: str, cells: Mapping[str, Cell], ranked: bool = False) -> Row:
+        floor = self.run.method in FLOOR
+        return Row({**self.shared, "row": label, **cells}, floor=floor, ranked=ranked)
+
+    def ours(self, estimates: Mapping[str, Estimate]) -> Iterator[Row]:
+        """The means with their intervals and counts, and the spread over trials."""
+        cells: dict[str, Cell] = {}
+        for key, one in estimates.items():
+            cells |= with_interval(key, one.mean, one.interval)
+        counts = self.run.counts
+        cells |= {
+            "protocol": self.protocol,
+            "F_variant": PROTOCOLS[self.protocol].printed_f,
+            "n": counts.scored,
+            "N": counts.n,
+            "failed": counts.failed,
+            "missing": counts.missing,
+            "run": str(self.run.folder),
+        }
+        yield self._row(self.label, cells, ranked=True)
+        spread = {key: one.trial_sd for key, one in estimates.items() if one.trial_sd is not None}
+        if spread:
+            yield self._row("sd over trials", spread)
+
+    def beside(self, printed: PublishedRow, estimates: Mapping[str, Estimate]) -> Iterator[Row]:
+        """The difference from the published row and the verdict on it, cell by cell."""
+        differences: dict[str, Cell] = {}
+        verdicts: dict[str, Cell] = {}
+        for key, one in estimates.items():
+            cell = printed.cells[key]
+            moved = one.interval.shifted(-cell.value) if one.interval else None
+            differences |= with_interval(key, one.mean - cell.value, moved)
+            if cell.doubtful:
+                verdicts[key] = "none" + DAGGER
+            elif not self._whole():
+                verdicts[key] = "undecidable"
+            else:
+                verdicts[key] = verdict(
+                    one.interval, cell.value, cell.half_unit, self.settings.margin
+                )
+        yield self._row("ours - published", differences)
+        yield self._row("verdict", verdicts)
+
+    def against(self, base: RunScores) -> Iterator[Row]:
+        """The paired difference from another run and its p value."""
+        found = {
+            key: pair_up(base, self.run, name, self.settings.seed)
+            for key, name in names_of(self.protocol).items()
+        }
+        differences: dict[str, Cell] = {}
+        for key, one in found.items():
+            if one is not None:
+                differences |= with_interval(key, one.difference, one.interval)
+        counts: dict[str, Cell] = {"n": max((one.n for one in found.values() if one), default=0)}
+        yield self._row(f"minus {base.method}", {**differences, **counts})
+        chances = {key: one.p for key, one in found.items() if one and one.p is not None}
+        shown = {key: f"{p:.4f}" for key, p in chances.items()}
+        yield Row({**self.shared, "row": "p of it", **chances}, ranked=False, shown=shown)
+
+    def _whole(self) -> bool:
+        """Whether the run scored every image of the data set."""
+        known = SETS.get(self.run.dataset)
+        return self.run.counts.complete and known is not None and known.size == len(self.run.ids)
+
+
+def with_interval(key: str, value: float, interval: Interval | None) -> dict[str, Cell]:
+    """A number with the ends of its interval, by their keys."""
+    low, high = ends_of(key)
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return {key: value, low: ends[0], high: ends[1]}

@@ -1,0 +1,190 @@
+"""The three ways to run the same trace with the same weights: reference, tuned, engine.
+
+``reference`` is the predecessor's order: batch 1, eager, one call per request, the whole prompt
+from the pixels on at every turn, SAM in float32, nothing kept. ``tuned`` is what an expert makes of
+that order at batch 1: prefixes reused over turns, half precision everywhere, a compiled UNet, text
+features kept. ``engine`` is the broker over batches of several images.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from int_bench.backbones.llava import Llava
+from int_bench.broker import Broker, Job
+from int_bench.protocols import Backbone
+from int_bench.types import Request
+from scripts.bench import random_models as models
+from scripts.bench.dialogues import PlainLlava
+from scripts.bench.plain import forget, one_by_one, run_plain
+from scripts.bench.random_llava import LLAVA_13B, TINY, random_llava
+from scripts.bench.trace import Replay
+
+ROWS = 32
+"""Prompts per call of the engine."""
+PREFIXES_MB = 48 * 1024
+"""Resident prefixes on an accelerator: four images of nine patches, before and after, at 13B."""
+VERBS = ("answer", "score", "inpaint", "detect", "segment", "heatmap", "similarity")
+Log = list[tuple[Request[Any], Any]]
+"""Requests and their answers."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where the models run, and at which size."""
+
+    device: str
+    full: bool
+
+    @property
+    def half(self) -> str:
+        """The working precision."""
+        return "bfloat16" if self.device.startswith("cuda") else "float32"
+
+    @property
+    def compiles(self) -> bool:
+        """Whether compiling pays here."""
+        return self.device.startswith("cuda")
+
+    def wait(self) -> None:
+        """Until the device has done what it was given."""
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+
+@dataclass
+class Clocked:
+    """A backbone whose calls are timed, wall seconds, the device waited for."""
+
+    wrapped: Any
+    machine: Machine
+    seconds: Counter[str] = field(default_factory=Counter)
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self.wrapped, name)
+        if name not in VERBS:
+            return verb
+
+        def call(requests: Sequence[Any]) -> Any:
+            self.machine.wait()
+            started = time.perf_counter()
+            answers = verb(requests)
+            self.machine.wait()
+            self.seconds[name] += time.perf_counter() - started  # type: ignore[assignment]
+            return answers
+
+        return call
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Backbones by role, and how they are driven.
+
+    Attributes:
+        name: ``reference``, ``tuned`` or ``engine``.
+        backbones: each clocked.
+        in_flight: images side by side; 0 drives one call at a time without the broker.
+        forgetful: drop what backbones keep between calls.
+    """
+
+    name: str
+    backbones: Mapping[str, Clocked]
+    in_flight: int = 0
+    forgetful: bool = False
+
+    def run(self, replays: Sequence[Replay]) -> Log:
+        """Replay all images from empty caches; the log of all calls (of the plain executors)."""
+        for clocked in self.backbones.values():
+            forget(clocked.wrapped)
+            clocked.seconds.clear()
+            clocked.wrapped.counters.clear()
+        log: Log = []
+        backbones: Mapping[str, Backbone] = self.backbones  # type: ignore[assignment]
+        if self.in_flight == 0:
+            ask = one_by_one(backbones, self.forgetful, lambda *pair: log.append(pair))
+            run_plain([replay.run for replay in replays], ask)
+            return log
+        broker = Broker(backbones, 2**10, 2**31, self.in_flight, overlap=True)
+        for outcome in broker.run(Job(at, replay.run) for at, replay in enumerate(replays)):
+            if outcome.error is not None:
+                raise outcome.error
+        return log
+
+    @property
+    def stages(self) -> Counter[str]:
+        """Seconds of the last run by verb."""
+        total: Counter[str] = Counter()
+        for backbone in self.backbones.values():
+            total.update(backbone.seconds)
+        return total
+
+    @property
+    def work(self) -> Counter[str]:
+        """What the backbones counted in the last run, by role."""
+        return Counter(
+            {
+                f"{role}.{name}": number
+                for role, backbone in self.backbones.items()
+                for name, number in backbone.counters.items()
+            }
+        )
+
+
+def llava(machine: Machine, **options: Any) -> Llava:
+    """The vision-language model of this size."""
+    size = LLAVA_13B if machine.full else TINY
+    if machine.full:
+        options.setdefault("prefix_cache_mb", PREFIXES_MB)
+    return random_llava(size, machine.device, machine.half, **options)
+
+
+def reference(machine: Machine) -> Executor:
+    """The predecessor's order."""
+    full, device, half = machine.full, machine.device, machine.half
+    vlm = PlainLlava(llava(machine))
+    backbones = {
+        "vlm": vlm,
+        "inpainter": models.stable_diffusion(full, device, half, max_batch=1),
+        "detector": models.grounding_dino(full, device, "float32", max_batch=1),
+        "segmenter": models.sam(full, device, "float32", max_batch=1),
+        "aligner": models.clip(full, device, max_batch=1, templates="surgery"),
+    }
+    return Executor("reference", _clocked(backbones, machine), forgetful=True)
+
+
+def tuned(machine: Machine) -> Executor:
+    """The same order with everything that helps at batch 1."""
+    return Executor("tuned", _clocked(_quick(machine, 1, machine.compiles), machine))
+
+
+def engine(machine: Machine, in_flight: int) -> Executor:
+    """The broker over batches."""
+    backbones = _quick(machine, ROWS, machine.compiles)
+    return Executor("engine", _clocked(backbones, machine), in_flight)
+
+
+def eager(machine: Machine, most: int) -> dict[str, Any]:
+    """The engine's backbones without compilation, unclocked."""
+    return _quick(machine, most, compiled=False)
+
+
+def _quick(machine: Machine, most: int, compiled: bool) -> dict[str, Any]:
+    full, device, half = machine.full, machine.device, machine.half
+    few = min(most, 8)
+    return {
+        "vlm": llava(machine, max_batch=most),
+        "inpainter": models.stable_diffusion(full, device, half, max_batch=few, compile=compiled),
+        "detector": models.grounding_dino(full, device, "float32", max_batch=few),
+        "segmenter": models.sam(full, device, half, max_batch=min(most, 16)),
+        "aligner": models.clip(full, device, max_batch=2 * most, templates="surgery"),
+    }
+
+
+def _clocked(backbones: Mapping[str, Any], machine: Machine) -> dict[str, Clocked]:
+    return {role: Clocked(backbone, machine) for role, backbone in backbones.items()}

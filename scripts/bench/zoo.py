@@ -1,0 +1,121 @@
+"""INT on the shipped models over drawn scenes, in memory: predictions, counters, memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from int_bench.broker import Broker, Job
+from int_bench.config import build_backbones, build_method, load
+from int_bench.data.drawn import DrawnScenes
+from int_bench.protocols import Ask, Backbone
+from int_bench.seeding import derive_seed
+from int_bench.types import HardMask, Picture, Prediction, Sample
+from scripts.bench.plain import one_by_one, run_plain
+from scripts.bench.timing import resident_bytes
+
+E0, E1 = 1, 64
+"""Requests per call: alone, or as many as there are (each backbone has its own bound)."""
+Start = Callable[[Ask], Coroutine[Any, Any, Prediction]]
+Masks = dict[str, list[HardMask]]
+"""The hard masks of all iterations by sample."""
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """The full method with all its patches, and scenes to run it on.
+
+    Attributes:
+        images: how many scenes.
+        iterations: of the cycle.
+        options: further overrides of the configuration.
+    """
+
+    images: int
+    iterations: int
+    options: tuple[str, ...] = ()
+
+    def backbones(self) -> dict[str, Backbone]:
+        """Fresh backbones with empty caches; the weights are shared."""
+        return build_backbones(load(self._overrides()))
+
+    def jobs(self) -> dict[str, Start]:
+        """What to run, by sample id."""
+        config = load(self._overrides())
+        method = build_method(config)
+        scenes = DrawnScenes(count=self.images)
+        samples = [
+            Sample(
+                scene.id,
+                Picture(scenes.load_image(scene)),
+                config.task.prompt,
+                derive_seed(0, 0, scene.id),
+            )
+            for scene in scenes.samples()
+        ]
+        return {s.id: lambda ask, sample=s: method.segment(sample, ask) for s in samples}
+
+    def _overrides(self) -> list[str]:
+        return ["models=tiny", "device=cpu", f"method.iterations={self.iterations}", *self.options]
+
+
+def plain(zoo: Zoo, forgetful: bool = True) -> Masks:
+    """One call per request, in the predecessor's order."""
+    jobs = zoo.jobs()
+    done = run_plain(jobs.values(), one_by_one(zoo.backbones(), forgetful))
+    return {name: _masks(value) for name, value in zip(jobs, done, strict=True)}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A run of the engine: masks, totals, and the most memory seen between two images."""
+
+    masks: Masks
+    counters: Mapping[str, int]
+    bytes: int
+
+
+def engine(
+    zoo: Zoo, most: int, in_flight: int, memo_mb: int = 512, ids: Sequence[str] | None = None
+) -> Finished:
+    """The same through the broker.
+
+    Args:
+        zoo: what to run.
+        most: requests per call.
+        in_flight: images side by side.
+        memo_mb: budget of remembered answers, MiB.
+        ids: which samples, in which order; None for all.
+    """
+    jobs = zoo.jobs()
+    broker = Broker(zoo.backbones(), most, memo_mb * 2**20, in_flight)
+    found: Masks = {}
+    peak = 0
+    for outcome in broker.run(Job(name, jobs[name]) for name in ids or jobs):
+        if outcome.value is None:
+            raise outcome.error or RuntimeError(f"no prediction of {outcome.key}")
+        found[str(outcome.key)] = _masks(outcome.value)
+        peak = max(peak, resident_bytes())
+    return Finished(found, broker.counters, peak)
+
+
+def _masks(prediction: Prediction) -> list[HardMask]:
+    return [item.hard for item in prediction.iterations] + [prediction.final.hard]
+
+
+def identical(first: Masks, second: Masks) -> bool:
+    """Whether the samples of the second have the bytes of the first."""
+    return all(
+        np.array_equal(a, b)
+        for name, masks in second.items()
+        for a, b in zip(first[name], masks, strict=True)
+    )
+
+
+def agreement(first: Masks, second: Masks) -> float:
+    """The share of equal pixels over all masks."""
+    pairs = [(a, b) for name in first for a, b in zip(first[name], second[name], strict=True)]
+    return sum(int((a == b).sum()) for a, b in pairs) / sum(a.size for a, _ in pairs)
