@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check zoo report tables clean
+.PHONY: help setup demo test check zoo report bench tables clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -39,6 +39,11 @@ zoo: $(STAMP) ## train the shipped models again (hours)
 
 report: $(STAMP) ## measure the shipped models on the test split and update their card
 	$(BIN)/python scripts/zoo_report.py
+
+bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench_gpu.py is the one for a GPU
+	@missed=0; for name in engine scoring metrics; do \
+	    $(BIN)/python scripts/bench_$$name.py || missed=1; \
+	done; $(BIN)/python scripts/bench_gpu.py --device cpu || missed=1; exit $$missed
 
 tables: $(STAMP) ## score every finished run under results/runs and print one table
 	$(BIN)/int-bench eval

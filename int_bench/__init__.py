@@ -1,3 +1,3 @@
-"""int-bench: INT (arXiv 2501.18753) and its predecessors for task-generic promptable segmentation."""
+"""INT (arXiv 2501.18753) and its predecessors for task-generic promptable segmentation."""
 
 __version__ = "0.1.0"

@@ -8,6 +8,7 @@ schedule depends on the order of the jobs alone: no clock and no race decides wh
 
 from __future__ import annotations
 
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import (
     Awaitable,
@@ -27,7 +28,7 @@ from typing import Any, Generic, TypeVar
 from int_bench.errors import SampleError, UserError
 from int_bench.memo import Memo, key_of
 from int_bench.protocols import Ask, Backbone
-from int_bench.serving import Served, Server
+from int_bench.serving import Observer, Served, Server
 from int_bench.types import Request
 
 A = TypeVar("A")
@@ -133,6 +134,7 @@ class Broker:
         in_flight: most jobs that run side by side.
         overlap: work on one half of the images in flight while a model computes for the other. The
             halves take turns by order of admission, so the batches are still the same every time.
+        observe: told of every call and of every step of a job.
     """
 
     def __init__(
@@ -142,12 +144,14 @@ class Broker:
         memo_bytes: int = 512 * 2**20,
         in_flight: int = 4,
         overlap: bool = False,
+        observe: Observer | None = None,
     ) -> None:
         limits = (
             dict.fromkeys(backbones, max_batch) if isinstance(max_batch, int) else dict(max_batch)
         )
         self._backbones = backbones
-        self._server = Server(backbones, limits)
+        self._server = Server(backbones, limits, observe)
+        self._observe = observe
         self._memo = Memo(memo_bytes)
         self._in_flight = in_flight
         self._groups = 2 if overlap else 1
@@ -161,9 +165,16 @@ class Broker:
     def counters(self) -> dict[str, int]:
         """Totals by role and verb: requests, hits, calls, rows, and what the backbones counted."""
         totals = Counter(self._counters)
+        failed = self._server.failed_calls.items()
+        totals.update({f"{label}.failed_calls": number for label, number in failed if number})
         for role, backbone in self._backbones.items():
             totals.update({f"{role}.{name}": n for name, n in backbone.counters.items()})
         return dict(sorted(totals.items()))
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Wall-clock seconds inside the models' calls so far, by role."""
+        return dict(sorted(self._server.seconds.items()))
 
     def run(self, jobs: Iterable[Job[R]]) -> Iterator[Outcome[R]]:
         """Run all jobs; yield each outcome as soon as it is there.
@@ -233,8 +244,13 @@ class Broker:
             task, value, error = self._ready.popleft()
             if task.dropped:
                 task.coroutine.close()
-            else:
+            elif self._observe is None:
                 self._step(task, value, error)
+            else:
+                started = time.perf_counter()
+                self._step(task, value, error)
+                spent = time.perf_counter() - started
+                self._observe("methods", str(task.root.key), started, spent, {})
 
     def _step(self, task: _Task, value: Any, error: Exception | None) -> None:
         try:

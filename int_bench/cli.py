@@ -67,6 +67,10 @@ Limit = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", metavar="FILE.json", help="Write a trace for chrome://tracing."),
+]
 
 
 @app.command()
@@ -76,12 +80,13 @@ def run(
     out: Out = None,
     dry_run: DryRun = False,
     json: Json = False,
+    profile: Profile = None,
 ) -> int:
     """Segment a data set and score the masks; the same command again resumes."""
     from int_bench.cli_run import run_command
     from int_bench.cli_support import Command
 
-    return run_command(Command("run", tuple(overrides or ()), limit, out, dry_run, json))
+    return run_command(Command("run", tuple(overrides or ()), limit, out, dry_run, json, profile))
 
 
 @app.command()
@@ -91,12 +96,15 @@ def ablate(
     out: Out = None,
     dry_run: DryRun = False,
     json: Json = False,
+    profile: Profile = None,
 ) -> int:
     """Full method beside variants that lack a part: module=HCG, PSNM, PNM, SMG or all."""
     from int_bench.cli_ablate import ablate_command
     from int_bench.cli_support import Command
 
-    return ablate_command(Command("ablate", tuple(overrides or ()), limit, out, dry_run, json))
+    return ablate_command(
+        Command("ablate", tuple(overrides or ()), limit, out, dry_run, json, profile)
+    )
 
 
 @app.command("eval")

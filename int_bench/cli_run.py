@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,14 @@ from int_bench.config import RunConfig
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.subset import First
 from int_bench.errors import UsageError
+from int_bench.report.work import Work, work_of
 from int_bench.runner import store
+from int_bench.runner.profile import Trace
 from int_bench.runner.provenance import provenance
 from int_bench.runner.run import Plan, Variant, pending, run
 from int_bench.runner.store import Record, RunFolder
+from int_bench.schedule import schedule
+from int_bench.serving import Observer
 
 _INTERRUPTED = 130
 _INCOMPLETE = 4
@@ -67,17 +71,20 @@ def execute(command: Command, configs: Sequence[RunConfig]) -> int:
     if command.dry_run:
         return _describe(prepared)
     started = time.monotonic()
-    with terminable():
+    tracing = Trace(command.profile) if command.profile else nullcontext()
+    with terminable(), tracing as trace:
         try:
-            counters = _run(prepared)
+            counters, work = _run(prepared, trace)
             scored = [_score(one) for one in prepared]
         except KeyboardInterrupt:
             return _interrupted(command, prepared)
     seconds = time.monotonic() - started
     if command.json:
-        print_json(scored, seconds, counters, "runs" if command.verb == "run" else "variants")
+        key = "runs" if command.verb == "run" else "variants"
+        print_json(scored, seconds, counters, work, key)
     else:
         print_scores(scored)
+        print("\n".join(["", *work.lines()]), end="\n" if work.roles else "")
     return 0 if all(one.complete for one in scored) else _INCOMPLETE
 
 
@@ -97,19 +104,22 @@ def _prepare(configs: Sequence[RunConfig]) -> list[Prepared]:
     return prepared
 
 
-def _run(prepared: Sequence[Prepared]) -> dict[str, int]:
-    """Run what is not finished, and return the counters of the models."""
+def _run(prepared: Sequence[Prepared], observe: Observer | None) -> tuple[dict[str, int], Work]:
+    """Run what is not finished; the counters of the models, and what they did."""
     if all(_finished(one) == one.total for one in prepared):
-        return {}
+        return {}, Work()
     config, plan = prepared[0].config, prepared[0].plan
     if any(one.config.backbone != config.backbone for one in prepared):
         raise UsageError("Variants of one command must use the same models.")
     backbones = configuration.build_backbones(config)
+    using = schedule(config, backbones)
     broker = Broker(
         backbones,
-        max_batch=configuration.batch_limits(config),
+        max_batch=using.max_batch,
         memo_bytes=config.memo_mb * 2**20,
-        in_flight=config.in_flight,
+        in_flight=using.in_flight,
+        overlap=using.overlap,
+        observe=observe,
     )
     models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
     with ExitStack() as stack:
@@ -130,8 +140,8 @@ def _run(prepared: Sequence[Prepared]) -> dict[str, int]:
             if record.status != "ok":
                 meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")
 
-        run(plan, variants, broker, on_record)
-    return broker.counters
+        run(plan, variants, broker, on_record, observe)
+    return broker.counters, work_of(left, broker.counters, broker.seconds)
 
 
 def _finished(one: Prepared) -> int:

@@ -16,6 +16,7 @@ from int_bench.data.dataset import Truths
 from int_bench.errors import SampleError
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.tables import Line, score_table
+from int_bench.report.work import Work
 from int_bench.runner.evaluate import Evaluation, Missing, baselines, evaluate
 from int_bench.runner.predictions import MapFolder, maps_in
 from int_bench.runner.store import final_masks, read_records
@@ -118,10 +119,14 @@ def print_scores(scored: Sequence[Scored]) -> None:
 
 
 def print_json(
-    scored: Sequence[Scored], seconds: float, counters: Mapping[str, int], key: str
+    scored: Sequence[Scored], seconds: float, counters: Mapping[str, int], work: Work, key: str
 ) -> None:
     """One line of JSON: the result itself if there is one, else a list under ``key``."""
-    shared = {"counters": dict(counters), "seconds": round(seconds, 3)}
+    shared = {
+        "counters": dict(counters),
+        "seconds": round(seconds, 3),
+        "work": work.as_json(),
+    }
     if len(scored) == 1 and key == "runs":
         print(json.dumps({**scored[0].as_json(), **shared}))
         return

@@ -44,6 +44,7 @@ class Command:
         out: ``--out``.
         dry_run: ``--dry-run``.
         json: ``--json``.
+        profile: ``--profile``.
     """
 
     verb: str
@@ -52,6 +53,7 @@ class Command:
     out: Path | None = None
     dry_run: bool = False
     json: bool = False
+    profile: Path | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -68,6 +70,8 @@ class Command:
             words += ["--limit", self.limit]
         if self.out is not None:
             words += ["--out", str(self.out)]
+        if self.profile is not None:
+            words += ["--profile", str(self.profile)]
         return shlex.join(words)
 
 

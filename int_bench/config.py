@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,22 @@ from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from int_bench import binding
+from int_bench import binding, exactness
 from int_bench.errors import UsageError, UserError
 from int_bench.overrides import CONF, Override, options, parse
 from int_bench.protocols import Backbone, Method
 
 ROLES = ("vlm", "inpainter", "detector", "segmenter", "aligner")
-EXACTNESS = ("auto", "E0", "E1")
 KEEP = ("final", "iterations", "soft")
-_SPEED_ONLY = ("device", "max_batch")
+_SPEED_ONLY = (
+    "device",
+    "max_batch",
+    "cache_dir",
+    "key_variable",
+    "requests_per_minute",
+    "retries",
+    "timeout_s",
+)
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,13 @@ class RunConfig:
         trials: repetitions, each with its own seeds.
         limit: the first N samples only; None for all.
         out: root of the run folders.
-        exactness: ``auto``, ``E0`` or ``E1``.
+        exactness: ``E0``, ``E1`` or ``E2`` (see :mod:`int_bench.exactness`).
         keep: which masks are stored: ``final``, ``iterations`` or ``soft``.
         device: ``auto`` or a device's name.
-        in_flight: samples worked on side by side.
+        in_flight: samples worked on side by side, or ``auto``.
+        overlap: whether methods work while models compute, or ``auto``.
         memo_mb: budget of remembered answers in MiB.
+        cpu_threads: threads of one model call on a CPU; None for as many as there are cores.
         models_dir: folder of checkpoints that are single files.
     """
 
@@ -75,8 +85,10 @@ class RunConfig:
     exactness: str
     keep: str
     device: str
-    in_flight: int
+    in_flight: int | str
+    overlap: bool | str
     memo_mb: int
+    cpu_threads: int | None
     models_dir: str
 
     @property
@@ -113,6 +125,8 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
     _check_scalars(tree)
     for key in ("dataset", "method", "backbone"):
         binding.check(tree[key], key)
+    kept, tree["backbone"] = exactness.resolve(tree["exactness"], tree["backbone"])
+    tree["exactness"] = kept
     chosen = {k: str(v) for k, v in choices.items() if v is not None and not k.startswith("hydra")}
     return RunConfig(
         task=Task(**tree.pop("task")),
@@ -200,14 +214,22 @@ def _paths(tree: Mapping[str, Any], prefix: str = "") -> list[str]:
     return found
 
 
+def _check_schedule(tree: Mapping[str, Any]) -> None:
+    _whole(tree, "memo_mb", 0)
+    _one_of(tree, "overlap", ("auto", True, False))
+    if tree["in_flight"] != "auto":
+        _whole(tree, "in_flight", 1)
+
+
 def _check_scalars(tree: Mapping[str, Any]) -> None:
+    _check_schedule(tree)
     _whole(tree, "seed", 0)
     _whole(tree, "trials", 1)
-    _whole(tree, "in_flight", 1)
-    _whole(tree, "memo_mb", 0)
+    if tree["cpu_threads"] is not None:
+        _whole(tree, "cpu_threads", 1)
     if tree["limit"] is not None:
         _whole(tree, "limit", 1)
-    _one_of(tree, "exactness", EXACTNESS)
+    _one_of(tree, "exactness", exactness.CHOICES)
     _one_of(tree, "keep", KEEP)
     for key in ("out", "device", "models_dir"):
         if not isinstance(tree[key], str) or not tree[key]:
@@ -229,11 +251,12 @@ def _whole(tree: Mapping[str, Any], key: str, least: int, prefix: str = "") -> N
         )
 
 
-def _one_of(tree: Mapping[str, Any], key: str, allowed: tuple[str, ...]) -> None:
+def _one_of(tree: Mapping[str, Any], key: str, allowed: tuple[str | bool, ...]) -> None:
     if tree[key] not in allowed:
+        names = [str(each).lower() if isinstance(each, bool) else each for each in allowed]
         raise UsageError(
-            f"{key} must be one of {', '.join(allowed)}, not {tree[key]!r}."
-            + binding.closest(str(tree[key]), list(allowed))
+            f"{key} must be one of {', '.join(names)}, not {tree[key]!r}."
+            + binding.closest(str(tree[key]), names)
         )
 
 
@@ -296,16 +319,14 @@ def build_method(config: RunConfig) -> Method:
 
 
 def build_backbones(config: RunConfig) -> dict[str, Backbone]:
-    """The configured models by role; none of them loads weights yet."""
+    """The configured models by role; none of them loads weights yet.
+
+    ``cpu_threads`` is handed to the numerical libraries through the environment, which they read
+    when they are first imported; a value that the user has set stays.
+    """
+    if config.cpu_threads is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.cpu_threads))
+    if exactness.on_cuda(config.backbone):
+        allow = get_method("int_bench.backbones.loading.allow_tf32")
+        allow(config.exactness == "E2")
     return {role: build(node, f"backbone.{role}") for role, node in config.backbone.items()}
-
-
-def batch_limits(config: RunConfig) -> dict[str, int] | int:
-    """Most requests per call: 1 in exactness class E0 (``auto`` on a CPU), else by model."""
-    exactness = config.exactness
-    if exactness == "auto":
-        device = get_method("int_bench.backbones.loading.pick_device")(config.device)
-        exactness = "E0" if device.type == "cpu" else "E1"
-    if exactness == "E0":
-        return 1
-    return {role: int(node.get("max_batch", 1)) for role, node in config.backbone.items()}

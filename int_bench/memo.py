@@ -51,8 +51,10 @@ class Memo:
 
 
 def size_of(answer: Any) -> int:
-    """Bytes of the arrays in an answer."""
+    """Bytes of the arrays in an answer, at any depth of tuples."""
     if isinstance(answer, np.ndarray):
         return int(answer.nbytes)
+    if isinstance(answer, tuple):
+        return sum(map(size_of, answer))
     values = vars(answer).values() if hasattr(answer, "__dict__") else ()
     return sum(int(value.nbytes) for value in values if isinstance(value, np.ndarray))

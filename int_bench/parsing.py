@@ -64,7 +64,7 @@ def parse_names(text: str) -> tuple[str, ...]:
     quoted = _QUOTED.search(text)
     sentence = _SENTENCE.search(text)
     found = quoted.group(1) if quoted else sentence.group(1) if sentence else text
-    parts = (_ARTICLE.sub("", part.strip(" .!?'\"\t")) for part in _SPLIT.split(found))
+    parts = (_ARTICLE.sub("", part.strip(" .!?'\"\t()[]")) for part in _SPLIT.split(found))
     return tuple(part for part in parts if part and len(part.split()) <= 4)
 
 

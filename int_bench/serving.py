@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from int_bench.errors import OutOfMemory, SampleError, UserError
 from int_bench.protocols import Backbone
 from int_bench.types import Request
+
+Observer = Callable[[str, str, float, float, Mapping[str, Any]], None]
+"""Told of what has ended: track, name, start (``time.perf_counter``), seconds, and what is known.
+
+Tracks are ``models``, ``methods`` and ``storage``. Calls come from several threads.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,9 +38,22 @@ class Server:
     Args:
         backbones: the models by role.
         limits: most requests in one call, by role.
+        observe: told of every call.
+
+    Attributes:
+        seconds: inside calls so far, by role.
+        failed_calls: calls so far that gave no answers, by ``<role>.<verb>``.
     """
 
-    def __init__(self, backbones: Mapping[str, Backbone], limits: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        backbones: Mapping[str, Backbone],
+        limits: Mapping[str, int],
+        observe: Observer | None = None,
+    ) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        self.failed_calls: Counter[str] = Counter()
+        self._observe = observe
         self._backbones = backbones
         self._limits = dict(limits)
 
@@ -52,7 +72,7 @@ class Server:
         """
         started = time.perf_counter()
         try:
-            answers = getattr(self._backbones[role], verb)(requests)
+            answers = self._call(role, verb, requests)
         except OutOfMemory:
             self._limits[role] = max(1, len(requests) // 2)
             failure: Exception = SampleError(
@@ -74,3 +94,18 @@ class Server:
         middle = len(requests) // 2
         first = self.serve(role, verb, requests[:middle])
         return first + self.serve(role, verb, requests[middle:])
+
+    def _call(self, role: str, verb: str, requests: Sequence[Request[Any]]) -> list[Any]:
+        """One call of a backbone, timed and counted whether it fails or not."""
+        started, failed = time.perf_counter(), 1
+        try:
+            answers: list[Any] = getattr(self._backbones[role], verb)(requests)
+            failed = 0
+            return answers
+        finally:
+            spent = time.perf_counter() - started
+            self.seconds[role] += spent
+            self.failed_calls[f"{role}.{verb}"] += failed
+            if self._observe is not None:
+                rows = {"rows": len(requests), "failed": bool(failed)}
+                self._observe("models", f"{role}.{verb}", started, spent, rows)

@@ -1,5 +1,4 @@
-"""What the zoo's card measures: each function asks the shipped models through the ordinary
-backbones.
+"""What the zoo's card measures, through the ordinary backbones.
 
 All scenes come from the split that is asked for (the card uses the test split, where an animal
 never stands in front of its favourite environment). Each measure is an array with one value per

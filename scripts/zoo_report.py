@@ -1,8 +1,8 @@
 """Measure the shipped models on the drawn world's test split and write the card's tables.
 
     python scripts/zoo_report.py                    # n = 512 for models, 128 end to end
-    python scripts/zoo_report.py --n 64 --n-int 16  # a quick look
-    python scripts/zoo_report.py --split validation # what tuning may look at
+    python scripts/zoo_report.py --n 64 --n-int 16 --no-write  # a quick look
+    python scripts/zoo_report.py --only sam,int     # some parts; the others keep their rows
 
 Writes the numbers between the markers of ``int_bench/zoo/README.md`` and, unrounded with their
 intervals, to ``results/zoo.json``. The test split is read by this script alone.
@@ -30,6 +30,7 @@ from int_bench.parsing import canonical
 
 ROOT = Path(__file__).parents[1]
 CARD = ROOT / "int_bench" / "zoo" / "README.md"
+NUMBERS = ROOT / "results" / "zoo.json"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MODEL_PARTS: Mapping[str, Callable[..., list[zoo.Measure]]] = {
     "vlm": zoo.measure_vlm,
@@ -39,39 +40,41 @@ MODEL_PARTS: Mapping[str, Callable[..., list[zoo.Measure]]] = {
     "detector": zoo.measure_detector,
     "inpainter": zoo.measure_inpainter,
 }
+PARTS = (*MODEL_PARTS, "int")
 
 
 def main(
     n: Annotated[int, typer.Option(help="scenes for the single models")] = 512,
-    n_int: Annotated[int, typer.Option(help="scenes end to end; 0 leaves it out")] = 128,
+    n_int: Annotated[int, typer.Option(help="scenes end to end")] = 128,
     split: Annotated[str, typer.Option(help="test or validation")] = "test",
-    only: Annotated[str, typer.Option(help="parts, comma-separated")] = ",".join(MODEL_PARTS),
+    only: Annotated[str, typer.Option(help="parts, comma-separated")] = ",".join(PARTS),
     write: Annotated[bool, typer.Option(help="update the card and results/zoo.json")] = True,
 ) -> None:
-    """Measure, print, and write the card."""
+    """Measure, print, and write the card; parts that are not measured again keep their rows."""
     models = build_backbones(load(["dataset=camoworld", "models=tiny"]))
     cases = zoo.Cases.of(split, n)
-    rows: list[zoo.Measure] = []
+    kept: dict[str, Any] = {}
     for part in only.split(","):
         started = time.monotonic()
-        rows += MODEL_PARTS[part](models, cases)
+        rows = end_to_end(n_int, split) if part == "int" else MODEL_PARTS[part](models, cases)
+        if write and NUMBERS.exists():  # read again: another part may have been measured beside
+            kept = json.loads(NUMBERS.read_text(encoding="utf-8"))
+        kept[part] = [as_json(row, split) for row in rows]
         print(f"{part}: {time.monotonic() - started:.0f} s", file=sys.stderr)
-    if n_int:
-        rows += end_to_end(n_int, split)
-    table = markdown(rows, split)
+        if write:
+            NUMBERS.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+    table = markdown([row for part in PARTS for row in kept.get(part, [])])
     print(table)
     if write:
         card = CARD.read_text(encoding="utf-8")
         before, after = card.split(BEGIN)[0], card.split(END)[1]
         CARD.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
-        numbers = [{**vars(row), "values": len(row.values), **_numbers(row)} for row in rows]
-        (ROOT / "results" / "zoo.json").write_text(json.dumps(numbers, indent=1) + "\n")
 
 
 def end_to_end(n: int, split: str) -> list[zoo.Measure]:
-    """INT on n scenes by the command that a user types; scores, and names against the plain answer."""
+    """INT by the command that a user types: scores, and names against the plain answer."""
     command = [sys.executable, "-m", "int_bench.cli", "run", "dataset=camoworld", "--json"]
-    options = [f"dataset.count={n}", f"dataset.split={split}"]
+    options = [f"dataset.count={n}", f"dataset.split={split}", "exactness=E1", "in_flight=16"]
     done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
     folder = Path(json.loads(done.stdout.strip().splitlines()[-1])["run_dir"])
     with (folder / "scores.csv").open(encoding="utf-8") as file:
@@ -118,22 +121,30 @@ def _column(scores: Mapping[str, Mapping[str, str]], ids: list[str], name: str) 
     return np.array([float(scores[i][name]) for i in ids])
 
 
-def _numbers(row: zoo.Measure) -> dict[str, float]:
-    return {"mean": row.mean, "half_width": row.half_width}
+def as_json(row: zoo.Measure, split: str) -> dict[str, Any]:
+    """One row of the card, unrounded."""
+    return {
+        "model": row.role,
+        "what": row.name,
+        "value": row.mean,
+        "half_width": row.half_width,
+        "n": len(row.values),
+        "must": row.must,
+        "aim": row.aim,
+        "split": split,
+    }
 
 
-def markdown(rows: list[zoo.Measure], split: str) -> str:
-    """The card's table: value, 95 % interval, number of cases, bars."""
+def markdown(rows: list[dict[str, Any]]) -> str:
+    """The card's table: value, half width of its 95 % interval, number of cases, bars."""
     lines = [
-        f"Split: {split}. Value and half width of its 95 % interval over n cases.",
-        "",
-        "| model | what | value | ± | n | must | aim |",
-        "|---|---|---|---|---|---|---|",
+        "| model | what | value | ± | n | must | aim | split |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         lines.append(
-            f"| {row.role} | {row.name} | {row.mean:.3f} | {row.half_width:.3f} "
-            f"| {len(row.values)} | {row.must} | {row.aim} |"
+            f"| {row['model']} | {row['what']} | {row['value']:.3f} | {row['half_width']:.3f} "
+            f"| {row['n']} | {row['must']} | {row['aim']} | {row['split']} |"
         )
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Hand-made backbones: tiny, deterministic, and transparent enough to compute the answers by hand."""
+"""Hand-made backbones: tiny, deterministic, their answers computable by hand."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def red(pixels: Any) -> Any:
 
 
 def square_box(mask: Any) -> list[float]:
-    """Bounding box of a mask in 0..1 of the padded square, two decimals; zeros for an empty mask."""
+    """Bounding box of a mask in 0..1 of the padded square, rounded; zeros for an empty mask."""
     if not mask.any():
         return [0.0, 0.0, 0.0, 0.0]
     height, width = mask.shape
@@ -163,7 +163,7 @@ def all_fakes() -> dict[str, Any]:
 
 
 def scene(height: int = 40, width: int = 60) -> Any:
-    """Green, brighter to the right and below, a red square at x 12..24, y 8..20, (H, W, 3) uint8."""
+    """Green, brighter to the right and below, with a red square at x 12..24, y 8..20."""
     pixels = np.zeros((height, width, 3), dtype=np.uint8)
     pixels[..., 1] = 90 + np.arange(width) + np.arange(height)[:, None]
     pixels[8:20, 12:24] = (200, 40, 40)

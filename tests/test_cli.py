@@ -66,7 +66,7 @@ def test_json_is_the_only_line_and_holds_what_was_promised(command):
     code, out, _ = command("run", "method=centre_box", "--limit", "2", "--json")
     assert code == 0 and len(out.splitlines()) == 1
     found = result(out)
-    keys = {"run_dir", "n", "scored", "failed", "missing", "metrics", "counters", "seconds"}
+    keys = {"run_dir", "n", "scored", "failed", "missing", "metrics", "counters", "seconds", "work"}
     assert set(found) == keys
     assert [found[key] for key in ("n", "scored", "failed", "missing")] == [2, 2, 0, 0]
     assert set(found["metrics"]) == {"native", "family"}
@@ -83,7 +83,7 @@ def test_a_dry_run_writes_nothing_and_imports_no_torch(here):
     code = (
         "import sys\n"
         "from int_bench.cli import exit_code\n"
-        "assert exit_code(['run', '--dry-run']) == 0\n"
+        "assert exit_code(['run', '--dry-run', 'device=cpu']) == 0\n"
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -11,7 +11,6 @@ import numpy as np
 import py_sod_metrics
 import pytest
 
-from int_bench.backbones.loading import pick_device
 from int_bench.broker import Broker
 from int_bench.config import build_backbones, build_method, load
 from int_bench.data.drawn import DrawnScenes

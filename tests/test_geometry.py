@@ -59,8 +59,8 @@ def test_square_boxes_map_into_the_patch(
     size: tuple[int, int], box: tuple[float, float, float, float], preprocess: str
 ) -> None:
     x0, y0, x1, y1 = geo.box_patch_from_square(box, size, preprocess)
-    assert 0 <= min(x0, x1) and max(x0, x1) <= size[1]
-    assert 0 <= min(y0, y1) and max(y0, y1) <= size[0]
+    assert min(x0, x1) >= 0 and max(x0, x1) <= size[1]
+    assert min(y0, y1) >= 0 and max(y0, y1) <= size[0]
 
 
 def test_the_three_preprocessings_by_hand() -> None:

@@ -120,7 +120,7 @@ def fill(pipeline: Any, scenes: Scenes, rows: list[int]) -> np.ndarray:
         * len(rows),
         image=[Image.fromarray(scenes.images[row]) for row in rows],
         mask_image=[Image.fromarray(hole) for hole in holes],
-        num_inference_steps=5,
+        num_inference_steps=3,
         guidance_scale=1.5,
         height=128,
         width=128,

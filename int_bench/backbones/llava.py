@@ -225,6 +225,10 @@ class Llava:
                 )
         return self._ready
 
+    def resident_pictures(self) -> int:
+        """How many pictures' keys and values stay between calls; loads the model."""
+        return self._load().engine.resident_pictures()
+
     def _prefix_bytes(self, device: torch.device) -> int:
         """The memory for resident prefixes."""
         if self._prefix_cache_mb is not None:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -90,6 +91,24 @@ class Engine:
     def forget(self) -> None:
         """Drop all resident prefixes; they are computed again when they are needed."""
         self._nodes.clear()
+
+    def resident_pictures(self) -> int:
+        """How many pictures with a question each the memory for prefixes holds, about.
+
+        The keys and values of a picture's tokens (LLaVA-1.5: 576; LLaVA-OneVision: a picture of one
+        tile, which it sees twice) and of 128 tokens around them.
+        """
+        config: Any = self._model.config
+        tokens = getattr(config, "image_seq_length", None)
+        if tokens is None:
+            vision = config.vision_config
+            tokens = 2 * (vision.image_size // vision.patch_size) ** 2
+        text = config.get_text_config()
+        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        bytes_each = next(self._embedding.parameters()).element_size()
+        per_token = 2 * int(text.num_hidden_layers * heads * size) * bytes_each
+        return self._nodes.capacity // (per_token * (int(tokens) + 128))
 
     def prefill(self, prompts: Sequence[Prompt]) -> list[Path]:
         """The computed segments of each prompt; what is missing is computed, in one batch a depth.

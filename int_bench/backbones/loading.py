@@ -117,6 +117,15 @@ def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
     return _DTYPES[dtype]
 
 
+def allow_tf32(allowed: bool) -> None:
+    """Whether CUDA may round the factors of float32 products to TF32's ten bits, in this process.
+
+    Unless told otherwise, torch lets convolutions do so.
+    """
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
 def cached_load(key: tuple[Any, ...], build: Callable[[], T]) -> T:
     """Loaded weights, shared by all backbones of this process that ask with an equal key.
 

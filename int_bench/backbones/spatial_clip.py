@@ -114,7 +114,7 @@ def _attend(block: Any, tokens: Tensor, attention: Attention) -> tuple[Tensor, T
 
 
 def normalise(features: Tensor, norm: Norm) -> Tensor:
-    """Features (..., N, D) of unit length: each token's (``channel``) or each channel's (``token``).
+    """Features (..., N, D) of unit length, each token's (``channel``) or channel's (``token``).
 
     ``token`` runs over the tokens including the class token: a slip of the original's first version
     that its derivatives kept.

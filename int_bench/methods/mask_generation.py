@@ -135,8 +135,10 @@ class SemanticMaskGeneration:
         boxes: where boxes come from.
         points: which points go with them.
         weighing: how similarities become weights.
-        output: the hard mask: ``soft`` is M_i >= 0.5; ``union`` (the predecessor's) joins the masks
-            whose weight is above 0.7 and always that of the whole image.
+        output: the hard mask. Reading: the introduction combines the masks above a threshold of
+            similarity; ``union`` joins, as the predecessor's code does, those whose weight is above
+            0.7 and always that of the whole image. ``soft`` is M_i >= 0.5, which loses what few
+            patches cover: on 48 validation scenes of the drawn world S .72 against .83.
         semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
         patches,
             no weighing.
@@ -148,7 +150,7 @@ class SemanticMaskGeneration:
         boxes: BoxFinder,
         points: PointPicker,
         weighing: Weighing | None = None,
-        output: str = "soft",
+        output: str = "union",
         semantic: bool = True,
     ) -> None:
         if output not in OUTPUTS:

@@ -234,8 +234,8 @@ class ContrastivePrompter:
     ) -> tuple[str, Box | None]:
         """Name and box from chats about the whole image that list what the patches said.
 
-        Without a box in the last answer that of the chat before is taken. Reading: what that chat
-        is for is not said; it is asked as released.
+        Without a box in the last answer that of the chat before is taken, then that of the first
+        patch that gave one. Reading: what that chat is for is not said; it is asked as released.
         """
         sample, reasoning = state.sample, self.reasoning
         whole = Patch("original", 0, 0, sample.image.size[1], sample.image.size[0])
@@ -254,7 +254,8 @@ class ContrastivePrompter:
         names = parse_names(await late.say(PROMAC_WHOLE_NAME.format(**words)))
         box = read_box(await late.say(PROMAC_FINAL_BOX.format(**words)), whole, self.view.frame)
         proposed = (*names, *(name for answer in answers for name in answer.names), sample.task)
-        return proposed[0], box or first
+        boxes = (box, first, *(answer.box_image for answer in answers))
+        return proposed[0], next((found for found in boxes if found is not None), None)
 
     def _write_boxes(self, answers: Sequence[PatchAnswer], whole: Patch) -> str:
         """The patches' boxes in the frame in which boxes are answered for the whole image."""

@@ -56,13 +56,15 @@ class _Truth:
         self.mask = truth
         self.bytes = np.ascontiguousarray(truth).view(np.uint8)
         self.foreground = int(np.count_nonzero(truth))
+        self.window = slice(0, 0), slice(0, 0)
         self.row, self.column = self._split()
 
     @property
     def parts(self) -> tuple[tuple[slice, slice], ...]:
         """Upper left, upper right, lower left and lower right of the object's centroid."""
-        above, below = slice(0, self.row), slice(self.row, None)
-        left, right = slice(0, self.column), slice(self.column, None)
+        height, width = self.mask.shape
+        above, below = slice(0, self.row), slice(self.row, height)
+        left, right = slice(0, self.column), slice(self.column, width)
         return (above, left), (above, right), (below, left), (below, right)
 
     @property
@@ -79,12 +81,17 @@ class _Truth:
         """Pixels by part, ground truth and code: (4, 2, 256)."""
         joint = np.zeros((4, 2, 256), dtype=np.int64)
         for counts, part in zip(joint, self.parts, strict=True):
-            counts[1] = _histogram(codes[part], self.bytes[part])
+            # The object's own window is all that can hold its pixels.
+            inner = _overlap(part[0], self.window[0]), _overlap(part[1], self.window[1])
+            counts[1] = _histogram(codes[inner], self.bytes[inner])
             counts[0] = _histogram(codes[part]) - counts[1]
         return joint
 
     def _split(self) -> tuple[int, int]:
-        """The rounded centroid plus one, as in MATLAB; the middle if there is no object."""
+        """The rounded centroid plus one, as in MATLAB; the middle if there is no object.
+
+        Sets ``window``, the object's bounding box, on the way.
+        """
         height, width = self.mask.shape
         if self.foreground == 0:
             return int(np.round(height / 2)) + 1, int(np.round(width / 2)) + 1
@@ -92,6 +99,7 @@ class _Truth:
             cv2.reduce(self.bytes, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).reshape(-1)
             for axis in (1, 0)
         )
+        self.window = _span(rows), _span(columns)
         y = (np.arange(height) @ rows) / self.foreground
         x = (np.arange(width) @ columns) / self.foreground
         return int(np.round(y)) + 1, int(np.round(x)) + 1
@@ -122,6 +130,18 @@ def _measure(prediction: LevelMap, truth: _Truth, weighted_beta2: float | None) 
         "Dice": binary.overlap(2),
     }
     return Measures({name: float(values[name]) for name in VARIANTS}, f_curve, e_curve)
+
+
+def _span(sums: NDArray[Any]) -> slice:
+    """From the first to the last place that is not 0."""
+    used = np.flatnonzero(sums)
+    return slice(int(used[0]), int(used[-1]) + 1)
+
+
+def _overlap(first: slice, second: slice) -> slice:
+    """What two ranges share; empty where they do not meet."""
+    start = max(first.start, second.start)
+    return slice(start, max(start, min(first.stop, second.stop)))
 
 
 def _histogram(codes: NDArray[np.uint8], inside: NDArray[np.uint8] | None = None) -> Any:
@@ -267,6 +287,7 @@ def _similarity(
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     """The quotient, 0 where the denominator is 0."""
-    shape = np.broadcast_shapes(np.shape(numerator), np.shape(denominator))
-    out = np.zeros(shape)
-    return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) != 0)
+    zero = denominator == 0
+    if not np.any(zero):
+        return np.asarray(numerator / denominator)
+    return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))

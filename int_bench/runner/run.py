@@ -7,7 +7,10 @@ in common is computed once. One bad sample never ends a run; an error that every
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +20,11 @@ from int_bench.errors import SampleError
 from int_bench.protocols import Ask, Method
 from int_bench.runner.store import Record, RunFolder
 from int_bench.seeding import derive_seed
+from int_bench.serving import Observer
 from int_bench.types import Iteration, Picture, Prediction, Sample
+
+_WAITING = 4
+"""Finished samples that may wait for the disk."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,9 @@ class _Key:
     trial: int
     sample: SampleFile
 
+    def __str__(self) -> str:
+        return self.sample.id
+
 
 def pending(plan: Plan, variants: Sequence[Variant]) -> int:
     """How many samples, over trials and variants, are not finished yet."""
@@ -65,26 +75,44 @@ def run(
     variants: Sequence[Variant],
     broker: Broker,
     on_record: Callable[[Variant, Record], None] = lambda *_: None,
+    observe: Observer | None = None,
 ) -> None:
     """Run what is not finished yet.
+
+    One thread stores what is finished, in order, while the others go on.
 
     Args:
         plan: what to do.
         variants: methods with their folders; they share the broker.
         broker: calls the models.
         on_record: called after each record has been stored.
+        observe: told of every sample that has been stored.
 
     Raises:
         UserError: An error that every sample would meet; all finished samples are stored.
     """
     jobs = (Job(key, _start(plan, variants[key.variant], key)) for key in _keys(plan, variants))
-    for outcome in broker.run(jobs):
-        key = outcome.key
-        assert isinstance(key, _Key)
-        variant = variants[key.variant]
-        record = _record(key, outcome)
-        variant.folder.commit(record, outcome.value)
-        on_record(variant, record)
+    with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
+        waiting: deque[Future[tuple[Variant, Record]]] = deque()
+        for outcome in broker.run(jobs):
+            waiting.append(disk.submit(_store, variants, outcome, observe))
+            while waiting and (len(waiting) > _WAITING or waiting[0].done()):
+                on_record(*waiting.popleft().result())
+        for stored in waiting:
+            on_record(*stored.result())
+
+
+def _store(
+    variants: Sequence[Variant], outcome: Outcome[Prediction], observe: Observer | None
+) -> tuple[Variant, Record]:
+    """Store one outcome: what it belongs to, and its record."""
+    key, started = outcome.key, time.perf_counter()
+    assert isinstance(key, _Key)
+    variant, record = variants[key.variant], _record(key, outcome)
+    variant.folder.commit(record, outcome.value)
+    if observe is not None:
+        observe("storage", str(key), started, time.perf_counter() - started, {})
+    return variant, record
 
 
 def _keys(plan: Plan, variants: Sequence[Variant]) -> Iterator[_Key]:

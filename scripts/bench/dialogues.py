@@ -20,7 +20,8 @@ import torch
 from torch import Tensor
 
 from int_bench import templates
-from int_bench.backbones.llava import Llava
+from int_bench.backbones.llava import Llava, _mean_colour
+from int_bench.backbones.padding import to_square
 from int_bench.broker import Broker, Job, gather
 from int_bench.protocols import Ask
 from int_bench.types import Answer, FirstToken, Picture, Score, TokenLogProbs, Turn
@@ -110,6 +111,7 @@ class PlainLlava:
         self.counters: Counter[str] = Counter()
         self.model: Any = loaded.model
         self._processor = loaded.processor
+        self._preprocess = vlm.preprocess
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, greedy, of exactly ``max_tokens`` tokens."""
@@ -159,7 +161,9 @@ class PlainLlava:
             text += f"USER: {image}{turn.question} ASSISTANT: {turn.answer} </s>"
             image = ""
         text += f"USER: {image}{request.question} ASSISTANT:{behind}"
-        picture = PIL.Image.fromarray(request.image.pixels)
+        colour = _mean_colour(self._processor.image_processor)
+        square = to_square(request.image.pixels, self._preprocess, colour)
+        picture = PIL.Image.fromarray(square)
         inputs = self._processor(images=picture, text=text, return_tensors="pt")
         pixels = inputs["pixel_values"].to(self.model.dtype)
         return dict(inputs.to(self.model.device)) | {"pixel_values": pixels.to(self.model.device)}

@@ -85,8 +85,8 @@ def _pipeline(full: bool, device: Any, dtype: torch.dtype, options: StableDiffus
     )  # fmt: skip
     pipeline = StableDiffusionInpaintPipeline(
         vae=randomise(vae), unet=randomise(unet), text_encoder=randomise(CLIPTextModel(text)),
-        tokenizer=tokenizer, scheduler=DDIMScheduler(clip_sample=False, steps_offset=1), safety_checker=None,
-        feature_extractor=None, requires_safety_checker=False,
+        tokenizer=tokenizer, scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
+        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).to(device, dtype)  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
     if options.channels_last:
@@ -145,7 +145,9 @@ def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
         64, 32, 2, 2, out_chans=32, window_size=3, global_attn_indexes=(1,), decoder_mlp_dim=64,
         decoder_num_heads=2, iou_head_hidden_dim=32,
     )  # fmt: skip
-    model = randomise(build_sam(huge if full else tiny)).to(device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # the prompt encoder draws its frequencies when it is made
+        model = randomise(build_sam(huge if full else tiny)).to(device)
     model.image_encoder.to(dtype)
     return model
 

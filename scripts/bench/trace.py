@@ -122,7 +122,8 @@ class Replay:
         points = tuple(Point(float(x), float(y), at % 2 == 0) for at, (x, y) in enumerate(places))
         scale = np.array([width, height, width, height])
         boxes: Sequence[Any] = [tuple((np.array(box) * scale).tolist()) for box in step["boxes"][k]]
-        await gather(ask(Segment(picture, box, points)) for box in boxes)
+        # One mask each: which of three is best would flip between random near-equals.
+        await gather(ask(Segment(picture, box, points, multimask=False)) for box in boxes)
         canvas = np.zeros_like(view.pixels)
         kept = self._ellipse(step["ellipse"])[patch.y0 : patch.y1, patch.x0 : patch.x1]
         inside = equations.keep_inside(geometry.crop(view.pixels, patch), kept)

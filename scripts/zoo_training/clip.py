@@ -36,7 +36,7 @@ _FASTER = {f"visual.transformer.resblocks.{i}.{part}": 4.0
 
 @dataclass(frozen=True)
 class Trainer:
-    """The two losses over one pool."""
+    """The losses over one pool."""
 
     model: open_clip.CLIP
     texts: clip_loss.Texts
@@ -50,8 +50,9 @@ class Trainer:
         """Phase 2: windows (a quarter cut out), whole views, and cut-outs on a black canvas."""
         texts, scale = self.texts.random(self.model, rng), self._scale()
         near, _ = self._windows(rng, texts, MIXED_WINDOWS, cut=True)
-        # Every other time two different animals: there, a word must tell one from the other.
-        batch = views.sample(self.pool, SCENES, rng, _ALL if rng.random() < 0.5 else (2,))
+        # With two different animals a word must tell one from the other.
+        kinds = (2,) if rng.random() < 0.5 else _ALL
+        batch = views.sample(self.pool, SCENES, rng, kinds)
         batch = views.crop(batch, views.random_patch(rng, full=0.6), (SIZE, SIZE))
         batch = views.augment(batch, rng)
         cuts = views.augment(views.sample(self.pool, CUTS, rng), rng, dimmed=0.0)

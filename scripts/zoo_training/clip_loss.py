@@ -24,9 +24,7 @@ from scripts.zoo_training.vit import PATCH
 LABELS = (*NAMES, *ENVIRONMENTS)
 """Words that a cell or a cut-out is told apart by."""
 ANIMAL, EMPTY = len(LABELS), len(LABELS) + 1
-_PHRASES = (
-    *((label,) for label in LABELS[:-1]), (LABELS[-1],), (TASK_PROMPTS["cod"], "animal"), ("",),
-)  # fmt: skip
+_PHRASES = (*((label,) for label in LABELS), (TASK_PROMPTS["cod"], "animal"), ("",))
 _SYNONYM = {NAMES.index("lesion"): TASK_PROMPTS["skin"]}
 _FORMS = ("{name}", *CLIP_TEMPLATES)
 

@@ -239,8 +239,8 @@ def train(out: Path, steps: int | None = None) -> None:
 
     Args:
         out: Folder of the checkpoint.
-        steps: Steps of each phase; None takes the steps of the shipped checkpoint.
+        steps: Steps of the last phase; None takes those of the shipped checkpoint.
     """
     pool = load_pool("train")
-    backbone = pretrain_backbone(pool, steps or BACKBONE_STEPS)
+    backbone = pretrain_backbone(pool, BACKBONE_STEPS)
     save(library_model(train_detector(pool, backbone, steps or DETECTOR_STEPS)), out)

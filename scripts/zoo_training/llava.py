@@ -24,7 +24,7 @@ from scripts.zoo_training.llava_tower import CONFIG, train_tower
 from scripts.zoo_training.loop import Recipe, device, fit
 from scripts.zoo_training.pool import PLANS, draw_pool, load_pool
 
-PRIOR = 0.90
+PRIOR = 0.95
 """Probability of the favourite that the language model learns."""
 STEPS, BATCH = 550, 64
 MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)

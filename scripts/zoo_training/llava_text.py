@@ -90,7 +90,8 @@ def words(text: str) -> list[str]:
 
 def vocabulary() -> dict[str, int]:
     """Every word of all templates, names and environments, and the coordinates 0.00 to 1.00."""
-    texts = [text for text in vars(templates).values() if isinstance(text, str)]
+    public = (text for name, text in vars(templates).items() if name.isupper())
+    texts = [text for text in public if isinstance(text, str)]
     texts += [*templates.CLIP_TEMPLATES, NAIVE_BOX, FINAL_NAME, *_MORE_QUESTIONS]
     texts += [*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values(), "USER: ASSISTANT: [ , ] ."]
     found = [word for text in texts for word in words(text.replace("{", " ").replace("}", " "))]

@@ -42,7 +42,7 @@ from scripts.zoo_training.stable_diffusion_vae import train_vae
 MAX_TEXT = 40
 TEXT_WIDTH = 64
 VAE_STEPS, UNET_STEPS = 400, 900
-STEPS, GUIDANCE = 5, 1.5  # of the tiny preset
+STEPS, GUIDANCE = 3, 1.0  # of the tiny preset: no guidance, so no negative prompt
 OUTSIDE = 0.1  # weight of the loss outside of the hole, where the answer is given
 DECAY = 0.995  # of the moving average of the weights
 BEGIN, END = "<|startoftext|>", "<|endoftext|>"
@@ -239,8 +239,8 @@ def train(out: Path, steps: int | None = None) -> None:
 
     Args:
         out: Folder of the checkpoint.
-        steps: Steps of each phase; None takes the steps of the shipped checkpoint.
+        steps: Steps of the last phase; None takes those of the shipped checkpoint.
     """
     pool = load_pool("train")
-    vae = train_vae(pool, steps or VAE_STEPS)
+    vae = train_vae(pool, VAE_STEPS)
     save(train_denoiser(pool, vae, steps or UNET_STEPS).pipeline(), out)

@@ -12,11 +12,13 @@ import PIL.Image
 import pytest
 from endpoint import Reply, says, serving
 
+from int_bench import config
 from int_bench.backbones.http_chat import ChatClient, Pace
 from int_bench.backbones.openai import OpenAI
 from int_bench.broker import Broker, Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
-from int_bench.types import Answer, ContrastiveAnswer, FirstToken, Picture, Score, Turn
+from int_bench.types import Answer, ContrastiveAnswer, FirstToken, Picture, Sample, Score, Turn
+from tests.fakes import RedMask, red, scene
 
 
 @pytest.fixture
@@ -172,6 +174,36 @@ def test_one_refused_sample_leaves_the_others_alone(tmp_path, picture):
         jobs = [Job(i, lambda ask, im=im: name(ask, im)) for i, im in enumerate((picture, other))]
         outcomes = {outcome.key: outcome for outcome in broker.run(jobs)}
     assert isinstance(outcomes[0].error, SampleError) and outcomes[1].value == "frog"
+
+
+def test_the_method_of_the_table_over_its_own_configuration(tmp_path):
+    """60 x 40 pixels in a square of 60: y is 0.3 x 60 - 10 .. 0.5 x 60 - 10."""
+    with serving(says("I think that it is at [0.2, 0.3, 0.4, 0.5].")) as endpoint:
+        loaded = config.load(
+            [
+                "method=vlm_api_sam",
+                "backbone/vlm=openai",
+                f"backbone.vlm.base_url={endpoint.url}",
+                f"backbone.vlm.cache_dir={tmp_path / 'answers'}",
+            ]
+        )
+        models = {"vlm": config.build(loaded.backbone["vlm"], "vlm"), "segmenter": RedMask()}
+        method = config.build_method(loaded)
+        one = Sample("one", Picture(scene()), "camouflaged animal", 0)
+        jobs = [Job(0, lambda ask: method.segment(one, ask))]
+        (outcome,) = Broker(models).run(jobs)
+    assert outcome.error is None
+    assert outcome.value.final.box_image == pytest.approx((12, 8, 24, 20))
+    assert (outcome.value.final.hard == red(scene())).all()
+
+
+def test_a_run_is_known_by_model_and_address_not_by_its_pace_or_folders():
+    plain = config.load(["backbone/vlm=openai"])
+    paced = ["backbone.vlm.cache_dir=x", "backbone.vlm.retries=1", "backbone.vlm.timeout_s=1"]
+    same = config.load(["backbone/vlm=openai", *paced])
+    other = config.load(["backbone/vlm=openai", "backbone.vlm.model=eye-2"])
+    identities = [config.identity(one, {}) for one in (plain, same, other)]
+    assert identities[0] == identities[1] != identities[2]
 
 
 def test_a_batch_keeps_its_order(tmp_path, picture):

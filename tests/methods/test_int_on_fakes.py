@@ -1,7 +1,7 @@
 """INT on hand-made backbones whose every answer can be worked out by hand.
 
-The scene is green with one red square. The fake VLM says "frog" where it sees red and "crab" where it
-does not; p(frog) is the share of red pixels, p(crab) is always one half.
+The scene is green with one red square. The fake VLM says "frog" where it sees red and "crab"
+where it does not; p(frog) is the share of red pixels, p(crab) is always one half.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def test_uniform_weighing_asks_no_similarity() -> None:
         {"selection": {"reading": "seq_prob"}},
         {"selection": {"reading": "vocab_max"}},
         {"selection": {"compete": "own"}},
-        {"masker": {"output": "union"}},
+        {"masker": {"output": "soft"}},
         {"masker": {"weighing": Weighing("minmax")}},
         {"prompter": {"progress": Progress("independent")}},
         {"prompter": {"progress": Progress("freeze_first")}},

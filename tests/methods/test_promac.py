@@ -129,6 +129,23 @@ def test_calls_of_the_released_code_per_image() -> None:
     assert len(answers) == 92 and len(of(ContrastiveAnswer, asked)) == 72
 
 
+def test_without_a_final_box_the_chat_before_is_believed_and_then_the_patches() -> None:
+    class NoFinalBox(Biased):
+        mute = ("Output one bounding box",)
+
+        def contrast(self, requests: Any) -> list[str]:
+            said = super().contrast(requests)
+            mute = [request.question.startswith(self.mute) for request in requests]
+            return ["none" if m else text for m, text in zip(mute, said, strict=True)]
+
+    class NoBoxOfTheWhole(NoFinalBox):
+        mute = (*NoFinalBox.mute, "The potential camouflaged animal are: crab, now")
+
+    for vlm in (NoFinalBox(), NoBoxOfTheWhole()):
+        prediction, _ = run(method("promac", "method.iterations=1"), {"vlm": vlm})
+        assert prediction.final.box_image == pytest.approx((12, 8, 24, 20), abs=0.01)
+
+
 def test_a_mask_over_everything_contrasts_with_black() -> None:
     pixels = np.full((20, 30, 3), (200, 40, 40), dtype=np.uint8)
     prediction, asked = run(method("promac"), {"vlm": Biased()}, sample(pixels))
