@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 
@@ -47,7 +48,7 @@ def test_events_of_a_track_do_not_overlap(tmp_path):
     events, _ = traced(tmp_path)
     for track in TRACKS:
         spans = [(e["ts"], e["ts"] + e["dur"]) for e in on(events, track)]
-        pairs = zip(spans, spans[1:], strict=False)
+        pairs = itertools.pairwise(spans)
         assert all(end <= start + 0.2 for (_, end), (start, _) in pairs)  # rounded to 0.1 us
 
 

@@ -137,11 +137,10 @@ class SemanticMaskGeneration:
         weighing: how similarities become weights.
         output: the hard mask. Reading: the introduction combines the masks above a threshold of
             similarity; ``union`` joins, as the predecessor's code does, those whose weight is above
-            0.7 and always that of the whole image. ``soft`` is M_i >= 0.5, which loses what few
-            patches cover: on 48 validation scenes of the drawn world S .72 against .83.
+            0.7 and always that of the whole image. ``soft`` is M_i >= 0.5, which loses what only
+            few patches cover (the card of the shipped models compares the two).
         semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
-        patches,
-            no weighing.
+            patches, no weighing.
     """
 
     def __init__(

@@ -246,8 +246,8 @@ def _structure(joint: NDArray[np.int64], prediction: LevelMap, truth: _Truth) ->
     objects = share * _object(on, table) + (1 - share) * _object(off, 1 - table)
     regions = 0.0
     for counts, part in zip(joint, truth.parts, strict=True):
-        similarity = _similarity(counts, prediction, part, truth.mask[part])
-        regions += similarity * int(counts.sum()) / size
+        mask = truth.mask[part]
+        regions += _similarity(counts, prediction, part, mask) * mask.size / size
     return max(0.0, 0.5 * objects + 0.5 * regions)
 
 
@@ -264,7 +264,9 @@ def _similarity(
 ) -> float:
     """Structural similarity of one part, from its counts (2, 256); 0 for a part of no pixels."""
     assert prediction.table is not None
-    table, n = prediction.table, int(counts.sum())
+    table = prediction.table
+    outside, inside = counts.sum(axis=1).tolist()
+    n = outside + inside
     if n == 0:
         return 0.0
     by_level = counts.sum(axis=0)
@@ -274,9 +276,9 @@ def _similarity(
 
         # Whether such a part counts as equal to a constant truth hangs on the rounding of its mean.
         return reference.similarity(prediction.levels()[part], mask)
-    x, y = by_level @ table / n, int(counts[1].sum()) / n
+    x, y = by_level @ table / n, inside / n
     variance_x = by_level @ (table - x) ** 2 / (n - 1 + _EPS)
-    variance_y = (counts[1].sum() * (1 - y) ** 2 + counts[0].sum() * y**2) / (n - 1 + _EPS)
+    variance_y = (inside * (1 - y) ** 2 + outside * y**2) / (n - 1 + _EPS)
     covariance = ((table - x) @ (counts[1] * (1 - y) - counts[0] * y)) / (n - 1 + _EPS)
     alpha = 4 * x * y * covariance
     beta = (x**2 + y**2) * (variance_x + variance_y)
@@ -287,7 +289,7 @@ def _similarity(
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     """The quotient, 0 where the denominator is 0."""
+    if np.ndim(denominator) == 0:
+        return np.asarray(numerator / denominator if denominator else 0.0 * numerator)
     zero = denominator == 0
-    if not np.any(zero):
-        return np.asarray(numerator / denominator)
     return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))
