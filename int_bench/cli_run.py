@@ -81,7 +81,7 @@ def execute(command: Command, configs: Sequence[RunConfig]) -> int:
     seconds = time.monotonic() - started
     if command.json:
         key = "runs" if command.verb == "run" else "variants"
-        print_json(scored, seconds, counters, work, key)
+        print_json(scored, seconds, counters, key, work)
     else:
         print_scores(scored)
         print("\n".join(["", *work.lines()]), end="\n" if work.roles else "")

@@ -119,14 +119,16 @@ def print_scores(scored: Sequence[Scored]) -> None:
 
 
 def print_json(
-    scored: Sequence[Scored], seconds: float, counters: Mapping[str, int], work: Work, key: str
+    scored: Sequence[Scored],
+    seconds: float,
+    counters: Mapping[str, int],
+    key: str,
+    work: Work | None = None,
 ) -> None:
     """One line of JSON: the result itself if there is one, else a list under ``key``."""
-    shared = {
-        "counters": dict(counters),
-        "seconds": round(seconds, 3),
-        "work": work.as_json(),
-    }
+    shared: dict[str, Any] = {"counters": dict(counters), "seconds": round(seconds, 3)}
+    if work is not None:
+        shared["work"] = work.as_json()
     if len(scored) == 1 and key == "runs":
         print(json.dumps({**scored[0].as_json(), **shared}))
         return

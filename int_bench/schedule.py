@@ -53,4 +53,4 @@ def _fitting(backbones: Mapping[str, Backbone], cuda: bool) -> int:
     resident = getattr(backbones.get("vlm"), "resident_pictures", None)
     if not cuda or resident is None:
         return _ON_CPU
-    return max(_FEWEST, min(_MOST, resident() // _PICTURES))
+    return max(_FEWEST, min(_MOST, int(resident()) // _PICTURES))

@@ -73,7 +73,7 @@ def main(
 
 def end_to_end(n: int, split: str) -> list[zoo.Measure]:
     """INT by the command that a user types: scores, and names against the plain answer."""
-    command = [sys.executable, "-m", "int_bench.cli", "run", "dataset=camoworld", "--json"]
+    command = [sys.executable, "-m", "int_bench", "run", "dataset=camoworld", "--json"]
     options = [f"dataset.count={n}", f"dataset.split={split}", "exactness=E1", "in_flight=16"]
     done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
     folder = Path(json.loads(done.stdout.strip().splitlines()[-1])["run_dir"])

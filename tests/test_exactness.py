@@ -153,3 +153,10 @@ def test_on_cuda_only_e2_may_round_to_tf32(monkeypatch):
 def replace_backbones(loaded):
     """Only the vlm, which does not look for its device before it is used."""
     return replace(loaded, backbone={"vlm": loaded.backbone["vlm"]})
+
+
+def test_the_memory_of_a_picture_is_that_of_its_keys_and_values():
+    """Two layers of keys and values, four heads of 32, four bytes; 64 + 128 tokens."""
+    llava = pytest.importorskip("int_bench.backbones.llava")
+    vlm = llava.Llava("zoo:llava", device="cpu", dtype="float32", prefix_cache_mb=3)
+    assert vlm.resident_pictures() == 3 * 2**20 // (2 * 2 * 4 * 32 * 4 * 192) == 8

@@ -30,7 +30,7 @@ class Vote:
 
 
 def closest(votes: Sequence[Vote]) -> int:
-    """Eq. (13): the soft mask closest to the mean of all; see ``equations.closest_to_mean``."""
+    """INT: the soft mask closest to the mean of all, see ``equations.closest_to_mean``."""
     return equations.closest_to_mean([vote.soft for vote in votes])
 
 
