@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from int_bench.backbones.zoo_files import record
 from int_bench.errors import UsageError, UserError
 from scripts.zoo_training.pool import PLANS, draw_pool
 
@@ -19,6 +20,8 @@ ROLES = ("llava", "stable_diffusion", "grounding_dino", "sam", "clip")
 
 def train(role: str, out: Path, steps: int | None) -> None:
     """Train one role into ``<out>/<role>``, drawing the training scenes first where needed.
+
+    ``<out>/SHA256SUMS`` is brought up to date.
 
     Raises:
         UsageError: Unknown role.
@@ -32,6 +35,7 @@ def train(role: str, out: Path, steps: int | None) -> None:
         module.train(out / role)
     else:
         module.train(out / role, steps=steps)
+    record(out)
 
 
 def main() -> None:

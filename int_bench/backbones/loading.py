@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar, cast
 import torch
 
 import int_bench
+from int_bench.backbones import zoo_files
 from int_bench.errors import MissingAsset, OutOfMemory, UsageError, UserError
 
 T = TypeVar("T")
@@ -46,7 +47,8 @@ def resolve(checkpoint: str) -> str:
         The absolute path of the zoo folder, the local path with ``~`` expanded, or the hub id.
 
     Raises:
-        MissingAsset: A zoo model or a local path that does not exist. Hub ids are not looked up.
+        MissingAsset: A zoo model or a local path that does not exist, or a zoo model that is not as
+            it was shipped. Hub ids are not looked up.
     """
     if checkpoint.startswith(ZOO_PREFIX):
         name = checkpoint.removeprefix(ZOO_PREFIX)
@@ -56,6 +58,7 @@ def resolve(checkpoint: str) -> str:
                 f"{checkpoint} not found: {folder}; next step: install the package again or run "
                 f"`python scripts/train_zoo.py {name}`."
             )
+        zoo_files.verify(folder)
         return str(folder)
     path = Path(checkpoint).expanduser()
     if path.exists():

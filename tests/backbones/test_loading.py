@@ -20,6 +20,7 @@ from int_bench.backbones.loading import (
     zoo_folder,
 )
 from int_bench.backbones.lru import Lru
+from int_bench.backbones.zoo_files import record
 from int_bench.errors import MissingAsset, OutOfMemory, UsageError
 
 CPU = torch.device("cpu")
@@ -38,6 +39,7 @@ def test_the_zoo_is_inside_the_package(monkeypatch, tmp_path):
     assert zoo_folder("sam") == Path(int_bench.__file__).parent / "zoo" / "sam"
     monkeypatch.setattr(int_bench, "__file__", str(tmp_path / "__init__.py"))
     (tmp_path / "zoo" / "sam").mkdir(parents=True)
+    record(tmp_path / "zoo")
     assert resolve("zoo:sam") == str(tmp_path / "zoo" / "sam")
     with pytest.raises(MissingAsset, match=r"zoo:clip not found: .*train_zoo\.py clip"):
         resolve("zoo:clip")
