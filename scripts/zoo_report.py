@@ -3,6 +3,7 @@
     python scripts/zoo_report.py                    # n = 512 for models, 128 end to end
     python scripts/zoo_report.py --n 64 --n-int 16 --no-write  # a quick look
     python scripts/zoo_report.py --only sam,int     # some parts; the others keep their rows
+    python scripts/zoo_report.py --only inpainter --no-write backbone/inpainter=telea
 
 Writes the numbers between the markers of ``int_bench/zoo/README.md`` and, unrounded with their
 intervals, to ``results/zoo.json``. The test split is read by this script alone.
@@ -44,6 +45,7 @@ PARTS = (*MODEL_PARTS, "int")
 
 
 def main(
+    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE of the models")] = None,
     n: Annotated[int, typer.Option(help="scenes for the single models")] = 512,
     n_int: Annotated[int, typer.Option(help="scenes end to end")] = 128,
     split: Annotated[str, typer.Option(help="test or validation")] = "test",
@@ -51,7 +53,7 @@ def main(
     write: Annotated[bool, typer.Option(help="update the card and results/zoo.json")] = True,
 ) -> None:
     """Measure, print, and write the card; parts that are not measured again keep their rows."""
-    models = build_backbones(load(["dataset=camoworld", "models=tiny"]))
+    models = build_backbones(load(["models=tiny", *(overrides or [])]))
     cases = zoo.Cases.of(split, n)
     kept: dict[str, Any] = {}
     for part in only.split(","):
