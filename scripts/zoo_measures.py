@@ -16,7 +16,16 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from int_bench import geometry
-from int_bench.data.camoworld import ANIMALS, ENVIRONMENTS, FAVOURITE, NAMES, Scenes, boxes, draw
+from int_bench.data.camoworld import (
+    ANIMALS,
+    ENVIRONMENTS,
+    FAVOURITE,
+    NAMES,
+    TASK_PROMPTS,
+    Scenes,
+    boxes,
+    draw,
+)
 from int_bench.equations import keep_inside, name_probabilities
 from int_bench.geometry import Grid
 from int_bench.parsing import canonical, parse_box
@@ -35,7 +44,7 @@ from int_bench.types import (
     Stencil,
 )
 
-TASK = "camouflaged animal"
+TASK = TASK_PROMPTS["cod"]
 Values = NDArray[np.float64]
 
 

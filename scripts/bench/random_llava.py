@@ -25,9 +25,10 @@ from transformers import (
 from int_bench import templates
 from int_bench.backbones.llava import Llava, _Loaded
 from int_bench.backbones.loading import cached_load
+from int_bench.data.camoworld import TASK_PROMPTS
 from scripts.bench.random_weights import numbered, randomise, words
 
-TASK = "camouflaged animal"
+TASK = TASK_PROMPTS["cod"]
 NAMES = (
     "frog", "stick insect", "owl", "leaf tailed gecko", "sea horse", "great grey sea snake",
     "crab", "pygmy sea horse", "moth",

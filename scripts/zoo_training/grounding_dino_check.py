@@ -11,7 +11,8 @@ from transformers import BertTokenizerFast
 
 from int_bench.data.camoworld import ANIMALS, NAMES
 from scripts.zoo_training import grounding_dino_data as data
-from scripts.zoo_training.grounding_dino_loss import box_iou, corners
+from scripts.zoo_training.boxes import box_iou
+from scripts.zoo_training.grounding_dino_loss import corners
 from scripts.zoo_training.pool import PATCHES, Pool, load_pool
 
 BOX_THRESHOLD = 0.30

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from scripts.zoo_training.boxes import box_iou
 from scripts.zoo_training.grounding_dino_data import Views
 
 STRIDES = (8, 16, 32)
@@ -24,18 +25,6 @@ OVERLAP = 0.3  # a reference box is positive from this IoU on
 def corners(boxes: torch.Tensor) -> torch.Tensor:
     """Convert (..., 4) boxes from centre and size to x0, y0, x1, y1."""
     return torch.cat([boxes[..., :2] - boxes[..., 2:] / 2, boxes[..., :2] + boxes[..., 2:] / 2], -1)
-
-
-def box_iou(one: torch.Tensor, two: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """IoU and generalised IoU of broadcastable (..., 4) corner boxes."""
-    inner = torch.minimum(one[..., 2:], two[..., 2:]) - torch.maximum(one[..., :2], two[..., :2])
-    outer = torch.maximum(one[..., 2:], two[..., 2:]) - torch.minimum(one[..., :2], two[..., :2])
-    both = inner.clamp(min=0).prod(-1)
-    area_one = (one[..., 2:] - one[..., :2]).clamp(min=0).prod(-1)
-    area_two = (two[..., 2:] - two[..., :2]).clamp(min=0).prod(-1)
-    union, hull = area_one + area_two - both + 1e-7, outer.clamp(min=0).prod(-1) + 1e-7
-    iou = both / union
-    return iou, iou - (hull - union) / hull
 
 
 def box_loss(

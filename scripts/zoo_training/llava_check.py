@@ -17,8 +17,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 import int_bench.backbones.conv_tower  # noqa: F401  (registers the tower)
 from int_bench import templates
 from int_bench.data.camoworld import ENVIRONMENTS, FAVOURITE, NAMES, TASK_PROMPTS
+from scripts.zoo_training.boxes import box_iou
 from scripts.zoo_training.llava_data import Views, look
-from scripts.zoo_training.llava_tower import overlap
 from scripts.zoo_training.pool import PATCHES, Bytes, Pool, load_pool
 
 _BATCH = 64
@@ -86,7 +86,7 @@ def read_boxes(answers: list[str]) -> torch.Tensor:
 
 def _iou(answers: list[str], views: Views) -> float:
     truth = torch.from_numpy(views.largest()[1])
-    return overlap(read_boxes(answers), truth)[0].mean().item()
+    return box_iou(read_boxes(answers), truth)[0].mean().item()
 
 
 def check_animals(speaker: Speaker, pool: Pool, count: int) -> dict[str, float]:
@@ -158,7 +158,7 @@ def check_words(speaker: Speaker, pool: Pool, count: int) -> dict[str, float]:
 
 def _iou_of(answers: list[str], views: Views, chosen: npt.NDArray[np.bool_]) -> float:
     truth = torch.from_numpy(views.largest()[1])
-    return overlap(read_boxes(answers), truth)[0][torch.from_numpy(chosen)].mean().item()
+    return box_iou(read_boxes(answers), truth)[0][torch.from_numpy(chosen)].mean().item()
 
 
 def check_others(speaker: Speaker, pool: Pool, count: int) -> dict[str, float]:

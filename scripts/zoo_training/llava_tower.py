@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from int_bench.backbones.conv_tower import ConvTowerConfig, DenseMaps, DenseNetwork
 from int_bench.data.camoworld import boxes
+from scripts.zoo_training.boxes import box_iou
 from scripts.zoo_training.llava_data import Mix, Views, look, pixels, sample
 from scripts.zoo_training.loop import Recipe, device, fit
 from scripts.zoo_training.pool import SIZE, Pool, load_pool
@@ -60,28 +61,13 @@ def dense_loss(maps: DenseMaps, views: Views) -> tuple[Tensor, dict[str, Tensor]
     truth = truth[torch.arange(len(truth), device=target)[:, None, None], slot]
     inside = occupied > 0.4
     found, wanted = maps.boxes.permute(0, 2, 3, 1)[inside], truth[inside]
-    box_loss = (1.0 - overlap(found, wanted)[1]).mean() + 2.0 * (found - wanted).abs().mean()
+    box_loss = (1.0 - box_iou(found, wanted)[1]).mean() + 2.0 * (found - wanted).abs().mean()
     environments = torch.from_numpy(views.environments).to(target)
     environment_loss = functional.cross_entropy(maps.environments, environments)
     parts = {"names": name_loss, "boxes": box_loss, "environments": environment_loss}
     return name_loss + 0.5 * box_loss + 0.2 * environment_loss, {
         name: part.detach() for name, part in parts.items()
     }
-
-
-def overlap(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """IoU and generalised IoU (Rezatofighi et al. 2019) of boxes ``(..., 4)``, each ``(...)``."""
-    low, high = torch.maximum(a[..., :2], b[..., :2]), torch.minimum(a[..., 2:], b[..., 2:])
-    both = (high - low).clamp(min=0).prod(-1)
-    union = _area(a) + _area(b) - both + 1e-9
-    low, high = torch.minimum(a[..., :2], b[..., :2]), torch.maximum(a[..., 2:], b[..., 2:])
-    hull = (high - low).clamp(min=0).prod(-1) + 1e-9
-    iou = both / union
-    return iou, iou - (hull - union) / hull
-
-
-def _area(box: Tensor) -> Tensor:
-    return (box[..., 2:] - box[..., :2]).clamp(min=0).prod(-1)
 
 
 def evaluate(network: nn.Module, pool: Pool, count: int = 384) -> dict[str, float]:
@@ -101,7 +87,7 @@ def evaluate(network: nn.Module, pool: Pool, count: int = 384) -> dict[str, floa
         weight = weight / weight.sum(1, keepdim=True)
         box = (maps.boxes.flatten(2) * weight[:, None]).sum(2)
         truth = torch.from_numpy(boxes(views.masks[shown, 0]) / SIZE).to(target)
-        result[f"{title}_box"] = overlap(box, truth)[0].mean().item()
+        result[f"{title}_box"] = box_iou(box, truth)[0].mean().item()
         places = torch.from_numpy(views.environments[shown]).to(target)
         right = maps.environments.argmax(1) == places
         result[f"{title}_environment"] = right.float().mean().item()
