@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from itertools import islice
 from typing import Any
 
@@ -87,6 +88,9 @@ class Engine:
         self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
         self._device = next(self._embedding.parameters()).device
         self._nodes: Lru[object, Node] = Lru(prefix_bytes, Node.nbytes)
+        # transformers 5.24 renames the argument; 5.40 drops the old name.
+        accepted = signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
 
     def forget(self) -> None:
         """Drop all resident prefixes; they are computed again when they are needed."""
@@ -245,9 +249,9 @@ class Engine:
             inputs_embeds=embeds,
             attention_mask=block.mask(embeds.shape[1], within),
             position_ids=block.positions(embeds.shape[1], steps),
-            past_key_values=block.cache,
             use_cache=True,
             logits_to_keep=torch.tensor(list(keep), device=embeds.device),
+            **{self._cache_argument: block.cache},
         )
         logits: Tensor = output.logits
         return logits.float()

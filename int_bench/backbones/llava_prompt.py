@@ -12,13 +12,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from int_bench.backbones.lru import Lru
 from int_bench.errors import UsageError
 from int_bench.types import Answer, ContrastiveAnswer, FirstToken, Picture, Score, Turn
 
 VlmRequest = Answer | ContrastiveAnswer | Score | FirstToken
 Ids = tuple[int, ...]
+_Chat = tuple[tuple[Turn, ...], str]
+"""What the text of a chat depends on: the earlier turns and the question."""
 
 _PROBE = "answer"
+_TEXTS_KEPT = 4096
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,20 @@ class Prompt:
 
 
 class ChatFormat:
-    """Renders and tokenises chats for one checkpoint's processor."""
+    """Renders and tokenises chats for one checkpoint's processor, each distinct text once."""
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
         self._tokenizer = processor.tokenizer
         self._image_token: str = getattr(processor, "image_token", "<image>")
         self._image_id: int = self._tokenizer.convert_tokens_to_ids(self._image_token)
+        self._chats: Lru[_Chat, tuple[Ids, ...]] = Lru(_TEXTS_KEPT)
+        self._names: Lru[tuple[_Chat, tuple[str, ...]], list[Ids]] = Lru(_TEXTS_KEPT)
+
+    def forget(self) -> None:
+        """Drop what was tokenised."""
+        self._chats.clear()
+        self._names.clear()
 
     def prompt(self, request: VlmRequest) -> Prompt:
         """The prompt of a request.
@@ -54,6 +65,14 @@ class ChatFormat:
         Raises:
             UsageError: The rendered chat does not hold exactly one image token.
         """
+        chat = request.history, request.question
+        segments = self._chats.get(chat)
+        if segments is None:
+            segments = self._segments(request)
+            self._chats.put(chat, segments)
+        return Prompt(request.image, segments)
+
+    def _segments(self, request: VlmRequest) -> tuple[Ids, ...]:
         ids = self._ids(self._render(request.history, request.question))
         if ids.count(self._image_id) != 1:
             raise UsageError(
@@ -66,7 +85,7 @@ class ChatFormat:
         ends = {end for end in self._earlier_ends(request.history, ids) if end > behind}
         cuts = sorted({behind, *ends, len(ids)})
         later = [tuple(ids[start:end]) for start, end in pairwise(cuts)]
-        return Prompt(request.image, (tuple(ids[:place]), *later))
+        return tuple(ids[:place]), *later
 
     @property
     def beginning(self) -> Ids:
@@ -84,9 +103,15 @@ class ChatFormat:
         model itself would write there. Where a tokenizer merges across the border, the name is
         tokenised alone. An empty name has no tokens.
         """
+        key = (request.history, request.question), request.names
+        known = self._names.get(key)
+        if known is not None:
+            return known
         text = self._render(request.history, request.question)
         ids, space = self._ids(text), self._space(request.history, request.question, text)
-        return [self._continuation(text, space, name.strip(), ids) for name in request.names]
+        found = [self._continuation(text, space, name.strip(), ids) for name in request.names]
+        self._names.put(key, found)
+        return found
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer that generated ids spell, without special tokens and outer blanks."""

@@ -1,7 +1,8 @@
 """Segmenter: Segment Anything (segment-anything 1.0), for boxes, points, or both.
 
 Source: Kirillov et al., "Segment Anything", ICCV 2023. Used by Eq. (9). Pre- and post-processing
-are the library's own; added are batching over pictures and prompts, and a memory of embeddings.
+are the library's own; added are batching over pictures and prompts, a memory of embeddings, and
+fused attention.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from int_bench.backbones.batching import chunks, positions_by
 from int_bench.backbones.loading import cached_load, memory_guard, pick_device, pick_dtype
 from int_bench.backbones.lru import Lru
+from int_bench.backbones.sam_attention import fuse_attention
 from int_bench.backbones.sam_loading import SamSource, load_sam
 from int_bench.types import Picture, Segment, Segmentation
 
@@ -102,7 +104,7 @@ class Sam:
         return cached_load(key, self._load)
 
     def _load(self) -> Any:
-        sam = load_sam(self._source).to(self._device)
+        sam = fuse_attention(load_sam(self._source)).to(self._device)
         sam.image_encoder.to(self._dtype)
         return sam.requires_grad_(False)
 

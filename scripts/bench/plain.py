@@ -67,6 +67,8 @@ def forget(backbone: Backbone) -> None:
         if isinstance(kept, Lru):
             kept.clear()
     if isinstance(backbone, Llava):
-        backbone._load().engine.forget()
+        ready = backbone._load()
+        ready.engine.forget()
+        ready.chat.forget()
     if isinstance(backbone, ClipSurgery):
         backbone._clip.texts.clear()
