@@ -40,10 +40,11 @@ _Batch = list[tuple[Hashable, Request[Any]]]
 
 @dataclass(frozen=True)
 class Job(Generic[R]):
-    """One unit of work: ``start`` is called when the job is admitted, not before."""
+    """One unit of work of an owner: ``start`` is called when the job is admitted, not before."""
 
     key: Hashable
     start: Callable[[Ask], Coroutine[Any, Any, R]]
+    owner: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class _Root:
 
     key: Hashable
     group: int
+    owner: Hashable = None
     counters: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -163,7 +165,11 @@ class Broker:
 
     @property
     def counters(self) -> dict[str, int]:
-        """Totals by role and verb: requests, hits, calls, rows, and what the backbones counted."""
+        """Totals by role and verb: requests, hits, calls, rows, and what the backbones counted.
+
+        ``shared`` are each owner's first hits on what was computed for another, so that its
+        ``rows`` and ``shared`` are together what it would have computed alone.
+        """
         totals = Counter(self._counters)
         failed = self._server.failed_calls.items()
         totals.update({f"{label}.failed_calls": number for label, number in failed if number})
@@ -206,7 +212,7 @@ class Broker:
                 self._close()
 
     def _admit(self, job: Job[Any], group: int) -> None:
-        task = _Task(job.start(_Call), _Root(job.key, group))
+        task = _Task(job.start(_Call), _Root(job.key, group, job.owner))
         self._ready.append((task, None, None))
 
     def _fullest(self, last: int) -> _Queue | None:
@@ -236,7 +242,11 @@ class Broker:
             self._count(root, f"{role}.{verb}.rows", int(served.error is None))
             root.seconds[role] += served.seconds
             if served.error is None:
-                self._memo.keep(key, served.answer)
+                # The first task of each owner: reversed, it is the one that stays.
+                owners = {task.root.owner: task.root for task in reversed(tasks)}
+                self._memo.keep(key, served.answer, owners)
+                for other in owners.keys() - {root.owner}:
+                    self._count(owners[other], f"{role}.{verb}.shared", 1)
             self._ready.extend((task, served.answer, served.error) for task in tasks)
 
     def _step_all(self) -> None:
@@ -294,9 +304,11 @@ class Broker:
     def _enqueue(self, task: _Task, request: Request[Any]) -> None:
         key, label = key_of(request), f"{request.role}.{request.verb}"
         self._count(task.root, f"{label}.requests", 1)
-        found = self._memo.find(key)
+        found = self._memo.find(key, task.root.owner)
         if found is not None:
             self._count(task.root, f"{label}.hits", 1)
+            if found[1]:
+                self._count(task.root, f"{label}.shared", 1)
             self._ready.append((task, found[0], None))
         elif key in self._waiting:
             self._count(task.root, f"{label}.hits", 1)

@@ -82,7 +82,10 @@ def run(
     json: Json = False,
     profile: Profile = None,
 ) -> int:
-    """Segment a data set and score the masks; the same command again resumes."""
+    """Segment a data set and score the masks; the same command again resumes.
+
+    Several methods over the same models, in one table: method=int,promac or method=all.
+    """
     from int_bench.cli_run import run_command
     from int_bench.cli_support import Command
 
@@ -98,7 +101,11 @@ def ablate(
     json: Json = False,
     profile: Profile = None,
 ) -> int:
-    """Full method beside variants that lack a part: module=HCG, PSNM, PNM, SMG or all."""
+    """Full method beside its variants, what they have in common computed once.
+
+    module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
+    original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short.
+    """
     from int_bench.cli_ablate import ablate_command
     from int_bench.cli_support import Command
 

@@ -33,7 +33,9 @@ def load_run(folder: Path) -> RunScores:
     run = read_scores(files, manifest["name"], dataset)
     sets = _at(config, "method", "prompter", "generation", "grid", "sets")
     patches = "+".join(sets) if isinstance(sets, list) else None
-    return replace(run, iterations=_at(config, "task", "iterations"), patches=patches)
+    # The task's number is what a method takes unless it is told otherwise.
+    iterations = _at(config, "method", "iterations") or _at(config, "task", "iterations")
+    return replace(run, iterations=iterations, patches=patches)
 
 
 def runs_in(places: Sequence[Path]) -> list[Path]:

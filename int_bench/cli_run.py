@@ -1,119 +1,141 @@
-"""``int-bench run``, and what ``ablate`` shares with it: prepare, run over one broker, score."""
+"""``int-bench run``, and what ``ablate`` shares with it: run over one broker, score, print."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-from int_bench import binding
 from int_bench import config as configuration
 from int_bench.broker import Broker
 from int_bench.cli_scoring import Scored, print_json, print_scores, score_run
 from int_bench.cli_support import Command, Meter, quiet_libraries, say, terminable
+from int_bench.cli_variants import Asked, Prepared, prepare, with_all_models
 from int_bench.config import RunConfig
-from int_bench.data.dataset import Dataset, SampleFile
-from int_bench.data.subset import First
-from int_bench.errors import UsageError
+from int_bench.overrides import options
+from int_bench.protocols import Backbone
+from int_bench.report.sharing import Sharing, Tally
 from int_bench.report.work import Work, work_of
-from int_bench.runner import store
 from int_bench.runner.profile import Trace
-from int_bench.runner.provenance import provenance
 from int_bench.runner.run import Plan, Variant, pending, run
-from int_bench.runner.store import Record, RunFolder
+from int_bench.runner.store import Record
 from int_bench.schedule import schedule
 from int_bench.serving import Observer
 
 _INTERRUPTED = 130
 _INCOMPLETE = 4
+_ONLY_BY_NAME = ("sam3", "vlm_api_sam")
+"""Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """A checked configuration with its data set and its run folder (not yet made)."""
+class Done:
+    """What running has cost: the broker's counters, the models' work, what variants shared."""
 
-    config: RunConfig
-    dataset: Dataset
-    samples: Sequence[SampleFile]
-    identity: dict[str, Any]
-    path: Path
-
-    @property
-    def total(self) -> int:
-        """Samples over trials."""
-        return len(self.samples) * self.config.trials
-
-    @property
-    def plan(self) -> Plan:
-        """What the run loop needs of it."""
-        config = self.config
-        return Plan(
-            self.dataset, self.samples, config.task.prompt, seed=config.seed, trials=config.trials
-        )
+    counters: dict[str, int] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
+    sharing: Sharing = field(default_factory=Sharing)
 
 
 def run_command(command: Command) -> int:
-    """Segment a data set and score the masks."""
-    return execute(command, [configuration.load(command.overrides)])
+    """Segment a data set with one method or several and score the masks."""
+    return execute(command, methods(command.overrides))
 
 
-def execute(command: Command, configs: Sequence[RunConfig]) -> int:
-    """Run variants that share one data set and one set of models, score them and print the table.
+def methods(overrides: Sequence[str]) -> list[Asked]:
+    """The configuration of each method in ``method=A,B`` or ``method=all``; INT comes first in all.
+
+    Raises:
+        UsageError: See :func:`int_bench.config.load`.
+    """
+    return [Asked(configuration.load(each)) for each in _by_method(overrides)]
+
+
+def _by_method(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each method."""
+    chosen = [text for text in overrides if text.startswith("method=")]
+    names = chosen[0].removeprefix("method=") if len(chosen) == 1 else ""
+    if names == "all":
+        named = [name for name in options("method") if name not in _ONLY_BY_NAME]
+        named.sort(key=lambda name: name != "int")
+    elif "," in names:
+        named = names.split(",")
+    else:
+        return [list(overrides)]
+    rest = [text for text in overrides if text not in chosen]
+    return [[*rest, f"method={name}"] for name in named]
+
+
+def execute(command: Command, asked: Sequence[Asked]) -> int:
+    """Run what shares one data set and one set of models, score it and print the table.
 
     Returns:
         The exit code: 0, 4 if a sample failed, 130 if interrupted.
     """
     quiet_libraries()
-    prepared = _prepare(configs)
+    prepared = prepare(asked)
+    runs = [one for one in prepared if one.source is None]
+    config = with_all_models(runs)
     if command.dry_run:
         return _describe(prepared)
     started = time.monotonic()
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            counters, work = _run(prepared, trace)
+            done = _run(runs, config, trace)
+            for one in prepared:
+                if one.source is not None:
+                    one.take(one.source)
             scored = [_score(one) for one in prepared]
         except KeyboardInterrupt:
-            return _interrupted(command, prepared)
-    seconds = time.monotonic() - started
-    if command.json:
-        key = "runs" if command.verb == "run" else "variants"
-        print_json(scored, seconds, counters, key, work)
-    else:
-        print_scores(scored)
-        print("\n".join(["", *work.lines()]), end="\n" if work.roles else "")
+            return _interrupted(command, runs)
+    _print(command, scored, done, time.monotonic() - started)
     return 0 if all(one.complete for one in scored) else _INCOMPLETE
 
 
-def _prepare(configs: Sequence[RunConfig]) -> list[Prepared]:
-    """Check everything that can be checked before a model is loaded."""
-    first = configs[0]
-    whole: Dataset = configuration.build(first.dataset, "dataset")
-    dataset = First(whole, first.limit)
-    samples = dataset.samples()
-    known = {"name": first.dataset_name, "manifest": whole.manifest()}
-    prepared = []
-    for config in configs:
-        identity = configuration.identity(config, known)
-        digest = configuration.digest(identity)
-        path = config.out / config.dataset_name / config.method_name / digest
-        prepared.append(Prepared(config, dataset, samples, identity, path))
-    return prepared
+def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: float) -> None:
+    if command.json:
+        key = "runs" if command.verb == "run" else "variants"
+        report = {"work": done.work.as_json(), "sharing": done.sharing.as_json()}
+        print_json(scored, seconds, done.counters, key, report)
+        return
+    print_scores(scored)
+    for block in (done.work.lines(), done.sharing.lines()):
+        print("\n".join(["", *block]), end="\n" if block else "")
 
 
-def _run(prepared: Sequence[Prepared], observe: Observer | None) -> tuple[dict[str, int], Work]:
-    """Run what is not finished; the counters of the models, and what they did."""
-    if all(_finished(one) == one.total for one in prepared):
-        return {}, Work()
-    config, plan = prepared[0].config, prepared[0].plan
-    if any(one.config.backbone != config.backbone for one in prepared):
-        raise UsageError("Variants of one command must use the same models.")
+def _run(runs: Sequence[Prepared], config: RunConfig, observe: Observer | None) -> Done:
+    """Run what is not finished.
+
+    Args:
+        runs: what is asked for.
+        config: the first of them, with the models of all.
+        observe: told of every call, step and stored sample.
+    """
+    if all(one.finished == one.total for one in runs):
+        return Done()
     backbones = configuration.build_backbones(config)
+    broker = _broker(config, backbones, observe)
+    models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
+    with ExitStack() as stack:
+        variants = [
+            Variant(
+                one.label,
+                configuration.build_method(one.config),
+                stack.enter_context(one.open(models)),
+            )
+            for one in runs
+        ]
+        tallies = _loop(runs[0].plan, variants, broker, observe)
+    images = sum(one.images for one in tallies.values())
+    work = work_of(images, broker.counters, broker.seconds)
+    return Done(broker.counters, work, Sharing(tallies))
+
+
+def _broker(config: RunConfig, backbones: dict[str, Backbone], observe: Observer | None) -> Broker:
     using = schedule(config, backbones)
-    broker = Broker(
+    return Broker(
         backbones,
         max_batch=using.max_batch,
         memo_bytes=config.memo_mb * 2**20,
@@ -121,65 +143,33 @@ def _run(prepared: Sequence[Prepared], observe: Observer | None) -> tuple[dict[s
         overlap=using.overlap,
         observe=observe,
     )
-    models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
-    with ExitStack() as stack:
-        variants = [
-            Variant(
-                one.config.method_name,
-                configuration.build_method(one.config),
-                stack.enter_context(_open(one, models)),
-            )
-            for one in prepared
-        ]
-        left = pending(plan, variants)
-        total = sum(one.total for one in prepared)
-        meter = stack.enter_context(Meter(total, total - left))
+
+
+def _loop(
+    plan: Plan, variants: Sequence[Variant], broker: Broker, observe: Observer | None
+) -> dict[str, Tally]:
+    """Run with progress on stderr; what each variant asked for."""
+    tallies = {variant.name: Tally() for variant in variants}
+    total = len(plan.samples) * plan.trials * len(variants)
+    with Meter(total, total - pending(plan, variants)) as meter:
 
         def on_record(variant: Variant, record: Record) -> None:
+            tallies[variant.name].add(record.counters)
             meter.step()
             if record.status != "ok":
                 meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")
 
         run(plan, variants, broker, on_record, observe)
-    return broker.counters, work_of(left, broker.counters, broker.seconds)
-
-
-def _finished(one: Prepared) -> int:
-    """How many samples, over trials, are done and well."""
-    if not (one.path / store.RECORDS).exists():
-        return 0
-    records = store.read_records(one.path)
-    done = {key for key, record in records.items() if record.status == "ok"}
-    return len(done & {(t, s.id) for t in range(one.config.trials) for s in one.samples})
+    return tallies
 
 
 def _score(one: Prepared) -> Scored:
-    return score_run(one.path, one.dataset, one.config.trials, one.config.method_name)
+    return score_run(one.path, one.dataset, one.config.trials, one.label)
 
 
-def _open(one: Prepared, models: dict[str, Any]) -> RunFolder:
-    manifest = {
-        "name": one.config.method_name,
-        "identity": one.identity,
-        "config": resolved(one.config),
-        "models": models,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **provenance(),
-    }
-    return RunFolder(one.path, manifest, one.config.keep)
-
-
-def resolved(config: RunConfig) -> dict[str, Any]:
-    """The whole configuration, JSON-ready; the data set's root made absolute."""
-    dataset = dict(config.dataset)
-    if "root" in (binding.signature(str(dataset[binding.TARGET])) or {}):
-        dataset["root"] = str(Path(dataset.get("root", ".")).expanduser().absolute())
-    return {**asdict(config), "out": str(config.out), "dataset": dataset}
-
-
-def _interrupted(command: Command, prepared: Sequence[Prepared]) -> int:
-    for one in prepared:
-        say(f"Interrupted: {_finished(one)} of {one.total} images are done and safe in {one.path}.")
+def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:
+    for one in runs:
+        say(f"Interrupted: {one.finished} of {one.total} images are done and safe in {one.path}.")
     say(f"Resume with: {command.text}")
     return _INTERRUPTED
 
@@ -188,12 +178,16 @@ def _describe(prepared: Sequence[Prepared]) -> int:
     """What would be done."""
     for one in prepared:
         config = one.config
+        iterations = config.method.get("iterations")
         print(
             f"data set   {config.dataset_name}: {len(one.samples)} images, {config.trials} trial(s)"
         )
-        print(f"task       {config.task.prompt}, {config.task.iterations} iterations")
-        print(f"method     {config.method_name}")
+        counted = "" if iterations is None else f", {iterations} iterations"
+        print(f"task       {config.task.prompt}{counted}")
+        print(f"method     {one.label}")
         for role, node in config.backbone.items():
             print(f"{role:<10} {node.get('checkpoint') or node['_target_']}")
-        print(f"run folder {one.path} ({_finished(one)} of {one.total} done)")
+        print(f"run folder {one.path} ({one.finished} of {one.total} done)")
+        if one.source is not None:
+            print(f"taken from {one.source}")
     return 0

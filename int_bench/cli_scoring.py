@@ -16,7 +16,6 @@ from int_bench.data.dataset import Truths
 from int_bench.errors import SampleError
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.tables import Line, score_table
-from int_bench.report.work import Work
 from int_bench.runner.evaluate import Evaluation, Missing, baselines, evaluate
 from int_bench.runner.predictions import MapFolder, maps_in
 from int_bench.runner.store import final_masks, read_records
@@ -123,12 +122,14 @@ def print_json(
     seconds: float,
     counters: Mapping[str, int],
     key: str,
-    work: Work | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
-    """One line of JSON: the result itself if there is one, else a list under ``key``."""
+    """One line of JSON: the result itself if there is one, else a list under ``key``.
+
+    ``more`` are further reports on the whole command, by key; those that are None are left out.
+    """
     shared: dict[str, Any] = {"counters": dict(counters), "seconds": round(seconds, 3)}
-    if work is not None:
-        shared["work"] = work.as_json()
+    shared |= {name: report for name, report in (more or {}).items() if report is not None}
     if len(scored) == 1 and key == "runs":
         print(json.dumps({**scored[0].as_json(), **shared}))
         return

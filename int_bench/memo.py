@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import fields
 from typing import Any
 
@@ -30,23 +30,28 @@ class Memo:
     def __init__(self, budget: int) -> None:
         self._budget = budget
         self._held = 0
-        self._answers: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._answers: OrderedDict[Hashable, tuple[Any, int, tuple[Hashable, ...]]] = OrderedDict()
 
-    def find(self, key: Hashable) -> tuple[Any] | None:
-        """The answer, in a tuple of its own, since an answer may be None."""
+    def find(self, key: Hashable, owner: Hashable = None) -> tuple[Any, bool] | None:
+        """The answer, and whether this owner asks for it for the first time; None without one."""
         found = self._answers.get(key)
         if found is None:
             return None
         self._answers.move_to_end(key)
-        return (found[0],)
+        answer, size, owners = found
+        first = owner not in owners
+        if first:
+            # A tuple: a set would cost as much as a small answer does.
+            self._answers[key] = (answer, size, (*owners, owner))
+        return answer, first
 
-    def keep(self, key: Hashable, answer: Any) -> None:
-        """Remember an answer and drop what no longer fits."""
+    def keep(self, key: Hashable, answer: Any, owners: Iterable[Hashable] = (None,)) -> None:
+        """Remember an answer and who has asked for it, and drop what no longer fits."""
         size = size_of(answer) + _OVERHEAD
-        self._answers[key] = (answer, size)
+        self._answers[key] = (answer, size, tuple(owners))
         self._held += size
         while self._held > self._budget and self._answers:
-            _, (_, dropped) = self._answers.popitem(last=False)
+            _, (_, dropped, _) = self._answers.popitem(last=False)
             self._held -= dropped
 
 

@@ -247,23 +247,3 @@ def test_a_finished_run_is_scored_again_without_loading_a_model(here):
     subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-def test_ablate_plans_the_full_method_beside_each_variant(command):
-    code, out, _ = command("ablate", "module=all", "--dry-run")
-    names = [line.split()[1] for line in out.splitlines() if line.startswith("method")]
-    assert code == 0
-    assert names == ["int", *(f"int-no_{name}" for name in ("hcg", "pnm", "psnm", "smg"))]
-    assert len(set(re.findall(r"[0-9a-f]{12}", out))) == 5
-
-
-def test_ablate_runs_both_over_one_broker(command):
-    """On the shipped models: what full method and variant have in common is computed once."""
-    short = ["method.prompter.generation.grid.sets=[original]", "method.iterations=1"]
-    code, out, err = command("ablate", "module=PNM", *short, "--limit", "1", "--json")
-    assert code == 0, err
-    found = result(out)
-    assert [one["method"] for one in found["variants"]] == ["int", "int-no_pnm"]
-    counters = found["counters"]
-    assert counters["vlm.answer.hits"] == counters["vlm.answer.rows"] > 0
-    assert counters["segmenter.segment.hits"] == counters["segmenter.segment.rows"] > 0

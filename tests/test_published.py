@@ -92,6 +92,11 @@ def test_variants_of_table_3():
     assert find("3a", "chameleon", "int", iterations=4).method == "4"
     assert find("3a", "chameleon", "int", iterations=7) is None
     assert find("3b", "chameleon", "int", patches="original+halves").method == "original+halves"
+    halves = find("3b", "chameleon", "int-patches_halves", patches="halves")
+    assert halves.method == "halves"
+    assert find("3b", "chameleon", "int-no_pnm", patches="halves") is None
+    assert find("3a", "chameleon", "int-patches_halves", iterations=5) is None
+    assert find("3a", "chameleon", "int") is None
     assert find("3b", "chameleon", "promac", patches="original+halves") is None
 
 

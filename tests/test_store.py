@@ -115,7 +115,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with RunFolder(tmp_path, {}) as folder:
-        monkeypatch.setattr(store, "_write_png", full)
+        monkeypatch.setattr(store, "_write_whole", full)
         with pytest.raises(UsageError, match="No space left on device"):
             folder.commit(record(), prediction())
         assert not folder.finished((0, "a"))

@@ -35,7 +35,7 @@ def test_verbs_are_summed_and_the_models_own_counters_kept():
     work = work_of(2, COUNTERS, {"vlm": 3.0, "segmenter": 1.0})
     assert list(work.roles) == ["segmenter", "vlm"]  # the aligner did nothing
     vlm, segmenter = work.roles["vlm"], work.roles["segmenter"]
-    expected = {"calls": 4, "failed_calls": 2, "requests": 10, "rows": 7, "hits": 3}
+    expected = {"calls": 4, "failed_calls": 2, "requests": 10, "rows": 7, "hits": 3, "shared": 0}
     assert vlm == RoleWork(3.0, expected, {})
     assert (vlm.avoided, segmenter.avoided) == (0.3, 0.75)
     assert segmenter.counted == {"images_encoded": 3}
@@ -79,7 +79,7 @@ def test_calls_that_failed_are_counted_apart_and_rows_are_what_was_computed():
     broker = Broker({"vlm": vlm}, max_batch=8)
     assert [outcome.error for outcome in broker.run([questions(4), questions(4)])] == [None] * 2
     role = work_of(2, broker.counters, broker.seconds).roles["vlm"]
-    expected = {"calls": 2, "failed_calls": 1, "requests": 8, "rows": 4, "hits": 4}
+    expected = {"calls": 2, "failed_calls": 1, "requests": 8, "rows": 4, "hits": 4, "shared": 0}
     assert dict(role.counts) == expected and role.avoided == 0.5
     assert role.counted == {"rows": 4} == dict(vlm.counters)
     assert role.seconds > 0

@@ -77,9 +77,19 @@ class Pool:
 
     @property
     def first_choice(self) -> int:
-        """The candidate that the first patch (the whole image) named; 0 if it named none."""
+        """The candidate that the first patch named; 0 if it named none.
+
+        Where the whole image is among the patches it is the first. Reading: without it the paper
+        is silent, and no patch is better than another before any evidence.
+        """
         named = (i for i, candidate in enumerate(self.candidates) if 0 in candidate.patches)
         return next(named, 0)
+
+    @property
+    def whole_box(self) -> Box | None:
+        """The VLM's box for the whole image; None without one, or where it is not a patch."""
+        first = self.answers[0]
+        return first.box_image if first.patch.name == "original" else None
 
 
 class CandidateGeneration:

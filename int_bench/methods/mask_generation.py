@@ -67,7 +67,9 @@ class BoxFinder:
         """Eq. (8): boxes of the instance-specific prompt in one patch, in the patch frame.
 
         Without a detection: the prompt's own box where it meets the patch; for the whole image a
-        second try at a lower threshold first, and the whole image in the end.
+        second try at a lower threshold first, and the whole image in the end. Reading: where the
+        whole image is no patch there is neither, and the mask may be empty: a part of the image
+        need not show the object.
         """
         own = proposal.box_image and geometry.box_patch_from_image(proposal.box_image, patch)
         own_boxes = (own,) if own else ()
@@ -137,8 +139,9 @@ class SemanticMaskGeneration:
         weighing: how similarities become weights.
         output: the hard mask. Reading: the introduction combines the masks above a threshold of
             similarity; ``union`` joins, as the predecessor's code does, those whose weight is above
-            0.7 and always that of the whole image. ``soft`` is M_i >= 0.5, which loses what only
-            few patches cover (the card of the shipped models compares the two).
+            0.7 and always that of the whole image; without any, those of the largest weight.
+            ``soft`` is M_i >= 0.5, which loses what only few patches cover (the card of the shipped
+            models compares the two).
         semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
             patches, no weighing.
     """
@@ -179,12 +182,11 @@ class SemanticMaskGeneration:
         soft = equations.weighted_mask(canvases, weights)
         hard = soft >= 0.5
         if self.output == "union":
-            chosen = [
-                canvas > 0.5
-                for item, canvas, weight in zip(valid, canvases, weights, strict=True)
-                if weight > 0.7 or item.patch.name == "original"
-            ]
-            hard = np.any(chosen, axis=0)
+            chosen = (weights > 0.7) | [item.patch.name == "original" for item in valid]
+            if not chosen.any():
+                # Weights of other modes may all be small, and the whole image may be no patch.
+                chosen = weights == weights.max()
+            hard = np.any([canvases[k] > 0.5 for k in np.flatnonzero(chosen)], axis=0)
         return MaskPair(hard, soft, {"masks": _describe(found, weights.tolist())})
 
     async def _mask_patch(

@@ -96,4 +96,4 @@ def component_boxes(mask: HardMask, smallest: float = 0.0) -> tuple[Box, ...]:
 
 def _box_of(pool: Pool, key: str) -> Box | None:
     proposed = (box for c in pool.candidates if c.key == key for box in c.boxes if box is not None)
-    return next(proposed, pool.answers[0].box_image)
+    return next(proposed, pool.whole_box)

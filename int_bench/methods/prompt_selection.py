@@ -66,7 +66,6 @@ class Erasure:
         if masks is not None:
             return geometry.dilate(masks.soft >= self.threshold, self.dilation * min(size))
         boxes = [a.box_image for a in pool.answers if a.box_image is not None]
-        whole = pool.answers[0].box_image
         union = np.zeros(size, dtype=np.bool_)
         if self.first_mask == "none" or not boxes:
             return union
@@ -76,7 +75,7 @@ class Erasure:
             if union.mean() <= self.max_cover:
                 return union
         smallest = min(boxes, key=geometry.area)
-        chosen = geometry.fill_box(whole or smallest, size)
+        chosen = geometry.fill_box(pool.whole_box or smallest, size)
         return chosen if chosen.mean() <= self.max_cover else geometry.fill_box(smallest, size)
 
     async def erase(self, state: State, pool: Pool, ask: Ask) -> list[Picture] | None:

@@ -90,6 +90,8 @@ _MODULES = {
     "int-no_pnm": "without PNM",
     "int-no_smg": "without SMG",
 }
+_PATCHES = "int-patches_"
+"""How the names of INT with fewer patches begin (``conf/ablation/patches_*.yaml``)."""
 
 
 @dataclass(frozen=True)
@@ -187,10 +189,10 @@ def find(
     name: str | None
     if which == "3c":
         name = _MODULES.get(method)
-    elif method != "int":
-        name = None
+    elif which == "3b":
+        name = patches if method == "int" or method.startswith(_PATCHES) else None
     else:
-        name = patches if which == "3b" else None if iterations is None else str(iterations)
+        name = str(iterations) if method == "int" else None
     return next((row for row in rows if row.method == name), None)
 
 

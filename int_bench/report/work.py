@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-_KINDS = ("calls", "failed_calls", "requests", "rows", "hits")
+_KINDS = ("calls", "failed_calls", "requests", "rows", "hits", "shared")
 _TITLES = ("model", "seconds", "per image", "calls", "requests", "rows", "hits", "avoided")
 
 
@@ -20,7 +20,8 @@ class RoleWork:
     Attributes:
         seconds: wall-clock time inside its calls, loading its weights at the first one included.
         counts: ``calls``, ``failed_calls`` (out of memory, say; made again in halves),
-            ``requests`` of the methods, ``rows`` computed for them, ``hits`` in the memo.
+            ``requests`` of the methods, ``rows`` computed for them, ``hits`` in the memo, of which
+            ``shared`` are each method's first on what was computed for another.
         counted: what the model counts itself, e.g. ``vision_passes``.
     """
 

@@ -91,7 +91,10 @@ def run(
     Raises:
         UserError: An error that every sample would meet; all finished samples are stored.
     """
-    jobs = (Job(key, _start(plan, variants[key.variant], key)) for key in _keys(plan, variants))
+    jobs = (
+        Job(key, _start(plan, variants[key.variant], key), owner=key.variant)
+        for key in _keys(plan, variants)
+    )
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
         waiting: deque[Future[tuple[Variant, Record]]] = deque()
         for outcome in broker.run(jobs):

@@ -18,7 +18,7 @@ import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -51,7 +51,7 @@ class Record:
         chosen: for each number of iterations the index of the final mask.
         iterations: per iteration prompt, box and details.
         seconds: model seconds by role.
-        counters: requests, hits and rows by role and verb.
+        counters: requests, hits, shared and rows by role and verb.
     """
 
     id: str
@@ -176,11 +176,22 @@ class RunFolder:
         Raises:
             UsageError: The folder cannot be written (a full disk, say).
         """
+        masks = self._masks_of(prediction) if prediction else ()
+        self.commit_files(record, ((name, _png(mask)) for name, mask in masks))
+
+    def commit_files(self, record: Record, masks: Iterable[tuple[str, bytes]]) -> None:
+        """Store encoded masks by their folder (``final``, ``1``, ...), then the record's line.
+
+        Raises:
+            UsageError: The folder cannot be written (a full disk, say).
+        """
         line = json.dumps(asdict(record), default=_plain, ensure_ascii=False) + "\n"
         folder = self.path / MASKS / str(record.trial)
         try:
-            for name, mask in self._masks_of(prediction) if prediction else ():
-                _write_png(folder / name / f"{record.id}.png", mask)
+            for name, content in masks:
+                path = folder / name / f"{record.id}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                _write_whole(path, content)
             self._lines.write(line.encode())
             self._lines.flush()
             os.fsync(self._lines.fileno())
@@ -233,10 +244,9 @@ def _write_whole(path: Path, content: bytes) -> None:
     aside.replace(path)
 
 
-def _write_png(path: Path, mask: NDArray[np.uint8]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _png(mask: NDArray[np.uint8]) -> bytes:
     _, encoded = cv2.imencode(".png", mask)
-    _write_whole(path, encoded.tobytes())
+    return bytes(encoded.tobytes())
 
 
 def _plain(value: Any) -> Any:

@@ -6,14 +6,15 @@ where it does not; p(frog) is the share of red pixels, p(crab) is always one hal
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from int_bench.broker import Broker, Job
-from int_bench.geometry import Grid
-from int_bench.methods.candidate_generation import CandidateGeneration
+from int_bench.geometry import Grid, Patch, fill_box
+from int_bench.methods.candidate_generation import CandidateGeneration, PatchAnswer, Pool
 from int_bench.methods.cycle import Cycle
 from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration, Weighing
 from int_bench.methods.negative_mining import NegativeMining, Progress
@@ -192,3 +193,45 @@ def test_the_polyp_task_falls_back_to_the_generic_prompt() -> None:
     polyp = Sample("p", Picture(scene()), "polyp", 0)
     outcome = next(Broker(models, 64).run([Job(0, lambda ask: build(1).segment(polyp, ask))]))
     assert outcome.value is not None and outcome.value.final.prompt == "polyp"
+
+
+@pytest.mark.parametrize("sets", [("halves",), ("quarters",), ("halves", "quarters")])
+@pytest.mark.parametrize("mode", ["softmax_minmax", "minmax", "sum", "none", "uniform"])
+def test_the_square_is_found_without_the_whole_image(sets: tuple[str, ...], mode: str) -> None:
+    """Its box lies whole in the left and the top half and in the top-left quarter."""
+    prediction = run(build(2, sets=sets, masker={"weighing": Weighing(mode)}))
+    assert prediction.final.prompt == "frog"
+    assert (prediction.final.hard == red(scene())).all()
+
+
+def test_small_weights_and_no_whole_image_leave_the_best_mask() -> None:
+    """Shares of two halves sum to 1, so that none is above 0.7."""
+    masker = {"weighing": Weighing("sum")}
+    masks = run(build(1, sets=("halves",), masker=masker)).final.details["masks"]
+    weights = [mask["weight"] for mask in masks if mask["weight"] is not None]
+    assert len(weights) == 2 and max(weights) <= 0.7
+
+
+@pytest.mark.parametrize("sets", [("halves",), ("quarters",)])
+def test_an_empty_image_without_the_whole_as_patch_has_an_empty_mask(sets: tuple[str, ...]) -> None:
+    green = scene()
+    green[8:20, 12:24] = (40, 120, 40)
+    prediction = run(build(2, sets=sets), pixels=green)
+    assert prediction.final.prompt == "crab"
+    assert not prediction.final.hard.any()
+
+
+def test_no_patch_stands_for_the_whole_image_when_the_first_mask_is_chosen() -> None:
+    """The box of the left half is not that of the whole image: the smallest box is erased."""
+    size = (40, 60)
+    left, right = Patch("left", 0, 0, 30, 40), Patch("right", 30, 0, 60, 40)
+    boxes = ((0.0, 0.0, 30.0, 40.0), (40.0, 10.0, 50.0, 20.0))
+    answers = tuple(
+        PatchAnswer(patch, ("frog",), "leaves", box)
+        for patch, box in zip((left, right), boxes, strict=True)
+    )
+    mask = Erasure(first_mask="image_box").mask(Pool(answers, ()), None, size)
+    assert (mask == fill_box(boxes[1], size)).all()
+    whole = replace(answers[0], patch=Patch("original", 0, 0, 60, 40))
+    mask = Erasure(first_mask="image_box").mask(Pool((whole, answers[1]), ()), None, size)
+    assert (mask == fill_box(boxes[0], size)).all()
