@@ -45,8 +45,8 @@ bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench_gpu.p
 	    $(BIN)/python scripts/bench_$$name.py || missed=1; \
 	done; $(BIN)/python scripts/bench_gpu.py --device cpu || missed=1; exit $$missed
 
-tables: $(STAMP) ## score every finished run under results/runs and print one table
-	$(BIN)/int-bench eval
+tables: $(STAMP) ## all methods and ablations on the drawn world: results/tables/camoworld.md (an hour)
+	$(BIN)/python scripts/field.py
 
 clean: ## remove caches and build products; .venv and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

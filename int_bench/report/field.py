@@ -1,0 +1,177 @@
+"""The field on one data set: many methods in one compact table, and what the paper claims of them.
+
+``paper_tables`` says everything about a few runs; this says the main thing about many, a row each:
+the four metrics, the paired difference in S from one of them, and whether it can be told from zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from int_bench.metrics.protocols import NATIVE
+from int_bench.report.comparison import names_of, pair_up
+from int_bench.report.published import PublishedRow, find
+from int_bench.report.rows import FLOOR, with_interval
+from int_bench.report.scores import RunScores
+from int_bench.report.statistics import MARGIN, Estimate, Paired, estimate
+from int_bench.report.tables import Cell, Column, Row, Table
+
+Judgement = Literal["better", "worse", "same", "undecidable"]
+
+FIELD = (
+    Column("section", "", numeric=False),
+    Column("method", "method", numeric=False),
+    Column("MAE", "M ↓", 3, better="lower"),
+    Column("F", "Fβ ↑", 3, better="higher"),
+    Column("meanE", "Eφ ↑", 3, better="higher"),
+    Column("S", "Sα ↑", 3, better="higher", interval=True),
+    Column("difference", "Sα minus INT", 3, interval=True),
+    Column("p", "p", 4),
+    Column("judgement", "than INT", numeric=False),
+    Column("over_floor", "Sα over the floor", 3, interval=True),
+    Column("scored", "scored"),
+    Column("failed", "failed"),
+    Column("missing", "missing"),
+)
+CLAIMS = (
+    Column("table", "table", numeric=False),
+    Column("method", "against INT", numeric=False),
+    Column("paper", "Sα there", 3),
+    Column("difference", "Sα here", 3, interval=True),
+    Column("outcome", "outcome", numeric=False),
+)
+_PAPER = {
+    "camoworld": "chameleon",
+    "camoworld_polyp": "kvasir",
+    "camoworld_skin": "isic",
+}
+"""The set of the paper that a drawn one stands for. Reading: of each task the one whose rows are
+complete and undoubted; the numbers are of other images and models, so only signs are compared."""
+_BASES = {
+    "1": {"method": "int"},
+    "2": {"method": "int"},
+    "3a": {"method": "int", "iterations": 5},
+    "3b": {"method": "int", "patches": "original+halves+quarters"},
+    "3c": {"method": "int"},
+}
+"""INT itself in each of the paper's tables."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run in the table: the group that it stands in, its name there, its scores."""
+
+    section: str
+    label: str
+    run: RunScores
+
+
+def judge(pair: Paired | None, margin: float = MARGIN) -> Judgement:
+    """What a paired difference shows, of scores of which more is better.
+
+    ``same``: the interval lies within the margin, so that whatever difference there is does not
+    matter; ``better``, ``worse``: else, and it excludes zero; ``undecidable``: too few images.
+    """
+    if pair is None or pair.interval is None:
+        return "undecidable"
+    low, high = pair.interval.low, pair.interval.high
+    if -margin <= low and high <= margin:
+        return "same"
+    return "better" if low > 0 else "worse" if high < 0 else "undecidable"
+
+
+def field_table(dataset: str, entries: Sequence[Entry], base: RunScores) -> Table:
+    """All entries on one data set, each against ``base`` and against the best trivial answer."""
+    floor = _best_floor(entries)
+    rows = tuple(_row(entry, base, floor) for entry in entries)
+    notes = (
+        NATIVE.text,
+        "in brackets: 95 % interval over images (BCa bootstrap); differences are paired, image by "
+        "image; p: two-sided paired permutation test, not corrected for the number of rows",
+        f"same: the interval of the difference lies within {MARGIN:g} of 0; better, worse: else, "
+        "and it excludes 0; undecidable: neither",
+        *([f"floor: {floor.method}, the best trivial answer"] if floor else []),
+    )
+    return Table(f"{dataset}: the field", FIELD, rows, notes, "section", ())
+
+
+def claims_table(dataset: str, entries: Sequence[Entry], base: RunScores) -> Table:
+    """The paper's differences from INT in S beside ours: does each point the same way?"""
+    paper = _PAPER.get(dataset, dataset)
+    rows = [row for entry in entries for row in _claims(paper, entry, base)]
+    rows.sort(key=lambda row: str(row.cells["table"]))
+    notes = (
+        f"there: difference of the printed Sα on {paper}, other images and models, so only signs "
+        "are compared",
+        f"as in the paper: the same judgement, a printed difference of up to {MARGIN:g} counting "
+        "as none; no difference: within that margin here; undecidable: too few images to say",
+    )
+    return Table(f"{dataset}: what the paper says", CLAIMS, tuple(rows), notes, "table", ())
+
+
+def _best_floor(entries: Sequence[Entry]) -> RunScores | None:
+    trivial = [entry.run for entry in entries if entry.run.method in FLOOR]
+    return max(trivial, key=lambda run: _estimates(run)["S"].mean, default=None)
+
+
+def _estimates(run: RunScores) -> dict[str, Estimate]:
+    found = {key: estimate(run.values[name]) for key, name in names_of(NATIVE.name).items()}
+    return {key: one for key, one in found.items() if one is not None}
+
+
+def _against(base: RunScores, run: RunScores) -> Paired | None:
+    return None if run is base else pair_up(base, run, names_of(NATIVE.name)["S"])
+
+
+def _row(entry: Entry, base: RunScores, floor: RunScores | None) -> Row:
+    run, counts = entry.run, entry.run.counts
+    cells: dict[str, Cell] = {"section": entry.section, "method": entry.label}
+    for key, one in _estimates(run).items():
+        cells |= with_interval(key, one.mean, one.interval)
+    pair = _against(base, run)
+    if pair is not None:
+        cells |= with_interval("difference", pair.difference, pair.interval)
+        cells |= {"p": pair.p, "judgement": judge(pair)}
+    above = _against(floor, run) if floor else None
+    if above is not None:
+        cells |= with_interval("over_floor", above.difference, above.interval)
+    cells |= {"scored": counts.scored, "failed": counts.failed, "missing": counts.missing}
+    return Row(cells, floor=run.method in FLOOR, ranked=entry.section != "upper bounds")
+
+
+def _claims(paper: str, entry: Entry, base: RunScores) -> Iterator[Row]:
+    run = entry.run
+    for which, of_int in _BASES.items():
+        if (which == "3a") != (entry.section == "iterations"):
+            continue
+        printed = find(which, paper, run.method, run.iterations, run.patches)
+        whole = find(which, paper, **of_int)  # type: ignore[arg-type]
+        if printed is not None and whole is not None and printed is not whole:
+            yield _claim(which, entry, _printed_difference(printed, whole), base)
+
+
+def _printed_difference(printed: PublishedRow, whole: PublishedRow) -> float:
+    return printed.cells["S"].value - whole.cells["S"].value
+
+
+def _claim(which: str, entry: Entry, paper: float, base: RunScores) -> Row:
+    pair = _against(base, entry.run)
+    cells: dict[str, Cell] = {"table": which, "method": entry.label, "paper": paper}
+    if pair is not None:
+        cells |= with_interval("difference", pair.difference, pair.interval)
+    return Row({**cells, "outcome": outcome(paper, judge(pair))}, ranked=False)
+
+
+def outcome(paper: float, ours: Judgement) -> str:
+    """Whether a judgement of ours is that of a printed difference."""
+    # Rounded: the printed numbers have three decimals, their difference in binary has more.
+    expected = "same" if abs(round(paper, 4)) <= MARGIN else "better" if paper > 0 else "worse"
+    if ours == expected:
+        return "as in the paper"
+    if ours == "undecidable":
+        return "undecidable"
+    if ours == "same":
+        return "no difference"
+    return "the other way" if expected != "same" else f"{ours} here"

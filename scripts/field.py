@@ -1,0 +1,92 @@
+"""All methods and all ablations on the drawn world's three tasks: results/tables/camoworld.md.
+
+    make tables                                  # n = 128 a task; about an hour on two cores
+    python scripts/field.py --n 4 --out /tmp/x   # a quick look
+
+Every task is one command over one broker, so that all methods and variants share their common model
+calls; runs are kept under results/runs and resumed. Beside the page, <task>.csv and <task>.json
+hold the same numbers unrounded. What is said about them stands in scripts/field_remarks.md.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from int_bench.cli_ablate import variants
+from int_bench.cli_results import load_run
+from int_bench.cli_run import execute, methods
+from int_bench.cli_support import Command
+from int_bench.cli_variants import Asked, Prepared, prepare
+from int_bench.report.field import Entry, claims_table, field_table
+from int_bench.report.rows import FLOOR
+from int_bench.report.scores import RunScores
+from int_bench.report.tables import Table
+
+ROOT = Path(__file__).parents[1]
+REMARKS = Path(__file__).with_name("field_remarks.md")
+TASKS = {"camoworld": 6, "camoworld_polyp": 7, "camoworld_skin": 6}
+"""The data sets, and the longest run of INT on each; all shorter ones are its beginnings."""
+_SECTIONS = {"int-no_": "modules", "int-patches_": "patches", "oracle_": "upper bounds"}
+_ORDER = ("methods", "modules", "patches", "iterations", "upper bounds", "floor")
+HEAD = """# First results: the field on the drawn world
+
+Made by `make tables` (`python scripts/field.py --n {n}`): every method that runs on the shipped
+tiny models and every ablation of the paper's Table 3, on {n} test scenes of each of the three drawn
+tasks, `exactness=E1`, seed 0, one trial. The scenes are drawn and the models are small
+(`int_bench/zoo/README.md`): the numbers compare methods under equal conditions and say nothing
+about photographs. Not here: `sam3` has no small weights, `vlm_api_sam` needs an endpoint.
+"""
+
+
+def main(
+    n: Annotated[int, typer.Option(help="Scenes of each task.")] = 128,
+    out: Annotated[Path, typer.Option(help="Folder of the page.")] = ROOT / "results" / "tables",
+    task: Annotated[list[str] | None, typer.Option(help="Only these tasks; no page.")] = None,
+) -> None:
+    """Run what is not finished, then write the page."""
+    out.mkdir(parents=True, exist_ok=True)
+    parts = [HEAD.format(n=n)]
+    for dataset in task or TASKS:
+        entries, base = _measure(dataset, n)
+        tables = [make(dataset, entries, base) for make in (field_table, claims_table)]
+        (out / f"{dataset}.csv").write_text(tables[0].to_csv(), encoding="utf-8")
+        (out / f"{dataset}.json").write_text(tables[0].to_json() + "\n", encoding="utf-8")
+        parts += map(Table.to_markdown, tables)
+    if not task:
+        page = "\n".join([*parts, REMARKS.read_text(encoding="utf-8")])
+        (out / "camoworld.md").write_text(page, encoding="utf-8")
+        print(out / "camoworld.md")
+
+
+def _measure(dataset: str, n: int) -> tuple[list[Entry], RunScores]:
+    """The entries of one task in the order of the page, and INT itself."""
+    options = [f"dataset={dataset}", f"dataset.count={n}", "exactness=E1", "in_flight=16"]
+    axes = ["module=all", "patches=all", f"iterations=1..{TASKS[dataset]}"]
+    options.append(f"out={ROOT / 'results' / 'runs'}")
+    asked: list[Asked] = [*methods([*options, "method=all"]), *variants([*options, *axes])]
+    code = execute(Command("run", tuple(options)), asked)
+    if code not in (0, 4):
+        raise typer.Exit(code)
+    entries = [_entry(one) for one in prepare(asked)]
+    entries.sort(key=lambda entry: _ORDER.index(entry.section))
+    return entries, entries[0].run
+
+
+def _entry(one: Prepared) -> Entry:
+    run, name = load_run(one.path), one.config.method_name
+    section = next((kind for start, kind in _SECTIONS.items() if name.startswith(start)), "methods")
+    if name in FLOOR:
+        section = "floor"
+    elif one.label != name:
+        section = "iterations"
+    return Entry(section, one.label, run)
+
+
+if __name__ == "__main__":
+    typer.run(main)
