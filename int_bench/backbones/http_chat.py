@@ -61,7 +61,7 @@ class ChatClient:
 
     Args:
         url: of the completions; http or https.
-        timeout_s: seconds until an attempt is given up.
+        timeout_s: seconds until an attempt is given up, however slowly the answer comes.
         retries: further attempts.
         pace: spaces the attempts.
         count: called with the name of each counted event.
@@ -114,26 +114,28 @@ class ChatClient:
         if key:
             headers["Authorization"] = f"Bearer {key}"
         request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
+        deadline = time.monotonic() + self.timeout_s
         try:
             with self._opener.open(request, timeout=self.timeout_s) as response:
-                raw = response.read(_LARGEST_ANSWER)
+                raw = _read(response, deadline)
         except urllib.error.HTTPError as error:
-            raise self._explain(error) from error
-        except TimeoutError as error:
-            raise _TryAgain(f"no answer within {self.timeout_s:g} s") from error
+            raise self._explain(error, deadline) from error
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
             late = isinstance(cause, TimeoutError)
-            reason = f"no answer within {self.timeout_s:g} s" if late else _short(str(cause))
-            raise _TryAgain(reason) from error
+            reason = _short(str(cause)) or type(cause).__name__
+            raise _TryAgain(f"no answer within {self.timeout_s:g} s" if late else reason) from error
         try:
             return json.loads(raw)
         except ValueError as error:
             raise _TryAgain(f"not JSON: {_short(raw.decode(errors='replace'))!r}") from error
 
-    def _explain(self, error: urllib.error.HTTPError) -> Exception:
+    def _explain(self, error: urllib.error.HTTPError, deadline: float) -> Exception:
         """What an HTTP status means: try again, fail this sample, or fail them all."""
-        said = _short(error.read(_LARGEST_ANSWER).decode(errors="replace"))
+        try:
+            said = _short(_read(error, deadline).decode(errors="replace"))
+        except (OSError, http.client.HTTPException):
+            said = "without a reason"
         reason = f"HTTP {error.code} {error.reason}: {said}"
         if error.code in _REFUSED:
             return MissingAsset(
@@ -143,6 +145,20 @@ class ChatClient:
         if error.code in _RETRIED:
             return _TryAgain(reason, _retry_after(error.headers))
         return SampleError(f"The endpoint refused the request, {reason}.")
+
+
+def _read(response: Any, deadline: float) -> bytes:
+    """The body of a response, cut at the largest answer.
+
+    Raises:
+        TimeoutError: It is not there by the deadline (``time.monotonic``).
+    """
+    raw = b""
+    while len(raw) < _LARGEST_ANSWER and (part := response.read1(_LARGEST_ANSWER)):
+        raw += part
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return raw
 
 
 def _text(answer: Any) -> str:

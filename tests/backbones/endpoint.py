@@ -12,11 +12,16 @@ from typing import Any
 
 
 class Reply:
-    """One answer of the server: a status, a body, headers, and seconds to wait before it."""
+    """One answer of the server: a status, a body, headers, and seconds to wait before it.
 
-    def __init__(self, body: Any, status: int = 200, wait: float = 0.0, **headers: str) -> None:
+    ``drip`` are the seconds to wait before every byte of the body.
+    """
+
+    def __init__(
+        self, body: Any, status: int = 200, wait: float = 0.0, drip: float = 0.0, **headers: str
+    ) -> None:
         self.body = body if isinstance(body, str) else json.dumps(body)
-        self.status, self.wait = status, wait
+        self.status, self.wait, self.drip = status, wait, drip
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -56,7 +61,9 @@ def serving(*replies: Reply) -> Iterator[Endpoint]:
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            self.wfile.write(reply.body.encode())
+            for part in [reply.body] if not reply.drip else reply.body:
+                time.sleep(reply.drip)
+                self.wfile.write(part.encode())
 
         def log_message(self, *args: Any) -> None:
             pass

@@ -122,11 +122,15 @@ def test_what_may_pass_is_tried_again(tmp_path, picture, name):
         (Reply({"error": "?"}), "not a chat completion"),
         (says("  "), "an empty answer"),
         (Reply("late", wait=0.5), r"no answer within 0\.1 s"),
+        (Reply("by and by", drip=0.05), r"no answer within 0\.1 s"),
+        (Reply("by and by", 503, drip=0.05), "HTTP 503 .*without a reason"),
     ],
 )
 def test_attempts_are_bounded_and_the_last_reason_is_told(tmp_path, picture, reply, reason):
     with serving(reply) as endpoint:
-        model = vlm(endpoint, tmp_path, retries=2, timeout_s=0.1 if reply.wait else 5.0)
+        model = vlm(
+            endpoint, tmp_path, retries=2, timeout_s=0.1 if reply.wait or reply.drip else 5.0
+        )
         with pytest.raises(SampleError, match=f"failed 3 times, last: {reason}"):
             model.answer([Answer(picture, "Name?")])
     assert model.counters["requests_sent"] == 3
