@@ -115,7 +115,7 @@ def ablate(
 
 
 @app.command("eval")
-def evaluate(
+def evaluate(  # noqa: PLR0913 - an option each
     run_dir: Annotated[
         Path | None, typer.Argument(help="A run folder; all of results/runs without it.")
     ] = None,
@@ -131,11 +131,14 @@ def evaluate(
             "--method", metavar="[DATASET/]NAME", help="Keep the scores of --pred, for tables."
         ),
     ] = None,
+    backend: Annotated[
+        str, typer.Option("--metrics-backend", help="histogram, or reference: PySODMetrics.")
+    ] = "histogram",
 ) -> int:
     """Score stored masks; no model is needed."""
-    from int_bench.cli_eval import eval_command
+    from int_bench.cli_eval import EvalCommand, eval_command
 
-    return eval_command(run_dir, pred, gt, missing, json, method)
+    return eval_command(EvalCommand(run_dir, pred, gt, missing, backend, method, json))
 
 
 @app.command()

@@ -164,7 +164,9 @@ def _loop(
 
 
 def _score(one: Prepared) -> Scored:
-    return score_run(one.path, one.dataset, one.config.trials, one.label)
+    config = one.config
+    backend = config.metrics["backend"]
+    return score_run(one.path, one.dataset, config.trials, one.label, backend=backend)
 
 
 def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from int_bench.data.dataset import Truths
 from int_bench.errors import SampleError
+from int_bench.metrics.protocols import protocols
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.tables import Line, score_table
 from int_bench.runner.evaluate import Evaluation, Missing, baselines, evaluate
@@ -61,7 +62,12 @@ class Scored:
 
 
 def score_run(
-    folder: Path, truths: Truths, trials: int, name: str, missing: Missing = "error"
+    folder: Path,
+    truths: Truths,
+    trials: int,
+    name: str,
+    missing: Missing = "error",
+    backend: str = "histogram",
 ) -> Scored:
     """Score the final masks of a run folder and write ``scores.csv`` (trial n: ``scores.n.csv``).
 
@@ -71,7 +77,8 @@ def score_run(
     if not _has_truth(truths):
         return _unscored(folder, truths, trials, name)
     evaluations = [
-        evaluate(truths, predictions_of(folder, trial), missing=missing) for trial in range(trials)
+        evaluate(truths, predictions_of(folder, trial), protocols(backend), missing)
+        for trial in range(trials)
     ]
     for trial, evaluation in enumerate(evaluations):
         suffix = f".{trial}" if trial else ""

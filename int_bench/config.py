@@ -24,6 +24,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from int_bench import binding, exactness
 from int_bench.errors import UsageError, UserError
+from int_bench.metrics.measures import BACKENDS
 from int_bench.overrides import CONF, Override, options, parse
 from int_bench.protocols import Backbone, Method
 
@@ -71,6 +72,7 @@ class RunConfig:
         memo_mb: budget of remembered answers in MiB.
         cpu_threads: threads of one model call on a CPU; None for as many as there are cores.
         models_dir: folder of checkpoints that are single files.
+        metrics: ``backend``: what computes the measures, ``histogram`` or ``reference``.
     """
 
     dataset: Mapping[str, Any]
@@ -90,6 +92,7 @@ class RunConfig:
     memo_mb: int
     cpu_threads: int | None
     models_dir: str
+    metrics: Mapping[str, str]
 
     @property
     def dataset_name(self) -> str:
@@ -238,6 +241,7 @@ def _check_scalars(tree: Mapping[str, Any]) -> None:
     if not isinstance(task, dict) or set(task) != {"name", "prompt", "iterations"}:
         raise UsageError(f"task must hold name, prompt and iterations, not {task!r}.")
     _whole(task, "iterations", 1, "task.")
+    _one_of(tree["metrics"], "backend", BACKENDS, "metrics.")
     for key in ("dataset", "method", "backbone"):
         if not isinstance(tree.get(key), dict):
             raise UsageError(f"{key} must be one of {', '.join(options(key))}.")
@@ -251,11 +255,13 @@ def _whole(tree: Mapping[str, Any], key: str, least: int, prefix: str = "") -> N
         )
 
 
-def _one_of(tree: Mapping[str, Any], key: str, allowed: tuple[str | bool, ...]) -> None:
+def _one_of(
+    tree: Mapping[str, Any], key: str, allowed: tuple[str | bool, ...], prefix: str = ""
+) -> None:
     if tree[key] not in allowed:
         names = [str(each).lower() if isinstance(each, bool) else each for each in allowed]
         raise UsageError(
-            f"{key} must be one of {', '.join(names)}, not {tree[key]!r}."
+            f"{prefix}{key} must be one of {', '.join(names)}, not {tree[key]!r}."
             + binding.closest(str(tree[key]), names)
         )
 

@@ -129,6 +129,16 @@ def test_eval_of_anybodys_masks(command, pairs):
     assert found["metrics"]["native"]["MAE"] == 0 and found["metrics"]["family"]["S"] > 0.99
 
 
+def test_the_reference_backend_scores_alike(command, pairs):
+    words = ["eval", "--pred", pairs / "masks", "--gt", pairs / "masks", "--json"]
+    (_, fast, _), (code, slow, _) = command(*words), command(*words, "--metrics-backend=reference")
+    assert code == 0
+    for protocol, values in result(fast)["metrics"].items():
+        assert result(slow)["metrics"][protocol] == pytest.approx(values, abs=1e-12)
+    code, _, err = command(*words, "--metrics-backend=matlab")
+    assert code == 2 and "histogram or reference" in err and "matlab" in err
+
+
 def test_eval_names_a_missing_prediction_unless_a_policy_is_chosen(command, pairs, tmp_path):
     pred = tmp_path / "pred"
     pred.mkdir()

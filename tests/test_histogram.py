@@ -85,6 +85,15 @@ def test_equal_at_the_size_of_photographs(seed):
     assert_equal(level_map(np.roll(truth, 5, 0)), truth, beta2=0.3)
 
 
+@pytest.mark.parametrize("size", [(64, 65), (7, 501), (3, 2)])
+def test_counting_of_very_large_maps_is_the_same(monkeypatch, size):
+    rng = np.random.default_rng(3)
+    codes, truth = rng.integers(0, 256, size).astype(np.uint8), rng.random(size) < 0.3
+    by_opencv = histogram.against(truth)(level_map(codes), 1.0)
+    monkeypatch.setattr(histogram, "_COUNTED_EXACTLY", 0)
+    assert histogram.against(truth)(level_map(codes), 1.0).values == by_opencv.values
+
+
 @pytest.mark.parametrize("pixel", [(0, 0), (699, 899), (0, 899), (350, 450)])
 def test_distances_beyond_the_table(pixel):
     truth = np.zeros((700, 900), bool)
@@ -107,19 +116,21 @@ def test_float_maps_go_to_the_reference():
     truth = rng.random((20, 30)) < 0.3
     prediction = rng.random((20, 30))
     fast = NATIVE.score(prediction, truth).measures
-    slow = NATIVE.against(truth, reference.against).score(prediction).measures
+    slow = dataclasses.replace(NATIVE, backend="reference").score(prediction, truth).measures
     assert fast.values == slow.values
 
 
-def test_the_backend_is_a_choice():
+def test_the_backend_is_a_choice(monkeypatch):
     calls = []
+    against = reference.against
 
     def counting(truth):
         calls.append(truth.shape)
-        return reference.against(truth)
+        return against(truth)
 
-    small = dataclasses.replace(NATIVE, size=(8, 8))
-    scorer = small.against(np.eye(20, dtype=bool), counting)
+    monkeypatch.setattr(reference, "against", counting)
+    small = dataclasses.replace(NATIVE, size=(8, 8), backend="reference")
+    scorer = small.against(np.eye(20, dtype=bool))
     scorer.score(np.eye(20, dtype=bool))
     scorer.score(np.eye(5, dtype=bool))
     assert calls == [(8, 8)]

@@ -1,6 +1,7 @@
 """Decoding: every encoding of a mask that occurs ends in the same array, every fault has a name."""
 
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +93,46 @@ def test_exif_orientation_is_applied_to_image_and_mask(tmp_path, orientation):
     assert np.array_equal(read_mask(tmp_path / "m.png"), turned[orientation](MASK))
 
 
+TURNS = [
+    lambda a: a,
+    lambda a: a[:, ::-1],
+    lambda a: a[::-1, ::-1],
+    lambda a: a[::-1],
+    lambda a: a.T,
+    lambda a: np.rot90(a, -1),
+    lambda a: a[::-1, ::-1].T,
+    lambda a: np.rot90(a, 1),
+]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+def test_every_orientation_of_every_format_is_undone(tmp_path, suffix, orientation):
+    path, plain = tmp_path / f"m.{suffix}", tmp_path / f"plain.{suffix}"
+    corner = np.kron(np.eye(6, 9), np.full((8, 8), 255)).astype(np.uint8)
+    corner[:8] = 255
+    with_orientation(corner, path, orientation)
+    Image.fromarray(corner).save(plain)
+    shown = TURNS[orientation - 1](read_map(plain))
+    assert np.array_equal(read_map(path), shown)
+    assert np.array_equal(read_image(path)[..., 0], shown)
+    assert read_header(path).displayed_size == shown.shape
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask, read_map])
+def test_a_file_is_opened_once(tmp_path, monkeypatch, read):
+    Image.fromarray(LEVELS).save(tmp_path / "a.png")
+    opened, plain = [], Path.open
+
+    def counting(path, *words, **options):
+        opened.append(path.name)
+        return plain(path, *words, **options)
+
+    monkeypatch.setattr(Path, "open", counting)
+    read(tmp_path / "a.png")
+    assert opened == ["a.png"]
+
+
 def test_a_mask_drawn_on_the_stored_pixels_keeps_the_image_unturned(tmp_path):
     with_orientation(np.stack([LEVELS] * 3, -1), tmp_path / "i.png", 6)
     Image.fromarray(LEVELS).save(tmp_path / "stored.png")
@@ -142,6 +183,13 @@ def test_a_missing_file_is_named(tmp_path):
     assert fault_of(tmp_path / "gone.png") == "is missing"
     with pytest.raises(SampleError, match=r"gone\.png is missing"):
         read_image(tmp_path / "gone.png")
+
+
+@pytest.mark.parametrize("read", [read_image, read_mask, read_map, read_header])
+def test_a_folder_in_the_place_of_a_file_is_no_file(tmp_path, read):
+    (tmp_path / "a.png").mkdir()
+    with pytest.raises(SampleError, match=r"a\.png is missing"):
+        read(tmp_path / "a.png")
 
 
 def test_truncated_jpeg(tmp_path):

@@ -7,9 +7,11 @@ decoded raises ``SampleError`` with its path and the reason, so that one bad fil
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,15 +58,13 @@ class Header:
 
 def fault_of(path: Path) -> str | None:
     """What keeps a file from being an image at all: missing, empty, an LFS pointer; or None."""
-    if not path.is_file():
+    try:
+        with path.open("rb") as file:
+            return _fault_of_content(file)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         return "is missing"
-    with path.open("rb") as file:
-        head = file.read(len(_LFS_HEAD))
-    if not head:
-        return "is empty (0 bytes)"
-    if head == _LFS_HEAD:
-        return "is a Git LFS pointer, not the file itself; run `git lfs pull` where it came from"
-    return None
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
 
 
 def read_header(path: Path) -> Header:
@@ -87,13 +87,14 @@ def read_image(path: Path, mask_path: Path | None = None) -> Image:
     Raises:
         SampleError: the file cannot be decoded.
     """
-    picture = _decoded(path)
-    if mask_path is None or not _mask_is_in_stored_frame(_header_of(picture, path), mask_path):
-        picture = ImageOps.exif_transpose(picture)
-    if _is_deep(picture):
-        levels = np.rint(_grey_levels(picture, path)).astype(np.uint8)
-        return np.repeat(levels[..., None], 3, axis=2)
-    return np.asarray(picture.convert("RGB"), dtype=np.uint8)
+    with _decoded(path) as picture:
+        header = _header_of(picture, path)
+        if mask_path is None or not _mask_is_in_stored_frame(header, mask_path):
+            picture = _upright(picture, header)
+        if _is_deep(picture):
+            levels = np.rint(_grey_levels(picture, path)).astype(np.uint8)
+            return np.repeat(levels[..., None], 3, axis=2)
+        return _channels(picture, "RGB")
 
 
 def read_levels(path: Path) -> Levels:
@@ -104,7 +105,8 @@ def read_levels(path: Path) -> Levels:
     Raises:
         SampleError: the file cannot be decoded.
     """
-    return _grey_levels(ImageOps.exif_transpose(_decoded(path)), path)
+    with _decoded(path) as picture:
+        return _grey_levels(_upright(picture, _header_of(picture, path)), path)
 
 
 def read_mask(path: Path, threshold: int = 128) -> HardMask:
@@ -149,7 +151,7 @@ def read_map(path: Path) -> Map:
     levels = read_levels(path)
     if levels.dtype != np.uint8:
         return levels / 255.0
-    return levels.astype(np.bool_) if levels.max() == 1 else levels.astype(np.uint8)
+    return levels.astype(np.bool_) if levels.max() == 1 else levels.astype(np.uint8, copy=False)
 
 
 def _read_npy(path: Path) -> NDArray[np.generic]:
@@ -190,25 +192,48 @@ def _integer_map(path: Path, levels: NDArray[np.int64]) -> Map:
     return levels.astype(np.bool_) if levels.max() == 1 else levels.astype(np.uint8)
 
 
-def _opened(path: Path) -> Pillow.Image:
-    fault = fault_of(path)
-    if fault is not None:
-        raise SampleError(f"{path} {fault}.")
+@contextmanager
+def _opened(path: Path) -> Iterator[Pillow.Image]:
+    """A picture whose pixels are not decoded yet; its file is opened once and closed at the end."""
     try:
-        return Pillow.open(path)
+        file = path.open("rb")
+    except OSError as error:
+        raise SampleError(f"{path} {fault_of(path) or 'cannot be read'}.") from error
+    with file:
+        fault = _fault_of_content(file)
+        if fault is not None:
+            raise SampleError(f"{path} {fault}.")
+        yield _picture_in(file, path)
+
+
+@contextmanager
+def _decoded(path: Path) -> Iterator[Pillow.Image]:
+    with _opened(path) as picture:
+        try:
+            picture.load()
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            raise SampleError(f"{path} is damaged: {error}.") from error
+        yield picture
+
+
+def _fault_of_content(file: BinaryIO) -> str | None:
+    """What its first bytes say against a file, which is wound back to its start; or None."""
+    head = file.read(len(_LFS_HEAD))
+    file.seek(0)
+    if not head:
+        return "is empty (0 bytes)"
+    if head == _LFS_HEAD:
+        return "is a Git LFS pointer, not the file itself; run `git lfs pull` where it came from"
+    return None
+
+
+def _picture_in(file: BinaryIO, path: Path) -> Pillow.Image:
+    try:
+        return Pillow.open(file)
     except UnidentifiedImageError as error:
         raise SampleError(f"{path} is not an image that can be read.") from error
     except (OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
         raise SampleError(f"{path} cannot be read: {error}.") from error
-
-
-def _decoded(path: Path) -> Pillow.Image:
-    with _opened(path) as file:
-        try:
-            file.load()
-        except (OSError, ValueError, SyntaxError, EOFError) as error:
-            raise SampleError(f"{path} is damaged: {error}.") from error
-        return file.copy()
 
 
 def _header_of(picture: Pillow.Image, path: Path) -> Header:
@@ -216,7 +241,21 @@ def _header_of(picture: Pillow.Image, path: Path) -> Header:
         orientation = int(picture.getexif().get(_ORIENTATION_TAG, 1))
     except (OSError, ValueError, SyntaxError, TypeError) as error:
         raise SampleError(f"{path} is damaged: {error}.") from error
+    if picture.format == "TIFF":
+        # Pillow turns a TIFF on decoding, and says from the start how large it will be.
+        orientation = 1
     return Header((picture.height, picture.width), orientation, picture.mode, picture.format or "")
+
+
+def _upright(picture: Pillow.Image, header: Header) -> Pillow.Image:
+    """The picture as a viewer shows it; itself, not a copy, where nothing is to be turned."""
+    return picture if header.orientation == 1 else ImageOps.exif_transpose(picture)
+
+
+def _channels(picture: Pillow.Image, mode: str) -> NDArray[np.uint8]:
+    """The pixels in ``mode``; Pillow would copy a picture that has it already."""
+    converted = picture if picture.mode == mode else picture.convert(mode)
+    return np.asarray(converted, dtype=np.uint8)
 
 
 def _mask_is_in_stored_frame(image: Header, mask_path: Path) -> bool:
@@ -233,7 +272,7 @@ def _is_deep(picture: Pillow.Image) -> bool:
 def _grey_levels(picture: Pillow.Image, path: Path) -> Levels:
     """Grey levels 0..255; of 16 bits the upper 8, as OpenCV does; float files are read as 0..1."""
     if not _is_deep(picture):
-        return np.asarray(picture.convert("L"), dtype=np.uint8)
+        return _channels(picture, "L")
     values = np.asarray(picture)
     if picture.mode == "F":
         return np.clip(values.astype(np.float64) * 255.0, 0.0, 255.0)

@@ -13,7 +13,6 @@ not of 8 bits. The two agree to 1e-12; a test holds them to it.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
 
 import cv2
 import numpy as np
@@ -25,9 +24,17 @@ from int_bench.metrics.weighted import WeightedTruth
 from int_bench.types import HardMask
 
 _EPS = np.spacing(1)
+_ADAPTIVE, _BINARY = 256, 257
+"""Where the adaptive threshold and 0.5 stand behind the 256 thresholds of the curves."""
 _TIE = 1e-9
 _COUNTED_EXACTLY = 2**24
 """Pixels: OpenCV counts in single precision."""
+_LANES = 4
+"""Tables that neighbouring pixels are counted into, in turn.
+
+A counter that is raised by one pixel is not ready for the next, so runs of one level, which masks
+are made of, take twice as long in a single table.
+"""
 Floats = NDArray[np.float64]
 
 
@@ -56,7 +63,6 @@ class _Truth:
         self.mask = truth
         self.bytes = np.ascontiguousarray(truth).view(np.uint8)
         self.foreground = int(np.count_nonzero(truth))
-        self.window = slice(0, 0), slice(0, 0)
         self.row, self.column = self._split()
 
     @property
@@ -77,21 +83,31 @@ class _Truth:
         """The ground truth as the weighted F-measure sees it."""
         return WeightedTruth(self.mask)
 
-    def count(self, codes: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Pixels by part, ground truth and code: (4, 2, 256)."""
-        joint = np.zeros((4, 2, 256), dtype=np.int64)
-        for counts, part in zip(joint, self.parts, strict=True):
-            # The object's own window is all that can hold its pixels.
-            inner = _overlap(part[0], self.window[0]), _overlap(part[1], self.window[1])
-            counts[1] = _histogram(codes[inner], self.bytes[inner])
-            counts[0] = _histogram(codes[part]) - counts[1]
+    @cached_property
+    def cells(self) -> NDArray[np.uint8]:
+        """What each pixel is counted under, (H, W): lane * 8 + part * 2 + ground truth."""
+        columns = np.arange(self.mask.shape[1])
+        above = (columns % _LANES * 8 + 2 * (columns >= self.column)).astype(np.uint8)
+        cells = np.empty_like(self.bytes)
+        np.add(self.bytes[: self.row], above, out=cells[: self.row])
+        np.add(self.bytes[self.row :], above + np.uint8(4), out=cells[self.row :])
+        return cells
+
+    def count(self, codes: NDArray[np.uint8]) -> Floats:
+        """Pixels by part, ground truth and code: (4, 2, 256) whole numbers."""
+        kinds = 8 * _LANES
+        if codes.size < _COUNTED_EXACTLY:
+            ranges = [0, kinds, 0, 256]
+            counts = cv2.calcHist([self.cells, codes], [0, 1], None, [kinds, 256], ranges)
+        else:
+            flat = self.cells.astype(np.intp) * 256 + codes
+            counts = np.bincount(flat.reshape(-1), minlength=kinds * 256)
+        by_lane: Floats = np.asarray(counts, dtype=np.float64).reshape(_LANES, 4, 2, 256)
+        joint: Floats = by_lane.sum(axis=0)
         return joint
 
     def _split(self) -> tuple[int, int]:
-        """The rounded centroid plus one, as in MATLAB; the middle if there is no object.
-
-        Sets ``window``, the object's bounding box, on the way.
-        """
+        """The rounded centroid plus one, as in MATLAB; the middle if there is no object."""
         height, width = self.mask.shape
         if self.foreground == 0:
             return int(np.round(height / 2)) + 1, int(np.round(width / 2)) + 1
@@ -99,7 +115,6 @@ class _Truth:
             cv2.reduce(self.bytes, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S).reshape(-1)
             for axis in (1, 0)
         )
-        self.window = _span(rows), _span(columns)
         y = (np.arange(height) @ rows) / self.foreground
         x = (np.arange(width) @ columns) / self.foreground
         return int(np.round(y)) + 1, int(np.round(x)) + 1
@@ -110,52 +125,28 @@ def _measure(prediction: LevelMap, truth: _Truth, weighted_beta2: float | None) 
     table = prediction.table
     joint = truth.count(np.asarray(prediction.pixels, dtype=np.uint8))
     off, on = joint.sum(axis=0)
-    chosen = table >= min(_twice_the_mean(on + off, prediction), 1)
-    adaptive = _Confusion(int(on[chosen].sum()), int(off[chosen].sum()), truth)
-    binary = _Confusion(int(on[table > 0.5].sum()), int(off[table > 0.5].sum()), truth)
-    f_curve, e_curve = _curves(on, off, table, truth)
+    confusion = _confusion(on, off, prediction, truth)
+    f_measures, e_measures = confusion.f_measure(), confusion.e_measure()
+    f_curve, e_curve = f_measures[:256], e_measures[:256]
     values = {
         "MAE": (off @ table + on @ (1 - table)) / truth.mask.size,
-        "adpF": adaptive.f_measure(),
+        "adpF": f_measures[_ADAPTIVE],
         "meanF": f_curve.mean(),
         "maxF": f_curve.max(),
         "wF": float("nan")
         if weighted_beta2 is None
         else truth.weighted.f_measure(prediction.levels(), weighted_beta2),
-        "adpE": adaptive.e_measure(),
+        "adpE": e_measures[_ADAPTIVE],
         "meanE": e_curve.mean(),
         "maxE": e_curve.max(),
         "S": _structure(joint, prediction, truth),
-        "IoU": binary.overlap(1),
-        "Dice": binary.overlap(2),
+        "IoU": confusion.overlap(1)[_BINARY],
+        "Dice": confusion.overlap(2)[_BINARY],
     }
     return Measures({name: float(values[name]) for name in VARIANTS}, f_curve, e_curve)
 
 
-def _span(sums: NDArray[Any]) -> slice:
-    """From the first to the last place that is not 0."""
-    used = np.flatnonzero(sums)
-    return slice(int(used[0]), int(used[-1]) + 1)
-
-
-def _overlap(first: slice, second: slice) -> slice:
-    """What two ranges share; empty where they do not meet."""
-    start = max(first.start, second.start)
-    return slice(start, max(start, min(first.stop, second.stop)))
-
-
-def _histogram(codes: NDArray[np.uint8], inside: NDArray[np.uint8] | None = None) -> Any:
-    """Pixels of each code, (256,), where ``inside`` is not 0."""
-    if codes.size == 0:
-        return 0
-    if codes.size < _COUNTED_EXACTLY:
-        counts = cv2.calcHist([codes], [0], inside, [256], [0, 256])
-        return np.asarray(counts).reshape(-1).astype(np.int64)
-    chosen = codes.reshape(-1) if inside is None else codes[inside != 0]
-    return np.bincount(chosen, minlength=256)
-
-
-def _twice_the_mean(counts: NDArray[np.int64], prediction: LevelMap) -> float:
+def _twice_the_mean(counts: Floats, prediction: LevelMap) -> float:
     """The adaptive threshold.
 
     Where a level is that close to it, the mean is summed over pixels, as the library does: its last
@@ -168,34 +159,35 @@ def _twice_the_mean(counts: NDArray[np.int64], prediction: LevelMap) -> float:
     return threshold
 
 
-def _curves(
-    on: NDArray[np.int64], off: NDArray[np.int64], table: Floats, truth: _Truth
-) -> tuple[Floats, Floats]:
-    """F and E at the thresholds 255..0, (256,) each."""
+def _confusion(on: Floats, off: Floats, prediction: LevelMap, truth: _Truth) -> _Confusion:
+    """At the thresholds 255..0 of the curves, the adaptive threshold, and 0.5: (258,)."""
+    assert prediction.table is not None
+    table = prediction.table
     # Truncated as the library does: a level of a stretched map can fall into the bin below its own.
     bins = (table * 255).astype(np.uint8)
+    adaptive = table >= min(_twice_the_mean(on + off, prediction), 1)
     hits, false_alarms = (
-        np.cumsum(np.bincount(bins, weights=counts, minlength=256)[::-1]).astype(np.int64)
+        np.concatenate(
+            [
+                np.cumsum(np.bincount(bins, weights=counts, minlength=256)[::-1]),
+                [counts @ adaptive, counts @ (table > 0.5)],
+            ]
+        )
         for counts in (on, off)
     )
-    confusion = _Confusion(hits, false_alarms, truth)
-    return np.asarray(confusion.f_measure()), np.asarray(confusion.e_measure())
+    return _Confusion(hits, false_alarms, truth)
 
 
 class _Confusion:
-    """Hits and false alarms, one number or one per threshold, and the measures that follow."""
+    """Hits and false alarms at some thresholds, and the measures that follow for each of them."""
 
-    def __init__(
-        self, hits: int | NDArray[np.int64], false_alarms: int | NDArray[np.int64], truth: _Truth
-    ) -> None:
-        self.hits = np.asarray(hits, dtype=np.float64)
-        self.false_alarms = np.asarray(false_alarms, dtype=np.float64)
-        self.truth = truth
+    def __init__(self, hits: Floats, false_alarms: Floats, truth: _Truth) -> None:
+        self.hits, self.false_alarms, self.truth = hits, false_alarms, truth
 
     def f_measure(self) -> Floats:
         """(1 + beta^2) P R / (beta^2 P + R), 0 without hits (Achanta et al., CVPR 2009)."""
         precision = _ratio(self.hits, self.hits + self.false_alarms)
-        recall = _ratio(self.hits, np.asarray(float(self.truth.foreground)))
+        recall = self.hits / max(self.truth.foreground, 1)
         return _ratio(
             (1 + ADAPTIVE_BETA2) * precision * recall, ADAPTIVE_BETA2 * precision + recall
         )
@@ -234,7 +226,7 @@ def _alignment(prediction: Floats, truth: float) -> Floats:
     return enhanced
 
 
-def _structure(joint: NDArray[np.int64], prediction: LevelMap, truth: _Truth) -> float:
+def _structure(joint: Floats, prediction: LevelMap, truth: _Truth) -> float:
     """The S-measure with alpha = 0.5 (Fan et al., ICCV 2017)."""
     assert prediction.table is not None
     table, size = prediction.table, truth.mask.size
@@ -244,14 +236,11 @@ def _structure(joint: NDArray[np.int64], prediction: LevelMap, truth: _Truth) ->
         return mean if truth.foreground else 1 - mean
     share = truth.foreground / size
     objects = share * _object(on, table) + (1 - share) * _object(off, 1 - table)
-    regions = 0.0
-    for counts, part in zip(joint, truth.parts, strict=True):
-        mask = truth.mask[part]
-        regions += _similarity(counts, prediction, part, mask) * mask.size / size
+    regions = float(_similarities(joint, prediction, truth) @ joint.sum(axis=(1, 2))) / size
     return max(0.0, 0.5 * objects + 0.5 * regions)
 
 
-def _object(counts: NDArray[np.int64], table: Floats) -> float:
+def _object(counts: Floats, table: Floats) -> float:
     """How high and how even the levels are where they should be 1."""
     n = int(counts.sum())
     mean = counts @ table / n
@@ -259,37 +248,43 @@ def _object(counts: NDArray[np.int64], table: Floats) -> float:
     return float(2 * mean / (mean**2 + 1 + deviation + _EPS))
 
 
-def _similarity(
-    counts: NDArray[np.int64], prediction: LevelMap, part: tuple[slice, slice], mask: HardMask
-) -> float:
-    """Structural similarity of one part, from its counts (2, 256); 0 for a part of no pixels."""
+def _similarities(joint: Floats, prediction: LevelMap, truth: _Truth) -> Floats:
+    """Structural similarity of each part, (4,), from the counts (4, 2, 256); 0 without pixels."""
     assert prediction.table is not None
-    table = prediction.table
-    outside, inside = counts.sum(axis=1).tolist()
-    n = outside + inside
-    if n == 0:
-        return 0.0
-    by_level = counts.sum(axis=0)
-    present = np.flatnonzero(by_level)
-    if len(present) == 1 and table[present[0]] not in (0.0, 1.0):
-        from int_bench.metrics import reference
-
-        # Whether such a part counts as equal to a constant truth hangs on the rounding of its mean.
-        return reference.similarity(prediction.levels()[part], mask)
+    table, by_level = prediction.table, joint.sum(axis=1)
+    outside, inside = joint.sum(axis=2).T
+    n = np.maximum(outside + inside, 1)
     x, y = by_level @ table / n, inside / n
-    variance_x = by_level @ (table - x) ** 2 / (n - 1 + _EPS)
-    variance_y = (inside * (1 - y) ** 2 + outside * y**2) / (n - 1 + _EPS)
-    covariance = ((table - x) @ (counts[1] * (1 - y) - counts[0] * y)) / (n - 1 + _EPS)
-    alpha = 4 * x * y * covariance
-    beta = (x**2 + y**2) * (variance_x + variance_y)
-    if alpha != 0:
-        return float(alpha / (beta + _EPS))
-    return 1.0 if beta == 0 else 0.0
+    centred = table - x[:, None]
+    variance_x = (by_level * centred**2).sum(axis=1)
+    variance_y = inside * (1 - y) ** 2 + outside * y**2
+    weights = joint[:, 1] * (1 - y)[:, None] - joint[:, 0] * y[:, None]
+    covariance = (centred * weights).sum(axis=1)
+    rest = n - 1 + _EPS
+    alpha = 4 * x * y * covariance / rest
+    beta = (x**2 + y**2) * ((variance_x + variance_y) / rest)
+    found = np.where(alpha != 0, alpha / (beta + _EPS), beta == 0)
+    return _with_flat_parts(found * (outside + inside > 0), by_level, prediction, truth)
+
+
+def _with_flat_parts(
+    found: Floats, by_level: Floats, prediction: LevelMap, truth: _Truth
+) -> Floats:
+    """The similarities (4,), those of parts with one level between 0 and 1 from the reference.
+
+    Whether such a part counts as equal to a constant truth hangs on the rounding of its mean.
+    """
+    assert prediction.table is not None
+    for index in np.flatnonzero(np.count_nonzero(by_level, axis=1) == 1):
+        if prediction.table[by_level[index].argmax()] not in (0.0, 1.0):
+            from int_bench.metrics import reference
+
+            part = truth.parts[index]
+            found[index] = reference.similarity(prediction.levels()[part], truth.mask[part])
+    return found
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:
     """The quotient, 0 where the denominator is 0."""
-    if np.ndim(denominator) == 0:
-        return np.asarray(numerator / denominator if denominator else 0.0 * numerator)
     zero = denominator == 0
     return np.where(zero, 0.0, numerator / np.where(zero, 1.0, denominator))

@@ -35,6 +35,8 @@ class Measures:
     e_curve: NDArray[np.float64]
 
 
+BACKENDS = ("histogram", "reference")
+"""What computes the measures, by module: our own counts, or PySODMetrics itself."""
 Measurer: TypeAlias = Callable[[LevelMap, float], Measures]
 """Measures a map against one ground truth of the same size, for a beta^2 of the weighted F."""
 Backend: TypeAlias = Callable[[HardMask], Measurer]

@@ -6,14 +6,14 @@ carries the name of its protocol from the first to the last table.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from int_bench.errors import SampleError
-from int_bench.metrics import histogram
 from int_bench.metrics.maps import level_map, resize_nearest, size_of
 from int_bench.metrics.measures import ADAPTIVE_BETA2, Backend, Measurer, Measures
 from int_bench.types import HardMask
@@ -31,6 +31,7 @@ class ScoringProtocol:
         printed_f: the variant in the column F of tables, ``adpF`` or ``wF``.
         stretch: bring each map that is not constant to the full range 0..1, as PySODMetrics and the
             MATLAB toolbox do; it changes no hard mask. A constant map is always taken as it is.
+        backend: one of ``BACKENDS``; they agree to 1e-12.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ScoringProtocol:
     weighted_beta2: float
     printed_f: Literal["adpF", "wF"]
     stretch: bool = True
+    backend: str = "histogram"
 
     @property
     def text(self) -> str:
@@ -48,12 +50,11 @@ class ScoringProtocol:
         printed = adaptive if self.printed_f == "adpF" else weighted
         return f"{self.name}: {size}; F = {printed}; E = mean over 256 thresholds; S alpha=0.5"
 
-    def against(self, truth: HardMask, backend: Backend = histogram.against) -> Scorer:
+    def against(self, truth: HardMask) -> Scorer:
         """Prepare a ground truth for any number of predictions.
 
         Args:
             truth: (H, W) bool, at the size in which it is stored.
-            backend: what computes the measures.
 
         Raises:
             SampleError: the ground truth has fewer than two pixels.
@@ -61,7 +62,7 @@ class ScoringProtocol:
         if truth.size < 2:
             raise SampleError(f"a ground truth of {truth.size} pixels cannot be scored.")
         resized = truth if self.size is None else resize_nearest(truth, self.size)
-        return Scorer(self, size_of(truth), size_of(resized), backend(resized))
+        return Scorer(self, size_of(truth), size_of(resized), _backend(self.backend)(resized))
 
     def score(self, prediction: NDArray[np.generic], truth: HardMask) -> Score:
         """Measure one prediction; see :meth:`against` and :meth:`Scorer.score`."""
@@ -115,3 +116,14 @@ truth by > 128, the other's by > 0; we use > 128 (``dataset.gt_threshold`` is th
 """
 PROTOCOLS = {protocol.name: protocol for protocol in (NATIVE, FAMILY)}
 """The built-in protocols by name."""
+
+
+def protocols(backend: str = "histogram") -> tuple[ScoringProtocol, ...]:
+    """The built-in protocols, computed by one of ``BACKENDS``."""
+    return tuple(replace(protocol, backend=backend) for protocol in PROTOCOLS.values())
+
+
+def _backend(name: str) -> Backend:
+    # Imported where it is needed: PySODMetrics takes seconds to import.
+    found: Backend = import_module(f"int_bench.metrics.{name}").against
+    return found

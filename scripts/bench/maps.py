@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,10 @@ import py_sod_metrics
 from numpy.typing import NDArray
 from PIL import Image
 
+from int_bench.data.images import Map, read_map, read_mask
 from int_bench.metrics import histogram
-from int_bench.metrics.maps import level_map
+from int_bench.metrics.protocols import NATIVE
+from int_bench.types import HardMask
 
 PAPER = ("MAE", "adpF", "meanE", "S")
 """The four metrics of the paper's tables."""
@@ -30,13 +33,17 @@ class Files:
     prediction: Path
     truth: Path
 
-    def read(self) -> Case:
-        """Decode both."""
+    def by_opencv(self) -> Case:
+        """Decode both as PySODMetrics' documentation does."""
         prediction, truth = (
             cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) for path in (self.prediction, self.truth)
         )
         assert prediction is not None and truth is not None
         return np.asarray(prediction, np.uint8), np.asarray(truth, np.uint8)
+
+    def by_us(self) -> tuple[Map, HardMask]:
+        """Decode both as ``int-bench eval`` does, with all of its checks."""
+        return read_map(self.prediction), read_mask(self.truth)
 
 
 def draw(count: int, size: tuple[int, int], seed: int = 0) -> list[Case]:
@@ -87,13 +94,13 @@ def library(cases: Iterable[Case]) -> Values:
     return values
 
 
-def ours(cases: Iterable[Case]) -> Values:
-    """The same by this package, every ground truth prepared anew."""
+def ours(cases: Iterable[tuple[Map, HardMask]]) -> Values:
+    """The same as ``int-bench eval`` scores under ``native``, every ground truth prepared anew."""
+    # The weighted F is no metric of the paper's tables; the library's side leaves it out as well.
+    backend = partial(histogram.against, weighted=False)
     values = []
     for prediction, truth in cases:
-        measure = histogram.against(truth > 128, weighted=False)
-        # The library stretches every map to 0..1; so does this.
-        found = measure(level_map(prediction).stretched(), 1.0).values
+        found = NATIVE.against(truth, backend).score(prediction).measures.values
         values.append({name: found[name] for name in PAPER})
     return values
 
