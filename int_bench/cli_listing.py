@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,23 @@ def list_methods() -> int:
 
 
 def list_data() -> int:
-    """Each data set: where it was found, or what is missing and how to get it."""
+    """Each data set: task, count and terms, where it was found, or what is missing."""
     for name in options("dataset"):
         print(f"dataset={name:<18} {_headline('dataset', name)}")
-        print(f"{'':<8}{_state_of_data(name)}")
+        config = configuration.load([f"dataset={name}", "method=empty"])
+        lines = [*_terms(config), _state_of_data(name, config)]
+        print("\n".join(f"{'':<8}{line}" for line in lines))
     return 0
+
+
+def _terms(config: configuration.RunConfig) -> Iterator[str]:
+    """Task and published count, and the terms of a set that somebody else made."""
+    node = config.dataset
+    count = node.get("expected")
+    yield f"task:    {config.task.name}" + (f", {count} images" if count else "")
+    for key in ("licence", "source"):
+        if node.get(key):
+            yield f"{key + ':':<9}{node[key]}"
 
 
 def list_models() -> int:
@@ -76,15 +88,14 @@ def _headline(group: str, name: str) -> str:
     return comments[0] if comments else ""
 
 
-def _state_of_data(name: str) -> str:
-    config = configuration.load([f"dataset={name}", "method=empty"])
+def _state_of_data(name: str, config: configuration.RunConfig) -> str:
     if name == "folder":
         return "give dataset.images=DIR and dataset.masks=DIR"
     try:
         samples = configuration.build(config.dataset, "dataset").samples()
     except UserError as error:
         return f"missing: {error}"
-    return f"here: {len(samples)} samples, task={config.task.name}"
+    return f"here: {len(samples)} samples"
 
 
 def _state_of_model(node: Mapping[str, Any]) -> str:

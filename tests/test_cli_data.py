@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
@@ -214,3 +215,33 @@ class TestFetch:
     def test_drawn_sets_need_no_download(self, command):
         code, out, _ = command("data", "fetch")
         assert code == 0 and "nothing to download" in out
+
+
+class TestWhatIsNamed:
+    def test_the_list_tells_task_count_terms_and_state(self, command):
+        code, out, _ = command("data", "list")
+        lines = out.splitlines()
+        at = next(index for index, line in enumerate(lines) if line.startswith("dataset=cod10k"))
+        told = [line.split(":")[0].strip() for line in lines[at + 1 : at + 5]]
+        assert code == 0 and told == ["task", "licence", "source", "missing"]
+        assert lines[at + 1].split() == ["task:", "cod,", "2026", "images"]
+        assert "non-commercial" in lines[at + 2]
+
+    def test_eval_names_failed_and_extra_maps(self, command, pairs, tmp_path):
+        maps = tmp_path / "maps"
+        shutil.copytree(pairs / "masks", maps)
+        (maps / "a0.png").write_bytes(b"")
+        save(np.zeros((24, 32)), maps / "of_nobody.png")
+        code, _, err = command("eval", "--pred", maps, "--gt", pairs / "masks")
+        assert code == 4
+        assert f"a0: {maps / 'a0.png'} is empty (0 bytes)." in err.splitlines()
+        assert "prediction of_nobody has no ground truth and is not scored" in err
+
+    def test_eval_names_a_few_and_says_where_the_others_are(self, command, pairs, tmp_path):
+        maps = tmp_path / "maps"
+        shutil.copytree(pairs / "masks", maps)
+        for index in range(8):
+            save(np.zeros((24, 32)), maps / f"more{index}.png")
+        code, _, err = command("eval", "--pred", maps, "--gt", pairs / "masks")
+        assert code == 0 and "more4" in err and "more5" not in err
+        assert f"and 3 more; `int-bench data check --pred {maps} --gt" in err

@@ -86,6 +86,27 @@ def test_no_verdict_unless_every_image_was_scored(tmp_path, status, count):
     assert any("INCOMPLETE" in note or "75 of 76" in note for note in table.notes)
 
 
+@pytest.mark.parametrize(
+    "status, score, policy",
+    [("failed", "", "error"), ("missing", "", "skip"), ("missing", "0.1", "empty")],
+)
+def test_what_the_means_do_about_absent_samples_is_stamped_on_every_format(
+    tmp_path, status, score, policy
+):
+    folder = write_run(tmp_path, "int", [[0.5, 0.6, status]], dataset="camoworld")
+    if score:
+        *others, last = (folder / "scores.csv").read_text().splitlines()
+        filled = ",".join(score if cell == "" else cell for cell in last.split(",")[:-1]) + ","
+        (folder / "scores.csv").write_text("\n".join([*others, filled]) + "\n")
+    table = runs_table([load_run(folder)])
+    for text in (table.to_markdown(), to_latex(table), table.to_json()):
+        assert f"missing={policy}" in text
+    (cells, _) = csv.DictReader(io.StringIO(table.to_csv()))
+    assert (cells["policy"], cells["n"], cells["N"]) == (policy, "2", "3")
+    whole = load_run(write_run(tmp_path, "whole", [[0.5, 0.6]], dataset="camoworld"))
+    assert "missing=" not in runs_table([whole]).to_markdown()
+
+
 def test_no_verdict_against_a_doubtful_cell(tmp_path):
     run = load_run(write_run(tmp_path, "seem", [around(0.3, 0.01, 1000)], dataset="isic"))
     table = paper_table("2", [run])
@@ -107,6 +128,29 @@ def test_table_3_takes_the_variants(tmp_path):
     table = paper_table("3c", [run, without])
     assert rows(table, method="without SMG", row="verdict")
     assert not rows(table, method="without PNM", row="ours")
+
+
+def test_table_3_takes_the_iterations_of_the_method_and_tells_runs_apart(tmp_path):
+    """The task's number is the default only."""
+    found = []
+    for number in (1, 3):
+        config = {"task": {"iterations": 5}, "method": {"iterations": number}}
+        place = tmp_path / str(number)
+        found.append(load_run(write_run(place, "int", [around(0.8, 0.01, 76)], config=config)))
+    assert [run.iterations for run in found] == [1, 3]
+    table = paper_table("3a", found)
+    assert rows(table, method="1", row="ours") and rows(table, method="3", row="ours")
+    assert not rows(table, method="5", row="ours")
+    labels = [row.cells["row"] for row in paper_table("3c", found).rows]
+    assert sum(str(label).endswith("3 iterations)") for label in labels) == 1
+
+
+def test_table_3b_takes_fewer_patches(tmp_path):
+    grid = {"prompter": {"generation": {"grid": {"sets": ["halves"]}}}}
+    config = {"task": {"iterations": 5}, "method": grid}
+    scores = [around(0.8, 0.01, 76)]
+    run = load_run(write_run(tmp_path, "int-patches_halves", scores, config=config))
+    assert rows(paper_table("3b", [run]), method="halves", row="verdict")
 
 
 def test_printed_digits_stay_and_supervision_is_told():

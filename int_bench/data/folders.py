@@ -130,7 +130,8 @@ class PairedFolders:
         samples, findings = self._scan
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
-            more = f" (and {len(errors) - 1} more findings of this kind)" if len(errors) > 1 else ""
+            others = f" (and {len(errors) - 1} more; `int-bench data check` lists all)"
+            more = others if len(errors) > 1 else ""
             raise MissingAsset(f"dataset {self.name}: {errors[0].message}{more}.")
         return samples
 

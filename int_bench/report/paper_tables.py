@@ -20,7 +20,7 @@ from int_bench.report.published import (
 )
 from int_bench.report.rows import COLUMNS, DAGGER, Block, Settings
 from int_bench.report.scores import RunScores
-from int_bench.report.tables import Cell, Row, Table
+from int_bench.report.tables import Cell, Row, Table, absent_samples
 
 OF_F = (
     "The paper's text says adaptive F and cites the weighted F; its numbers fit the weighted F of"
@@ -53,7 +53,7 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
             fitting = [run for run in here if _place(which, run) is row]
             rows.append(_published_row(row))
             for run in fitting:
-                rows += _beside(run, row, settings, len(fitting) > 1)
+                rows += _beside(run, row, settings, fitting)
             placed += fitting
         others = [run for run in here if run not in placed and which in ("1", "2")]
         for run in others:
@@ -83,7 +83,7 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
         for protocol in PROTOCOLS:
             for run in here:
                 twins = [other for other in here if other.method == run.method]
-                label = f"ours ({run.folder.name[:6]})" if len(twins) > 1 else "ours"
+                label = f"ours ({_which(run, twins)})" if len(twins) > 1 else "ours"
                 rows += _of_run(Block(run, protocol, settings, label, _shared(run, protocol)), base)
     notes = [*(protocol.text for protocol in PROTOCOLS.values()), settings.interval_note]
     if settings.against:
@@ -118,10 +118,10 @@ def _shared(run: RunScores, protocol: str) -> dict[str, Cell]:
 
 
 def _beside(
-    run: RunScores, printed: PublishedRow, settings: Settings, several: bool
+    run: RunScores, printed: PublishedRow, settings: Settings, fitting: Sequence[RunScores]
 ) -> Iterator[Row]:
-    """Ours beneath a published row; named by method and folder where there are several."""
-    label = f"ours ({run.method} {run.folder.name[:6]})" if several else "ours"
+    """Ours beneath a published row; named by method and folder where several fit."""
+    label = f"ours ({run.method} {_which(run, fitting)})" if len(fitting) > 1 else "ours"
     shared: dict[str, Cell] = {
         "dataset": printed.dataset,
         "setting": printed.setting,
@@ -131,6 +131,13 @@ def _beside(
     estimates = block.estimates()
     yield from block.ours(estimates)
     yield from block.beside(printed, estimates)
+
+
+def _which(run: RunScores, among: Sequence[RunScores]) -> str:
+    """What tells a run from others: its folder, and its iterations where theirs differ."""
+    folder = run.folder.name[:6]
+    alike = len({one.iterations for one in among}) == 1
+    return folder if alike else f"{folder}, {run.iterations} iterations"
 
 
 def _place(which: str, run: RunScores) -> PublishedRow | None:
@@ -190,9 +197,8 @@ def _sizes(runs: Sequence[RunScores]) -> list[str]:
                 f"{run.method} on {run.dataset}: {len(run.ids)} of {known.size} images, no verdict"
             )
         if not run.counts.complete:
-            what = "counted as empty masks" if run.counts.policy == "empty" else "left out"
             notes.append(
-                f"INCOMPLETE: {run.method} on {run.dataset}: failed and missing samples are {what}"
+                f"INCOMPLETE: {run.method} on {run.dataset}: {absent_samples(run.counts.policy)}"
             )
     unstated = {SETS[r.dataset] for r in runs if r.dataset in SETS and not SETS[r.dataset].stated}
     for one in sorted(unstated, key=lambda each: each.name):

@@ -37,6 +37,7 @@ COLUMNS = (
     Column("N", "N"),
     Column("failed", "failed"),
     Column("missing", "missing"),
+    Column("policy", "policy", numeric=False, hidden=True),
     Column("F_variant", "Fβ is", numeric=False, hidden=True),
     Column("doubtful", "doubtful", numeric=False, hidden=True),
     Column("run", "run", numeric=False, hidden=True),
@@ -123,6 +124,7 @@ class Block:
             "N": counts.n,
             "failed": counts.failed,
             "missing": counts.missing,
+            "policy": None if counts.complete else counts.policy,
             "run": str(self.run.folder),
         }
         yield self._row(self.label, cells, ranked=True)

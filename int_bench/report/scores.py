@@ -116,10 +116,14 @@ def _number(text: str | None, path: Path) -> float:
 
 
 def _counts(trials: Sequence[Sequence[Mapping[str, str]]]) -> Counts:
-    """Counts over all trials; a sample without a mask that has a score was scored as empty."""
+    """Counts over all trials; a sample without a mask that has a score was scored as empty.
+
+    A file of scores with samples that are missing was made under ``skip``, as ``error`` refuses.
+    """
     lines = [line for trial in trials for line in trial]
     of = [line["status"] for line in lines]
     measured = [name for name in metric_names() if name in lines[0]][:1]
     as_empty = any(line["status"] != "scored" and line[name] for line in lines for name in measured)
     scored, failed, missing = (of.count(status) for status in ("scored", "failed", "missing"))
-    return Counts(len(of), scored, failed, missing, "empty" if as_empty else "skip")
+    policy = "empty" if as_empty else "skip" if missing else "error"
+    return Counts(len(of), scored, failed, missing, policy)

@@ -77,6 +77,11 @@ class Column:
         return f"{cell:.{self.decimals}f}"
 
 
+def absent_samples(policy: str) -> str:
+    """What the means do about samples without a score, in words and as the option that says so."""
+    return f"failed and missing samples are {_POLICIES[policy]} (missing={policy})"
+
+
 def ends_of(key: str) -> tuple[str, str]:
     """The keys of the ends of a cell's interval."""
     return f"{key}_low", f"{key}_high"
@@ -250,10 +255,7 @@ def _score_row(line: Line, summary: Summary) -> Row:
 def _incomplete(counts: Sequence[Counts]) -> list[str]:
     """What the means do about samples without a score, where there are any."""
     policies = dict.fromkeys(one.policy for one in counts if not one.complete)
-    return [
-        f"INCOMPLETE: failed and missing samples are {_POLICIES[policy]} (missing={policy})"
-        for policy in policies
-    ]
+    return [f"INCOMPLETE: {absent_samples(policy)}" for policy in policies]
 
 
 def _exact(cell: Cell) -> str:
