@@ -253,10 +253,10 @@ def _check_ids(
     if absent and missing == "error":
         meant = closest(absent[0], unmatched)
         hint = f" (is it {meant}?)" if meant else ""
-        names = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
+        names = ", ".join([absent[0] + hint, *absent[1:3]]) + (", ..." if len(absent) > 3 else "")
         raise SampleError(
             f"{len(absent)} of {len(asked)} samples have no prediction in {predictions.name}:"
-            f" {names}{hint}; add them, or choose --missing empty or --missing skip."
+            f" {names}; add them, or choose --missing empty or --missing skip."
         )
     return unmatched
 
