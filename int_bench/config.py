@@ -116,7 +116,8 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
         UsageError: Anything that is wrong with them, in one sentence.
     """
     parsed = parse(overrides)
-    groups = [item.text for item in parsed if item.is_group]
+    # Null is what an optional group is without an override, which Hydra does not take for one.
+    groups = [item.text for item in parsed if item.is_group and not item.text.endswith("=null")]
     groups += _defaults_of_dataset(groups)
     config = _compose(groups)
     given = [item for item in parsed if not item.is_group]

@@ -78,6 +78,10 @@ def test_an_ablation_wins_over_the_method_and_the_root():
     assert (full.method_name, without.method_name) == ("int", "int-no_pnm")
 
 
+def test_null_takes_no_ablation():
+    assert config.load(["ablation=null"]).method_name == "int"
+
+
 def test_a_key_that_only_the_constructor_knows_can_be_set():
     assert config.load(["backbone.detector.nms=0.5"]).backbone["detector"]["nms"] == 0.5
 

@@ -65,7 +65,7 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
     notes = [PROTOCOL.text, OF_F, *_flagged(printed)]
     if placed:
         notes += [settings.interval_note, settings.verdict_note, *_sizes(placed)]
-    notes += [f"not in this table: {run.method} on {run.dataset}" for run in left_out]
+    notes += dict.fromkeys(f"not in this table: {run.method} on {run.dataset}" for run in left_out)
     title = f"INT (arXiv 2501.18753), Table {which}: {TABLES[which].title}"
     return Table(title, COLUMNS, tuple(rows), tuple(notes), "dataset", ("dataset",))
 
