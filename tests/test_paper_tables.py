@@ -177,6 +177,13 @@ def test_every_format_has_the_same_numbers_rounded_once(runs):
             assert float(line["S"]) == entry["S"]
 
 
+def test_a_table_longer_than_a_page_is_broken_over_pages():
+    long, short = (to_latex(paper_table(which, [])) for which in ("1", "3a"))
+    assert long.count(r"\begin{longtable}") == long.count(r"\end{longtable}") == 1
+    assert r"\endhead" in long and r"\begin{table}" not in long
+    assert short.count(r"\begin{tabular}") == 1 and "longtable" not in short
+
+
 def test_latex_from_the_csv_is_the_same_latex(runs):
     """What LaTeX shows is in the CSV: a table read back from it renders to the same text."""
     table = runs_table(runs[:3], Settings(against="int"))

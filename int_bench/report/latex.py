@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from int_bench.report.tables import Column, Row, Table
 
 _SPECIAL = {
@@ -22,32 +24,46 @@ _SPECIAL = {
 }
 
 
+_ON_A_PAGE = 40
+"""Rows that a ``table`` holds; a longer one is broken over pages."""
+
+
 def to_latex(table: Table) -> str:
     r"""A ``table`` environment that needs ``\usepackage{booktabs}``.
 
-    Numbers are rounded once, from the table's unrounded cells. Best and second best are found among
-    the numbers as shown, so that equal texts are marked alike.
+    One of more rows than a page holds is a ``longtable``, which needs that package too and a single
+    column of text. Numbers are rounded once, from the table's unrounded cells. Best and second best
+    are found among the numbers as shown, so that equal texts are marked alike.
     """
+    form = "".join("r" if column.numeric else "l" for column in table.visible)
+    caption = rf"\caption{{{escaped(table.title)}}}"
+    titles = _line([escaped(column.title) for column in table.visible])
+    head, body = [r"\toprule", titles, r"\midrule"], [*_body(table), r"\bottomrule"]
+    notes = [rf"{escaped(note)}\par" for note in table.notes]
+    if notes:
+        notes = ["", r"\smallskip\footnotesize\raggedright", *notes]
+    if len(table.rows) > _ON_A_PAGE:
+        start = [
+            rf"\begin{{longtable}}{{{form}}}",
+            rf"{caption}\tabularnewline",
+            *head,
+            r"\endhead",
+        ]
+        lines = ["{", *start, *body, r"\end{longtable}", *notes, "}"]
+    else:
+        start = [r"\begin{table}", r"\centering", caption, rf"\begin{{tabular}}{{{form}}}"]
+        lines = [*start, *head, *body, r"\end{tabular}", *notes, r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _body(table: Table) -> Iterator[str]:
+    """The rows, a rule between sections."""
     columns = table.visible
     marked = {column.key: _ranks(table, column) for column in columns if column.better}
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{escaped(table.title)}}}",
-        rf"\begin{{tabular}}{{{''.join('r' if column.numeric else 'l' for column in columns)}}}",
-        r"\toprule",
-        _line([escaped(column.title) for column in columns]),
-        r"\midrule",
-    ]
     for position, row in enumerate(table.rows):
         if position and table.starts_section(row, table.rows[position - 1]):
-            lines.append(r"\midrule")
-        lines.append(_line([_cell(c, row, marked.get(c.key, {}).get(position)) for c in columns]))
-    lines += [r"\bottomrule", r"\end{tabular}"]
-    if table.notes:
-        lines += ["", r"\smallskip\footnotesize\raggedright"]
-        lines += [rf"{escaped(note)}\par" for note in table.notes]
-    return "\n".join([*lines, r"\end{table}"]) + "\n"
+            yield r"\midrule"
+        yield _line([_cell(c, row, marked.get(c.key, {}).get(position)) for c in columns])
 
 
 def escaped(text: str) -> str:
