@@ -11,16 +11,24 @@ from pathlib import Path
 from typing import Any, get_args
 
 from int_bench import config as configuration
-from int_bench.cli_scoring import Scored, print_json, print_scores, score_run, summarise
+from int_bench.cli_scoring import (
+    Finished,
+    Rules,
+    Scored,
+    evaluate_with_floor,
+    print_json,
+    print_scores,
+    score_runs,
+    summarise,
+)
 from int_bench.cli_support import say, terminable
 from int_bench.data.folders import PairedFolders
 from int_bench.data.subset import First
 from int_bench.errors import MissingAsset, UsageError, UserError
 from int_bench.metrics.measures import BACKENDS
-from int_bench.metrics.protocols import protocols
 from int_bench.report.scores import SCORES
 from int_bench.runner import store
-from int_bench.runner.evaluate import Evaluation, Missing, evaluate
+from int_bench.runner.evaluate import Evaluation, Missing
 from int_bench.runner.predictions import maps_in
 from int_bench.runner.provenance import provenance
 
@@ -56,14 +64,6 @@ class EvalCommand:
     json: bool = False
 
 
-@dataclass(frozen=True)
-class _Rules:
-    """What to do about missing samples, and what computes the measures."""
-
-    missing: Missing
-    backend: str
-
-
 def eval_command(command: EvalCommand) -> int:
     """Score a run folder, all finished runs, or ``--pred`` against ``--gt``.
 
@@ -90,7 +90,7 @@ def eval_command(command: EvalCommand) -> int:
     return 0 if all(one.complete for one in scored) else _INCOMPLETE
 
 
-def _checked(command: EvalCommand) -> _Rules:
+def _checked(command: EvalCommand) -> Rules:
     """The rules, after refusing what does not go together."""
     pred, method = command.pred, command.method
     policy = _POLICIES.get(command.missing)
@@ -108,10 +108,10 @@ def _checked(command: EvalCommand) -> _Rules:
             "--method names the masks of --pred: NAME or DATASET/NAME, of letters, digits, spaces"
             f" and . + - _ ( ); got {method!r}."
         )
-    return _Rules(policy, command.backend)
+    return Rules(policy, command.backend)
 
 
-def _score_masks(pred: Path, gt: Path, rules: _Rules, method: str | None) -> Scored:
+def _score_masks(pred: Path, gt: Path, rules: Rules, method: str | None) -> Scored:
     """Score anybody's masks, and keep the scores as those of a run where the method has a name."""
     dataset, _, name = (method or pred.name).rpartition("/")
     if method is None:
@@ -132,18 +132,18 @@ def _score_masks(pred: Path, gt: Path, rules: _Rules, method: str | None) -> Sco
 
 
 def _score_pair(
-    pred: Path, gt: Path, rules: _Rules, names: tuple[str, str], folder: Path | None = None
+    pred: Path, gt: Path, rules: Rules, names: tuple[str, str], folder: Path | None = None
 ) -> Scored:
     """Score masks under the names of a data set and a method; into a run folder if given."""
     for option, place in (("--pred", pred), ("--gt", gt)):
         if not place.is_dir():
             raise MissingAsset(f"{option} {place}: there is no such folder.")
     truths = PairedFolders(name=names[0], images=None, masks=str(gt.absolute()))
-    evaluation = evaluate(truths, maps_in(pred), protocols(rules.backend), rules.missing)
+    (evaluation,), floor = evaluate_with_floor(truths, [maps_in(pred)], rules)
     _tell(evaluation, f"int-bench data check --pred {pred} --gt {gt}")
     if folder is not None:
         evaluation.write_scores_csv(folder / SCORES)
-    return summarise(names[1], truths, folder or pred, [evaluation])
+    return summarise(Finished(folder or pred, names[1]), truths.name, [evaluation], floor)
 
 
 def _tell(evaluation: Evaluation, details: str) -> None:
@@ -159,7 +159,7 @@ def _tell(evaluation: Evaluation, details: str) -> None:
             say(f"and {len(messages) - _NAMED} more; `{details}` names all")
 
 
-def _score_folder(folder: Path, rules: _Rules) -> Scored:
+def _score_folder(folder: Path, rules: Rules) -> Scored:
     """Score a run on the samples that it was asked for."""
     if not folder.is_dir():
         raise MissingAsset(f"{folder}: there is no such run folder.")
@@ -173,10 +173,10 @@ def _score_folder(folder: Path, rules: _Rules) -> Scored:
     except (KeyError, TypeError) as error:
         raise MissingAsset(f"{folder / store.MANIFEST} is not a run's description.") from error
     dataset = First(configuration.build(node, "dataset"), limit)
-    return score_run(folder, dataset, trials, name, rules.missing, rules.backend)
+    return score_runs(dataset, [Finished(folder, name, trials)], rules)[0]
 
 
-def _score_all(root: Path, rules: _Rules) -> list[Scored]:
+def _score_all(root: Path, rules: Rules) -> list[Scored]:
     """Every finished run under a root; the others are named on stderr."""
     scored = []
     for folder in store.find_runs(root):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from int_bench import config as configuration
 from int_bench.broker import Broker
-from int_bench.cli_scoring import Scored, print_json, print_scores, score_run
+from int_bench.cli_scoring import Finished, Rules, Scored, print_json, print_scores, score_runs
 from int_bench.cli_support import Command, Meter, quiet_libraries, say, terminable
 from int_bench.cli_variants import Asked, Prepared, prepare, with_all_models
 from int_bench.config import RunConfig
@@ -87,7 +87,7 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
             for one in prepared:
                 if one.source is not None:
                     one.take(one.source)
-            scored = [_score(one) for one in prepared]
+            scored = _score(prepared)
         except KeyboardInterrupt:
             return _interrupted(command, runs)
     _print(command, scored, done, time.monotonic() - started)
@@ -163,10 +163,11 @@ def _loop(
     return tallies
 
 
-def _score(one: Prepared) -> Scored:
-    config = one.config
-    backend = config.metrics["backend"]
-    return score_run(one.path, one.dataset, config.trials, one.label, backend=backend)
+def _score(prepared: Sequence[Prepared]) -> list[Scored]:
+    """All runs in one pass over the ground truth."""
+    first = prepared[0]
+    runs = [Finished(one.path, one.label, one.config.trials) for one in prepared]
+    return score_runs(first.dataset, runs, Rules(backend=first.config.metrics["backend"]))
 
 
 def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:

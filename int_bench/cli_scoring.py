@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,13 @@ from int_bench.errors import SampleError
 from int_bench.metrics.protocols import protocols
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.tables import Line, score_table
-from int_bench.runner.evaluate import Evaluation, Missing, baselines, evaluate
-from int_bench.runner.predictions import MapFolder, maps_in
+from int_bench.runner.evaluate import Evaluation, Missing, evaluate_all
+from int_bench.runner.predictions import KINDS, MapFolder, Predictions, Trivial, maps_in
 from int_bench.runner.store import final_masks, read_records
 
 _WIDTH = 140  # characters of a table that does not go to a terminal
+Floor = Mapping[str, tuple[Summary, ...]]
+"""The summaries of the trivial answers by name."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Scored:
     folder: Path
     counts: Counts
     summaries: tuple[Summary, ...]
-    floor: Mapping[str, tuple[Summary, ...]]
+    floor: Floor
 
     @property
     def complete(self) -> bool:
@@ -61,41 +64,66 @@ class Scored:
         }
 
 
-def score_run(
-    folder: Path,
-    truths: Truths,
-    trials: int,
-    name: str,
-    missing: Missing = "error",
-    backend: str = "histogram",
-) -> Scored:
-    """Score the final masks of a run folder and write ``scores.csv`` (trial n: ``scores.n.csv``).
+@dataclass(frozen=True)
+class Finished:
+    """A run folder to score: where it is, what tables call it, and how many trials it has."""
+
+    folder: Path
+    name: str
+    trials: int = 1
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What to do about missing samples, and what computes the measures."""
+
+    missing: Missing = "error"
+    backend: str = "histogram"
+
+
+def score_runs(truths: Truths, runs: Sequence[Finished], rules: Rules) -> list[Scored]:
+    """Score the final masks of runs on one data set; ``scores.csv`` (trial n: ``scores.n.csv``).
+
+    Every ground truth is decoded and prepared once for all runs, trials and trivial answers.
 
     Raises:
         UserError: See :func:`int_bench.runner.evaluate.evaluate`.
     """
     if not _has_truth(truths):
-        return _unscored(folder, truths, trials, name)
-    evaluations = [
-        evaluate(truths, predictions_of(folder, trial), protocols(backend), missing)
-        for trial in range(trials)
-    ]
-    for trial, evaluation in enumerate(evaluations):
-        suffix = f".{trial}" if trial else ""
-        evaluation.write_scores_csv(folder / f"scores{suffix}.csv")
-    return summarise(name, truths, folder, evaluations)
+        return [_unscored(truths, run) for run in runs]
+    maps = [predictions_of(run.folder, trial) for run in runs for trial in range(run.trials)]
+    found, floor = evaluate_with_floor(truths, maps, rules)
+    scored, left = [], iter(found)
+    for run in runs:
+        evaluations = list(islice(left, run.trials))
+        for trial, evaluation in enumerate(evaluations):
+            suffix = f".{trial}" if trial else ""
+            evaluation.write_scores_csv(run.folder / f"scores{suffix}.csv")
+        scored.append(summarise(run, truths.name, evaluations, floor))
+    return scored
 
 
-def summarise(name: str, truths: Truths, folder: Path, evaluations: Sequence[Evaluation]) -> Scored:
-    """The mean over the trials that have any score, the counts summed, and the floor."""
+def evaluate_with_floor(
+    truths: Truths, maps: Sequence[MapFolder], rules: Rules
+) -> tuple[list[Evaluation], Floor]:
+    """The evaluations of some maps, and the summaries of the trivial answers, in one pass."""
+    everything: list[Predictions] = [*maps, *(Trivial(kind) for kind in KINDS)]
+    found = evaluate_all(truths, everything, protocols(rules.backend), rules.missing)
+    floor = {one.predictions: one.summaries() for one in found[len(maps) :]}
+    return found[: len(maps)], floor
+
+
+def summarise(
+    run: Finished, dataset: str, evaluations: Sequence[Evaluation], floor: Floor
+) -> Scored:
+    """The mean over the trials that have any score, and the counts summed."""
     counts = _sum([one.counts for one in evaluations])
     by_protocol = zip(*(one.summaries() for one in evaluations), strict=True)
     summaries = tuple(
         Summary(of[0].protocol, counts, _mean([one.values for one in of if one.values]))
         for of in by_protocol
     )
-    floor = {str(kind): one.summaries() for kind, one in baselines(truths).items()}
-    return Scored(name, truths.name, folder, counts, summaries, floor)
+    return Scored(run.name, dataset, run.folder, counts, summaries, floor)
 
 
 def predictions_of(folder: Path, trial: int) -> MapFolder:
@@ -155,12 +183,12 @@ def _has_truth(truths: Truths) -> bool:
     return True
 
 
-def _unscored(folder: Path, truths: Truths, trials: int, name: str) -> Scored:
-    records = read_records(folder)
-    keys = [(trial, sample.id) for trial in range(trials) for sample in truths.samples()]
+def _unscored(truths: Truths, run: Finished) -> Scored:
+    records = read_records(run.folder)
+    keys = [(trial, sample.id) for trial in range(run.trials) for sample in truths.samples()]
     found = [records[key].status for key in keys if key in records]
     counts = Counts(len(keys), 0, found.count("failed"), len(keys) - len(found))
-    return Scored(name, truths.name, folder, counts, (), {})
+    return Scored(run.name, truths.name, run.folder, counts, (), {})
 
 
 def _sum(counts: Sequence[Counts]) -> Counts:

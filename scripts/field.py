@@ -23,10 +23,12 @@ from int_bench.cli_results import load_run
 from int_bench.cli_run import execute, methods
 from int_bench.cli_support import Command
 from int_bench.cli_variants import Asked, Prepared, prepare
+from int_bench.parsing import canonical
 from int_bench.report.field import Entry, claims_table, field_table
 from int_bench.report.rows import FLOOR
 from int_bench.report.scores import RunScores
 from int_bench.report.tables import Table
+from int_bench.runner.store import read_records
 
 ROOT = Path(__file__).parents[1]
 REMARKS = Path(__file__).with_name("field_remarks.md")
@@ -85,7 +87,16 @@ def _entry(one: Prepared) -> Entry:
         section = "floor"
     elif one.label != name:
         section = "iterations"
-    return Entry(section, one.label, run)
+    return Entry(section, one.label, run, _named(one))
+
+
+def _named(one: Prepared) -> float | None:
+    """The share of samples whose final prompt is the true name; None if no name was looked for."""
+    prompts = {record.id: record.prompt or "" for record in read_records(one.path).values()}
+    if set(prompts.values()) <= {"", one.config.task.prompt}:
+        return None
+    right = [canonical(prompts[s.id]) == canonical(s.truth_name or "") for s in one.samples]
+    return sum(right) / len(right)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from int_bench.data.folders import PairedFolders
 from int_bench.errors import MissingAsset, SampleError, UsageError, UserError
 from int_bench.metrics.measures import VARIANTS
 from int_bench.metrics.protocols import FAMILY, NATIVE
-from int_bench.runner.evaluate import baselines, evaluate
+from int_bench.runner.evaluate import baselines, evaluate, evaluate_all
 from int_bench.runner.predictions import Trivial, maps_in, trivial_mask
 
 QUICK = dataclasses.replace(FAMILY, size=(64, 64))
@@ -271,6 +271,21 @@ def test_baselines_follow_the_same_rules(root):
     assert floor["full"].summaries()[0].values["MAE"] == pytest.approx(1 - share)
     alone = evaluate(truths(root), Trivial("centre_box"), PROTOCOLS)
     assert floor["centre_box"].as_json() == alone.as_json()
+
+
+def test_each_ground_truth_is_read_once_for_all_predictions(root, monkeypatch):
+    read = []
+    load = PairedFolders.load_mask
+    monkeypatch.setattr(
+        PairedFolders, "load_mask", lambda self, one: read.append(one.id) or load(self, one)
+    )
+    for name in NAMES:
+        save(object_mask(3), root / "other" / f"{name}.png")
+    sets = [maps_in(root / "pred"), maps_in(root / "other"), Trivial("full")]
+    together = evaluate_all(truths(root), sets, PROTOCOLS)
+    assert read == NAMES
+    alone = [evaluate(truths(root), each, PROTOCOLS) for each in sets]
+    assert [one.as_json() for one in together] == [one.as_json() for one in alone]
 
 
 def test_scores_that_cannot_be_written(root):

@@ -33,7 +33,12 @@ def entries(tmp_path):
         ("floor", "centre_box", [0.5] * N, {}),
     ]
     found = [
-        Entry(kind, name, load_run(write_run(tmp_path, name, [scores], "camoworld", config=config)))
+        Entry(
+            kind,
+            name,
+            load_run(write_run(tmp_path, name, [scores], "camoworld", config=config)),
+            0.75 if name == "promac" else None,
+        )
         for kind, name, scores, config in given
     ]
     config = {"method": {"iterations": 2}}
@@ -54,14 +59,14 @@ def test_each_row_has_its_means_and_its_paired_difference(entries):
     rows = rows_of(field_table("camoworld", entries, base))
     assert list(rows) == [entry.label for entry in entries]
     assert float(rows["int"]["S"]) == pytest.approx(0.8)
-    assert rows["int"]["difference"] == rows["int"]["judgement"] == ""
+    assert rows["int"]["difference"] == rows["int"]["judgement"] == rows["int"]["named"] == ""
     gensam = rows["gensam"]
     mine, other = (entry.run.values["native.S"][0] for entry in entries[:2])
     expected = paired(mine, other)
     assert float(gensam["difference"]) == pytest.approx(expected.difference, abs=1e-12)
     assert float(gensam["difference_low"]) == pytest.approx(expected.interval.low, abs=1e-12)
     assert gensam["judgement"] == "worse"
-    assert rows["promac"]["judgement"] == "same"
+    assert rows["promac"]["judgement"] == "same" and rows["promac"]["named"] == "0.75"
     assert rows["int-no_hcg"]["judgement"] == "better"
 
 

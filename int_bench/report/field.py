@@ -31,6 +31,7 @@ FIELD = (
     Column("p", "p", 4),
     Column("judgement", "than INT", numeric=False),
     Column("over_floor", "Sα over the floor", 3, interval=True),
+    Column("named", "right name", 3),
     Column("scored", "scored"),
     Column("failed", "failed"),
     Column("missing", "missing"),
@@ -61,11 +62,20 @@ _BASES = {
 
 @dataclass(frozen=True)
 class Entry:
-    """One run in the table: the group that it stands in, its name there, its scores."""
+    """One run in the table.
+
+    Attributes:
+        section: the group that it stands in.
+        label: its name there.
+        run: its scores.
+        named: share of the samples whose final prompt is the true name, 0..1; None for a method
+            that names nothing.
+    """
 
     section: str
     label: str
     run: RunScores
+    named: float | None = None
 
 
 def judge(pair: Paired | None, margin: float = MARGIN) -> Judgement:
@@ -137,7 +147,12 @@ def _row(entry: Entry, base: RunScores, floor: RunScores | None) -> Row:
     above = _against(floor, run) if floor else None
     if above is not None:
         cells |= with_interval("over_floor", above.difference, above.interval)
-    cells |= {"scored": counts.scored, "failed": counts.failed, "missing": counts.missing}
+    cells |= {
+        "named": entry.named,
+        "scored": counts.scored,
+        "failed": counts.failed,
+        "missing": counts.missing,
+    }
     return Row(cells, floor=run.method in FLOOR, ranked=entry.section != "upper bounds")
 
 

@@ -30,8 +30,8 @@ Missing = Literal["error", "empty", "skip"]
 """What to do about a sample without a prediction: refuse, score it as empty, or leave it out."""
 Status = Literal["scored", "failed", "missing"]
 
-_SAMPLES_PER_WORKER = 64
-"""A worker process costs about as long to start as this many small samples take to score."""
+_MAPS_PER_WORKER = 64
+"""A worker process costs about as long to start as this many small maps take to score."""
 
 
 @dataclass(frozen=True)
@@ -127,11 +127,24 @@ def evaluate(
     samples: Sequence[SampleFile] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
-    """Score predictions against ground truth, map by map.
+    """Score one set of predictions; see :func:`evaluate_all`."""
+    (evaluation,) = evaluate_all(truths, [predictions], protocols, missing, samples, workers)
+    return evaluation
+
+
+def evaluate_all(
+    truths: Truths,
+    predictions: Sequence[Predictions],
+    protocols: Sequence[ScoringProtocol] = (NATIVE, FAMILY),
+    missing: Missing = "error",
+    samples: Sequence[SampleFile] | None = None,
+    workers: int | None = None,
+) -> list[Evaluation]:
+    """Score several sets of predictions against ground truth that is prepared once for all of them.
 
     Args:
         truths: the data set.
-        predictions: the maps; each is brought to the size that the protocol asks for.
+        predictions: sets of maps; each map is brought to the size that the protocol asks for.
         protocols: under which rules to score.
         missing: what to do about samples without a prediction. ``error`` refuses, by name.
             ``empty`` scores them, and failed ones, as empty maps. ``skip`` leaves them out of the
@@ -147,10 +160,20 @@ def evaluate(
     if missing not in get_args(Missing):
         raise UsageError(f"unknown policy missing={missing}: choose error, empty or skip.")
     asked = tuple(truths.samples() if samples is None else samples)
-    unmatched = _check_ids(truths, asked, predictions, missing)
-    job = _Job(truths, (predictions,), tuple(protocols), missing == "empty")
-    rows = tuple(row for (row,) in job.run(asked, workers))
-    return Evaluation(truths.name, predictions.name, rows, job.protocols, missing, unmatched)
+    unmatched = [_check_ids(truths, asked, each, missing) for each in predictions]
+    job = _Job(truths, tuple(predictions), tuple(protocols), missing == "empty")
+    by_sample = job.run(asked, workers)
+    return [
+        Evaluation(
+            truths.name,
+            each.name,
+            tuple(rows[i] for rows in by_sample),
+            job.protocols,
+            missing,
+            extra,
+        )
+        for i, (each, extra) in enumerate(zip(predictions, unmatched, strict=True))
+    ]
 
 
 def baselines(
@@ -160,15 +183,9 @@ def baselines(
     workers: int | None = None,
 ) -> dict[Kind, Evaluation]:
     """Score the trivial answers (empty, full, centre box) on the same samples by the same rules."""
-    asked = tuple(truths.samples() if samples is None else samples)
-    job = _Job(truths, tuple(Trivial(kind) for kind in KINDS), tuple(protocols), False)
-    by_sample = job.run(asked, workers)
-    return {
-        kind: Evaluation(
-            truths.name, kind, tuple(rows[index] for rows in by_sample), job.protocols, "error"
-        )
-        for index, kind in enumerate(KINDS)
-    }
+    trivial = [Trivial(kind) for kind in KINDS]
+    found = evaluate_all(truths, trivial, protocols, samples=samples, workers=workers)
+    return dict(zip(KINDS, found, strict=True))
 
 
 @dataclass(frozen=True)
@@ -185,7 +202,8 @@ class _Job:
 
     def run(self, samples: Sequence[SampleFile], workers: int | None) -> list[tuple[Row, ...]]:
         """Per sample, in order, one row per set of predictions."""
-        count = workers or min(_cpus(), len(samples) // _SAMPLES_PER_WORKER)
+        maps = len(samples) * len(self.predictions)
+        count = workers or min(_cpus(), maps // _MAPS_PER_WORKER)
         if count <= 1:
             return [self.rows(sample) for sample in samples]
         try:
