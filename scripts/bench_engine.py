@@ -117,9 +117,8 @@ def end_to_end(images: int, iterations: int, in_flight: int, bars: bool) -> list
     alone, exact = timed(lambda: zoo.engine(sizes, zoo.E0, in_flight))
     quick, batched = timed(lambda: zoo.engine(sizes, zoo.E1, in_flight))
     ids = list(plain)
-    order = zoo.engine(sizes, zoo.E0, 3, ids=ids[:6][::-1])
-    shard = zoo.engine(sizes, zoo.E0, 1, ids=ids[1::4])
-    same = all(zoo.identical(plain, run.masks) for run in (exact, order, shard))
+    shard = zoo.engine(sizes, zoo.E0, 3, ids=ids[1::4][::-1])
+    same = all(zoo.identical(plain, run.masks) for run in (exact, shard))
     agree = zoo.agreement(plain, batched.masks)
     return [
         Row(f"zoo, {jobs} images, one call per request: CPU time", slow, "s"),
@@ -163,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     one_thread()
     size, patches, iterations = (TINY, 3, 2) if given.tiny else (SMALL, 9, 4)
-    images, cycles, base = (2, 1, 1) if given.tiny else (16, 3, 4)
+    images, cycles, base = (2, 1, 1) if given.tiny else (16, iterations, 4)
     rows = chats(size, patches, iterations, given.rounds or (1 if given.tiny else 2))
     rows += end_to_end(images, cycles, 16, bars=not given.tiny)
     rows += scaling(base, 2 if not given.tiny else 1, bars=not given.tiny)
