@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,8 @@ from PIL import Image
 
 from int_bench.data.images import Map, read_map, read_mask
 from int_bench.metrics import histogram
-from int_bench.metrics.protocols import NATIVE
+from int_bench.metrics.maps import size_of
+from int_bench.metrics.protocols import NATIVE, Scorer
 from int_bench.types import HardMask
 
 PAPER = ("MAE", "adpF", "meanE", "S")
@@ -97,10 +97,11 @@ def library(cases: Iterable[Case]) -> Values:
 def ours(cases: Iterable[tuple[Map, HardMask]]) -> Values:
     """The same as ``int-bench eval`` scores under ``native``, every ground truth prepared anew."""
     # The weighted F is no metric of the paper's tables; the library's side leaves it out as well.
-    backend = partial(histogram.against, weighted=False)
     values = []
     for prediction, truth in cases:
-        found = NATIVE.against(truth, backend).score(prediction).measures.values
+        measure = histogram.against(truth, weighted=False)
+        scorer = Scorer(NATIVE, size_of(truth), size_of(truth), measure)
+        found = scorer.score(prediction).measures.values
         values.append({name: found[name] for name in PAPER})
     return values
 
