@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     given = parser.parse_args(arguments)
     one_thread()
-    count, size, rounds = (4, (40, 50), 1) if given.tiny else (256, (400, 500), 5)
+    count, size, rounds = (4, (40, 50), 1) if given.tiny else (256, (400, 500), 3)
     cases = maps.draw(count, size)
     maps.library(cases[:2]), maps.ours(_decoded(cases[:2]))  # warm up
     memory, theirs, mine = in_turn(

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     given = parser.parse_args(arguments)
     one_thread()
-    size, pictures, rounds = (TINY, 2, 1) if given.tiny else (SMALL, 9, 3)
+    size, pictures, rounds = (TINY, 2, 1) if given.tiny else (SMALL, 9, 2)
     question = NAME.format(task=TASK)
     drawn = draw_patches(pictures, 1).originals
     requests = [Score(picture, question, NAMES) for picture in drawn]
