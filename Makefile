@@ -45,7 +45,7 @@ bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench_gpu.p
 	    $(BIN)/python scripts/bench_$$name.py || missed=1; \
 	done; $(BIN)/python scripts/bench_gpu.py --device cpu || missed=1; exit $$missed
 
-tables: $(STAMP) ## all methods and ablations on the drawn world: results/tables/camoworld.md (an hour)
+tables: $(STAMP) ## all methods and ablations on the drawn world: results/tables/camoworld.md (an hour and a half)
 	$(BIN)/python scripts/field.py
 
 clean: ## remove caches and build products; .venv and results stay

@@ -1,6 +1,6 @@
 """What Eq. (12) does to the shipped segmenter: SAM on the true box of dimmed validation scenes.
 
-    python scripts/dimming.py                 # 128 scenes, about a minute
+    python scripts/dimming.py                 # 128 scenes
 
 Four passes of X_{i+1} = w (X . M) + (1 - w) X_i with three masks: everything (no dimming), the true
 mask, and its larger half, as a soft mask keeps it whose best patch holds one half of the object.

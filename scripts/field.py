@@ -1,6 +1,6 @@
 """All methods and all ablations on the drawn world's three tasks: results/tables/camoworld.md.
 
-    make tables                                  # n = 128 a task; about an hour on two cores
+    make tables                                  # n = 128 a task; an hour and a half of one core
     python scripts/field.py --n 4 --out /tmp/x   # a quick look
 
 Every task is one command over one broker, so that all methods and variants share their common model
@@ -24,9 +24,8 @@ from int_bench.cli_run import execute, methods
 from int_bench.cli_support import Command
 from int_bench.cli_variants import Asked, Prepared, prepare
 from int_bench.parsing import canonical
-from int_bench.report.field import Entry, claims_table, field_table
+from int_bench.report.field import Entry, Field, claims_table, field_table
 from int_bench.report.rows import FLOOR
-from int_bench.report.scores import RunScores
 from int_bench.report.tables import Table
 from int_bench.runner.store import read_records
 
@@ -55,8 +54,8 @@ def main(
     out.mkdir(parents=True, exist_ok=True)
     parts = [HEAD.format(n=n)]
     for dataset in task or TASKS:
-        entries, base = _measure(dataset, n)
-        tables = [make(dataset, entries, base) for make in (field_table, claims_table)]
+        measured = _measure(dataset, n)
+        tables = [field_table(measured), claims_table(measured)]
         (out / f"{dataset}.csv").write_text(tables[0].to_csv(), encoding="utf-8")
         (out / f"{dataset}.json").write_text(tables[0].to_json() + "\n", encoding="utf-8")
         parts += map(Table.to_markdown, tables)
@@ -66,8 +65,8 @@ def main(
         print(out / "camoworld.md")
 
 
-def _measure(dataset: str, n: int) -> tuple[list[Entry], RunScores]:
-    """The entries of one task in the order of the page, and INT itself."""
+def _measure(dataset: str, n: int) -> Field:
+    """The entries of one task in the order of the page, INT itself first."""
     options = [f"dataset={dataset}", f"dataset.count={n}", "exactness=E1", "in_flight=16"]
     axes = ["module=all", "patches=all", f"iterations=1..{TASKS[dataset]}"]
     options.append(f"out={ROOT / 'results' / 'runs'}")
@@ -77,7 +76,7 @@ def _measure(dataset: str, n: int) -> tuple[list[Entry], RunScores]:
         raise typer.Exit(code)
     entries = [_entry(one) for one in prepare(asked)]
     entries.sort(key=lambda entry: _ORDER.index(entry.section))
-    return entries, entries[0].run
+    return Field(dataset, entries, entries[0].run)
 
 
 def _entry(one: Prepared) -> Entry:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from int_bench.cli_results import load_run
-from int_bench.report.field import Entry, claims_table, field_table, judge, outcome
+from int_bench.report.field import Entry, Field, claims_table, field_table, judge, outcome
 from int_bench.report.published import find
 from int_bench.report.statistics import paired
 from tests.scored import around, write_run
@@ -56,7 +56,7 @@ def rows_of(table):
 
 def test_each_row_has_its_means_and_its_paired_difference(entries):
     base = entries[0].run
-    rows = rows_of(field_table("camoworld", entries, base))
+    rows = rows_of(field_table(Field("camoworld", entries, base)))
     assert list(rows) == [entry.label for entry in entries]
     assert float(rows["int"]["S"]) == pytest.approx(0.8)
     assert rows["int"]["difference"] == rows["int"]["judgement"] == rows["int"]["named"] == ""
@@ -71,7 +71,7 @@ def test_each_row_has_its_means_and_its_paired_difference(entries):
 
 
 def test_the_floor_is_the_best_trivial_answer(entries):
-    table = field_table("camoworld", entries, entries[0].run)
+    table = field_table(Field("camoworld", entries, entries[0].run))
     rows = rows_of(table)
     assert float(rows["int"]["over_floor"]) == pytest.approx(0.3)
     assert float(rows["empty"]["over_floor"]) == pytest.approx(-0.05)
@@ -82,13 +82,13 @@ def test_the_floor_is_the_best_trivial_answer(entries):
 
 def test_without_a_floor_there_is_no_note_and_no_difference_from_it(entries):
     kept = [entry for entry in entries if entry.section != "floor"]
-    table = field_table("camoworld", kept, kept[0].run)
+    table = field_table(Field("camoworld", kept, kept[0].run))
     assert all(row["over_floor"] == "" for row in rows_of(table).values())
     assert not any(note.startswith("floor") for note in table.notes)
 
 
 def test_claims_set_the_papers_differences_beside_ours(entries):
-    rows = rows_of(claims_table("camoworld", entries, entries[0].run))
+    rows = rows_of(claims_table(Field("camoworld", entries, entries[0].run)))
     assert set(rows) == {
         "gensam",
         "promac",

@@ -88,7 +88,7 @@ class Engine:
         self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
         self._device = next(self._embedding.parameters()).device
         self._nodes: Lru[object, Node] = Lru(prefix_bytes, Node.nbytes)
-        # transformers 5.24 renames the argument; 5.40 drops the old name.
+        # Newer transformers call it cache, and 5.40 drops the old name.
         accepted = signature(model.forward).parameters
         self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
 

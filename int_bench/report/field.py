@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
+
+import numpy as np
 
 from int_bench.metrics.protocols import NATIVE
 from int_bench.report.comparison import names_of, pair_up
@@ -50,6 +53,7 @@ _PAPER = {
 }
 """The set of the paper that a drawn one stands for. Reading: of each task the one whose rows are
 complete and undoubted; the numbers are of other images and models, so only signs are compared."""
+_S = names_of(NATIVE.name)["S"]
 _BASES = {
     "1": {"method": "int"},
     "2": {"method": "int"},
@@ -78,6 +82,32 @@ class Entry:
     named: float | None = None
 
 
+@dataclass(frozen=True)
+class Field:
+    """The entries on one data set, and the run that each is held against, sample by sample.
+
+    Attributes:
+        dataset: its name.
+        entries: in the order of the tables, each label once.
+        base: INT's run, one of the entries'.
+    """
+
+    dataset: str
+    entries: Sequence[Entry]
+    base: RunScores
+
+    @cached_property
+    def pairs(self) -> dict[str, Paired | None]:
+        """By label the entry against the base in S, for both tables; None for the base itself."""
+        return {entry.label: _against(self.base, entry.run) for entry in self.entries}
+
+    @cached_property
+    def floor(self) -> RunScores | None:
+        """The best trivial answer, by its mean S."""
+        trivial = [entry.run for entry in self.entries if entry.run.method in FLOOR]
+        return max(trivial, key=lambda run: float(np.nanmean(run.values[_S])), default=None)
+
+
 def judge(pair: Paired | None, margin: float = MARGIN) -> Judgement:
     """What a paired difference shows, of scores of which more is better.
 
@@ -92,10 +122,10 @@ def judge(pair: Paired | None, margin: float = MARGIN) -> Judgement:
     return "better" if low > 0 else "worse" if high < 0 else "undecidable"
 
 
-def field_table(dataset: str, entries: Sequence[Entry], base: RunScores) -> Table:
-    """All entries on one data set, each against ``base`` and against the best trivial answer."""
-    floor = _best_floor(entries)
-    rows = tuple(_row(entry, base, floor) for entry in entries)
+def field_table(field: Field) -> Table:
+    """All entries on one data set, each against the base and against the best trivial answer."""
+    floor = field.floor
+    rows = tuple(_row(entry, field.pairs[entry.label], floor) for entry in field.entries)
     notes = (
         NATIVE.text,
         "in brackets: 95 % interval over images (BCa bootstrap); differences are paired, image by "
@@ -104,13 +134,15 @@ def field_table(dataset: str, entries: Sequence[Entry], base: RunScores) -> Tabl
         "and it excludes 0; undecidable: neither",
         *([f"floor: {floor.method}, the best trivial answer"] if floor else []),
     )
-    return Table(f"{dataset}: the field", FIELD, rows, notes, "section", ())
+    return Table(f"{field.dataset}: the field", FIELD, rows, notes, "section", ())
 
 
-def claims_table(dataset: str, entries: Sequence[Entry], base: RunScores) -> Table:
+def claims_table(field: Field) -> Table:
     """The paper's differences from INT in S beside ours: does each point the same way?"""
-    paper = _PAPER.get(dataset, dataset)
-    rows = [row for entry in entries for row in _claims(paper, entry, base)]
+    paper = _PAPER.get(field.dataset, field.dataset)
+    rows = [
+        row for entry in field.entries for row in _claims(paper, entry, field.pairs[entry.label])
+    ]
     rows.sort(key=lambda row: str(row.cells["table"]))
     notes = (
         f"there: difference of the printed Sα on {paper}, other images and models, so only signs "
@@ -118,12 +150,7 @@ def claims_table(dataset: str, entries: Sequence[Entry], base: RunScores) -> Tab
         f"as in the paper: the same judgement, a printed difference of up to {MARGIN:g} counting "
         "as none; no difference: within that margin here; undecidable: too few images to say",
     )
-    return Table(f"{dataset}: what the paper says", CLAIMS, tuple(rows), notes, "table", ())
-
-
-def _best_floor(entries: Sequence[Entry]) -> RunScores | None:
-    trivial = [entry.run for entry in entries if entry.run.method in FLOOR]
-    return max(trivial, key=lambda run: _estimates(run)["S"].mean, default=None)
+    return Table(f"{field.dataset}: what the paper says", CLAIMS, tuple(rows), notes, "table", ())
 
 
 def _estimates(run: RunScores) -> dict[str, Estimate]:
@@ -132,15 +159,14 @@ def _estimates(run: RunScores) -> dict[str, Estimate]:
 
 
 def _against(base: RunScores, run: RunScores) -> Paired | None:
-    return None if run is base else pair_up(base, run, names_of(NATIVE.name)["S"])
+    return None if run is base else pair_up(base, run, _S)
 
 
-def _row(entry: Entry, base: RunScores, floor: RunScores | None) -> Row:
+def _row(entry: Entry, pair: Paired | None, floor: RunScores | None) -> Row:
     run, counts = entry.run, entry.run.counts
     cells: dict[str, Cell] = {"section": entry.section, "method": entry.label}
     for key, one in _estimates(run).items():
         cells |= with_interval(key, one.mean, one.interval)
-    pair = _against(base, run)
     if pair is not None:
         cells |= with_interval("difference", pair.difference, pair.interval)
         cells |= {"p": pair.p, "judgement": judge(pair)}
@@ -156,7 +182,7 @@ def _row(entry: Entry, base: RunScores, floor: RunScores | None) -> Row:
     return Row(cells, floor=run.method in FLOOR, ranked=entry.section != "upper bounds")
 
 
-def _claims(paper: str, entry: Entry, base: RunScores) -> Iterator[Row]:
+def _claims(paper: str, entry: Entry, pair: Paired | None) -> Iterator[Row]:
     run = entry.run
     for which, of_int in _BASES.items():
         if (which == "3a") != (entry.section == "iterations"):
@@ -164,16 +190,15 @@ def _claims(paper: str, entry: Entry, base: RunScores) -> Iterator[Row]:
         printed = find(which, paper, run.method, run.iterations, run.patches)
         whole = find(which, paper, **of_int)  # type: ignore[arg-type]
         if printed is not None and whole is not None and printed is not whole:
-            yield _claim(which, entry, _printed_difference(printed, whole), base)
+            yield _claim(which, entry.label, _printed_difference(printed, whole), pair)
 
 
 def _printed_difference(printed: PublishedRow, whole: PublishedRow) -> float:
     return printed.cells["S"].value - whole.cells["S"].value
 
 
-def _claim(which: str, entry: Entry, paper: float, base: RunScores) -> Row:
-    pair = _against(base, entry.run)
-    cells: dict[str, Cell] = {"table": which, "method": entry.label, "paper": paper}
+def _claim(which: str, label: str, paper: float, pair: Paired | None) -> Row:
+    cells: dict[str, Cell] = {"table": which, "method": label, "paper": paper}
     if pair is not None:
         cells |= with_interval("difference", pair.difference, pair.interval)
     return Row({**cells, "outcome": outcome(paper, judge(pair))}, ranked=False)
