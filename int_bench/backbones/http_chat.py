@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import threading
 import time
 import urllib.error
@@ -12,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
+from urllib.parse import quote
 
 from int_bench.errors import MissingAsset, SampleError, UsageError
 
 _LONGEST_PAUSE_S = 60.0
 _LARGEST_ANSWER = 4 * 2**20
 _LONGEST_REASON = 200
+_SHORTEST_SECRET = 6
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _REFUSED = frozenset({401, 403, 404})
 
@@ -39,6 +42,35 @@ class Pace:
             start = max(now, self._next)
             self._next = start + 60.0 / self.per_minute
         time.sleep(start - now)
+
+
+def read_key(variable: str) -> str | None:
+    """The key in an environment variable without outer blanks; None if there is none.
+
+    Raises:
+        UsageError: It holds what no HTTP header may; the key itself is not told.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not all("!" <= letter <= "~" for letter in key):
+        raise UsageError(
+            f"The key in {variable} holds a blank, a control character or a letter outside ASCII; "
+            f"set {variable} to the key alone."
+        )
+    return key or None
+
+
+def redact(text: str, key: str | None) -> str:
+    """The text with ``[key]`` for the key, plain or as JSON and URLs write it.
+
+    A word of less than six letters ("EMPTY" for a server that asks for no key) is no secret.
+    """
+    if key is None or len(key) < _SHORTEST_SECRET:
+        return text
+    as_json = json.dumps(key)[1:-1]
+    forms = {key, as_json, as_json.replace("/", "\\/"), quote(key), quote(key, safe="")}
+    for form in sorted(forms, key=len, reverse=True):
+        text = text.replace(form, "[key]")
+    return text
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -90,6 +122,12 @@ class ChatClient:
     def ask(self, body: dict[str, Any], key: str | None) -> str:
         """The text of the answer, outer blanks removed.
 
+        The key is in none of the texts that come back, neither in answers nor in reasons.
+
+        Args:
+            body: of the request, JSON-ready.
+            key: printable ASCII, see :func:`read_key`; None sends none.
+
         Raises:
             SampleError: Every attempt failed, or the model refused; with the last reason.
             MissingAsset: The endpoint does not accept the key or knows no such model or address.
@@ -119,24 +157,28 @@ class ChatClient:
             with self._opener.open(request, timeout=self.timeout_s) as response:
                 raw = _read(response, deadline)
         except urllib.error.HTTPError as error:
-            raise self._explain(error, deadline) from error
+            raise self._explain(error, deadline, key) from error
         except (OSError, http.client.HTTPException) as error:
             cause = getattr(error, "reason", error)
             late = isinstance(cause, TimeoutError)
-            reason = _short(str(cause)) or type(cause).__name__
+            reason = _short(redact(str(cause), key)) or type(cause).__name__
             raise _TryAgain(f"no answer within {self.timeout_s:g} s" if late else reason) from error
         try:
-            return json.loads(raw)
-        except ValueError as error:
-            raise _TryAgain(f"not JSON: {_short(raw.decode(errors='replace'))!r}") from error
+            # Written anew, so that a key is found however the endpoint has escaped it.
+            return json.loads(redact(json.dumps(json.loads(raw)), key))
+        except (ValueError, RecursionError) as error:
+            said = _short(redact(raw.decode(errors="replace"), key))
+            raise _TryAgain(f"not JSON: {said!r}") from error
 
-    def _explain(self, error: urllib.error.HTTPError, deadline: float) -> Exception:
+    def _explain(
+        self, error: urllib.error.HTTPError, deadline: float, key: str | None
+    ) -> Exception:
         """What an HTTP status means: try again, fail this sample, or fail them all."""
         try:
-            said = _short(_read(error, deadline).decode(errors="replace"))
+            said = _short(redact(_read(error, deadline).decode(errors="replace"), key))
         except (OSError, http.client.HTTPException):
             said = "without a reason"
-        reason = f"HTTP {error.code} {error.reason}: {said}"
+        reason = f"HTTP {error.code} {_short(redact(str(error.reason), key))}: {said}"
         if error.code in _REFUSED:
             return MissingAsset(
                 f"The endpoint {self.url} does not serve this model with this key ({reason}); "

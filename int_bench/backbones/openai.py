@@ -25,7 +25,7 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from int_bench.backbones.http_chat import ChatClient, Pace
+from int_bench.backbones.http_chat import ChatClient, Pace, read_key
 from int_bench.backbones.padding import check_preprocess, to_square
 from int_bench.errors import UsageError
 from int_bench.types import Answer, ContrastiveAnswer, FirstToken, Picture, Score, TokenLogProbs
@@ -75,6 +75,7 @@ class OpenAI:
         self.max_side = max_side
         self.max_batch = max_batch
         self._key_variable = key_variable
+        read_key(key_variable)  # a bad one is told before other models load
         self._cache = Path(cache_dir).expanduser() if cache_dir else None
         self._counters: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -148,7 +149,7 @@ class OpenAI:
         if found is not None:
             self._count("cache_hits")
             return found
-        text = self._client.ask(self._body(request), os.environ.get(self._key_variable))
+        text = self._client.ask(self._body(request), read_key(self._key_variable))
         self._remember(key, request, text)
         return text
 

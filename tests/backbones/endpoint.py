@@ -14,7 +14,8 @@ from typing import Any
 class Reply:
     """One answer of the server: a status, a body, headers, and seconds to wait before it.
 
-    ``drip`` are the seconds to wait before every byte of the body.
+    ``drip`` are the seconds to wait before every byte of the body; ``{headers}`` in the body is
+    filled with what the client sent, as servers do that explain a refusal.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ def serving(*replies: Reply) -> Iterator[Endpoint]:
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             self.end_headers()
-            for part in [reply.body] if not reply.drip else reply.body:
+            sent = json.dumps("".join(f"{k}: {v}, " for k, v in self.headers.items()))[1:-1]
+            body = reply.body.replace("{headers}", sent)
+            for part in [body] if not reply.drip else body:
                 time.sleep(reply.drip)
                 self.wfile.write(part.encode())
 
