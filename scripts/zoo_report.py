@@ -83,7 +83,7 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
         scores = {row["id"]: row for row in csv.DictReader(file)}
     records = {}
     for path in sorted(folder.glob("records*.jsonl")):
-        records.update({r["id"]: r for r in map(json.loads, path.read_text().splitlines())})
+        records.update({r["id"]: r for r in map(json.loads, path.read_text().split("\n")[:-1])})
     ids = sorted(scores)
     floors = {kind: _floor(kind, n, split) for kind in ("empty", "full", "centre_box")}
     best = max(floors.values(), key=lambda values: float(values.mean()))

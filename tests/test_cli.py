@@ -257,3 +257,23 @@ def test_a_finished_run_is_scored_again_without_loading_a_model(here):
     subprocess.run([*PROGRAM, *words], check=True, capture_output=True)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_line_separators_in_file_names_survive_every_verb(command, pairs):
+    for number, letter in enumerate("\u2028\u2029\u0085"):
+        for kind in ("images", "masks"):
+            path = pairs / kind / f"a{number}.png"
+            path.rename(path.with_stem(f"a{letter}{number}"))
+    words = ("run", *folder_of(pairs), "method=centre_box", "--json")
+    code, out, err = command(*words, "--limit", "3")
+    assert code == 0, err
+    code, out, err = command(*words)
+    assert code == 0, err
+    run = result(out)
+    assert (run["n"], run["scored"]) == (6, 6)
+    for verb in (("eval", run["run_dir"]), ("table", "--runs", run["run_dir"])):
+        code, _, err = command(*verb)
+        assert code == 0, err
+    other = result(command("run", *folder_of(pairs), "method=full", "--json")[1])
+    code, _, err = command("compare", run["run_dir"], other["run_dir"])
+    assert code == 0, err

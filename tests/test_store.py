@@ -129,3 +129,23 @@ def test_a_folder_without_records_and_a_broken_line_are_named(tmp_path):
     (tmp_path / "records.jsonl").write_text('{"id": 1}\n')
     with pytest.raises(UsageError, match="line 1, is not a record"):
         store.read_records(tmp_path)
+
+
+SEPARATORS = ("\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c")
+
+
+@pytest.mark.parametrize("letter", SEPARATORS)
+def test_line_separators_in_names_and_answers_are_text(tmp_path, letter):
+    name, answer = f"a{letter}b", f"a frog{letter}on a leaf"
+    with RunFolder(tmp_path, {}) as folder:
+        folder.commit(Record(name, 0, "ok", prompt=answer))
+        folder.commit(record("c"))
+    with RunFolder(tmp_path, {}) as folder:
+        assert folder.finished((0, name)) and folder.finished((0, "c"))
+    assert store.read_records(tmp_path)[0, name].prompt == answer
+
+
+def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
+    (tmp_path / "records.jsonl").write_bytes(b'{"id": "a", "trial": 0, "status": "ok"}\n\xff\n')
+    with pytest.raises(UsageError, match="line 2, is not a record"):
+        store.read_records(tmp_path)

@@ -191,7 +191,7 @@ class PairedFolders:
         if not path.is_file():
             raise MissingAsset(f"dataset {self.name}: list file {path} not found.")
         try:
-            lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+            lines = [line.strip() for line in path.read_text(encoding="utf-8").split("\n")]
         except UnicodeDecodeError as error:
             raise MissingAsset(f"dataset {self.name}: list file {path} is not text.") from error
         listed = frozenset(_listed_id(line) for line in lines if line and not line.startswith("#"))

@@ -120,9 +120,9 @@ def final_masks(folder: Path, trial: int = 0) -> Path:
     return folder / MASKS / str(trial) / "final"
 
 
-def _whole_lines(path: Path) -> Iterator[str]:
-    content = path.read_bytes()
-    yield from content[: content.rfind(b"\n") + 1].decode().splitlines()
+def _whole_lines(path: Path) -> list[bytes]:
+    """Lines end at the newline byte alone: names and answers may hold U+2028 and its like."""
+    return path.read_bytes().split(b"\n")[:-1]
 
 
 class RunFolder:
