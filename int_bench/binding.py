@@ -141,7 +141,7 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
     parameters = signature(str(node[TARGET]))
     if parameters is None:
         return
-    given = {key: value for key, value in node.items() if not key.startswith("_")}
+    given = {key: value for key, value in node.items() if key != TARGET}
     for key, value in given.items():
         if key not in parameters:
             raise UsageError(
@@ -150,7 +150,7 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
             )
         _check_type(f"{where}.{key}", value, parameters[key].annotation)
     lacking = [key for key, p in parameters.items() if p.required and key not in given]
-    if lacking and "_args_" not in node and not node.get("_partial_"):
+    if lacking:
         raise UsageError(f"{where} lacks {', '.join(lacking)}, which {node[TARGET]} needs.")
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from int_bench import config as configuration
+from int_bench.building import build
 from int_bench.cli_support import say, terminable
 from int_bench.data import doctor
 from int_bench.data.download import megabytes
@@ -124,7 +125,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
         MissingAsset: a download failed or was refused.
     """
     config = configuration.load(overrides)
-    dataset = configuration.build(config.dataset, "dataset")
+    dataset = build(config.dataset, "dataset")
     if not isinstance(dataset, PairedFolders):
         print(f"{config.dataset_name} is drawn when it is needed; there is nothing to download.")
         return 0
@@ -155,7 +156,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
 
 def _check_dataset(overrides: Sequence[str]) -> Report:
     config = configuration.load(overrides)
-    dataset = configuration.build(config.dataset, "dataset")
+    dataset = build(config.dataset, "dataset")
     if isinstance(dataset, DrawnScenes):
         with tempfile.TemporaryDirectory() as folder:
             write(dataset, Path(folder))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from int_bench import config as configuration
+from int_bench.building import build_stored_dataset
 from int_bench.cli_scoring import (
     Finished,
     Rules,
@@ -172,7 +172,7 @@ def _score_folder(folder: Path, rules: Rules) -> Scored:
             return _score_pair(pred, gt, rules, (node["name"], name), folder)
     except (KeyError, TypeError) as error:
         raise MissingAsset(f"{folder / store.MANIFEST} is not a run's description.") from error
-    dataset = First(configuration.build(node, "dataset"), limit)
+    dataset = First(build_stored_dataset(manifest, folder / store.MANIFEST), limit)
     return score_runs(dataset, [Finished(folder, name, trials)], rules)[0]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from int_bench import config as configuration
 from int_bench.binding import closest
+from int_bench.building import build
 from int_bench.data.drawn import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
 from int_bench.overrides import CONF, options
@@ -71,7 +72,7 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
             f"{name!r} is not a drawn data set; choose {', '.join(drawn)}." + closest(name, drawn)
         )
     config = configuration.load([f"dataset={name}", "method=empty"])
-    scenes = configuration.build(config.dataset, "dataset")
+    scenes = build(config.dataset, "dataset")
     assert isinstance(scenes, DrawnScenes)
     write(replace(scenes, split=split, count=count), out)
     folders = f"dataset.images={out / 'images'} dataset.masks={out / 'masks'}"
@@ -92,7 +93,7 @@ def _state_of_data(name: str, config: configuration.RunConfig) -> str:
     if name == "folder":
         return "give dataset.images=DIR and dataset.masks=DIR"
     try:
-        samples = configuration.build(config.dataset, "dataset").samples()
+        samples = build(config.dataset, "dataset").samples()
     except UserError as error:
         return f"missing: {error}"
     return f"here: {len(samples)} samples"

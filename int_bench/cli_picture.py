@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PillowImage
 
-from int_bench import config as configuration
+from int_bench.building import build_stored_dataset
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.errors import MissingAsset
 from int_bench.report.panels import PanelRow, draw_panel
@@ -22,9 +22,7 @@ def picture_command(run_dir: Path, out: Path, most: int) -> Path:
     Raises:
         MissingAsset: there is no such run, or it holds no finished sample with soft masks.
     """
-    dataset: Dataset = configuration.build(
-        store.read_manifest(run_dir)["config"]["dataset"], "dataset"
-    )
+    dataset = build_stored_dataset(store.read_manifest(run_dir), run_dir / store.MANIFEST)
     records = store.read_records(run_dir)
     rows: list[PanelRow] = []
     for sample in dataset.samples():

@@ -10,6 +10,7 @@ from typing import Any
 
 from int_bench import binding
 from int_bench import config as configuration
+from int_bench.building import build
 from int_bench.config import RunConfig
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.subset import First
@@ -126,7 +127,7 @@ class Prepared:
 def prepare(asked: Sequence[Asked]) -> list[Prepared]:
     """Check everything that can be checked before a model is loaded; each run folder once."""
     first = asked[0].config
-    whole: Dataset = configuration.build(first.dataset, "dataset")
+    whole: Dataset = build(first.dataset, "dataset")
     dataset = First(whole, first.limit)
     samples = dataset.samples()
     known = {"name": first.dataset_name, "manifest": whole.manifest()}

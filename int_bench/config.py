@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,12 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException, OverrideParseException
-from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from int_bench import binding, exactness
-from int_bench.errors import UsageError, UserError
+from int_bench.building import build, trust
+from int_bench.errors import UsageError
 from int_bench.metrics.measures import BACKENDS
 from int_bench.overrides import CONF, Override, options, parse
 from int_bench.protocols import Backbone, Method
@@ -128,6 +129,7 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
     tree = _plain(config)
     _check_scalars(tree)
     for key in ("dataset", "method", "backbone"):
+        trust(tree[key])
         binding.check(tree[key], key)
     kept, tree["backbone"] = exactness.resolve(tree["exactness"], tree["backbone"])
     tree["exactness"] = kept
@@ -302,23 +304,6 @@ def digest(identity_of_run: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def build(node: Mapping[str, Any], where: str) -> Any:
-    """Construct what a configuration node names with ``_target_``, and its parts.
-
-    Raises:
-        UserError: As the constructor raised it.
-        UsageError: The constructor refused its arguments.
-    """
-    try:
-        return instantiate(dict(node), _convert_="all")
-    except (HydraException, OmegaConfBaseException) as error:
-        cause = error.__cause__
-        if isinstance(cause, UserError):
-            raise cause from None
-        reason = str(cause or error).strip().splitlines()[0]
-        raise UsageError(f"{where}: {node.get(binding.TARGET)} refused: {reason}") from error
-
-
 def build_method(config: RunConfig) -> Method:
     """The configured method."""
     method: Method = build(config.method, "method")
@@ -334,6 +319,6 @@ def build_backbones(config: RunConfig) -> dict[str, Backbone]:
     if config.cpu_threads is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.cpu_threads))
     if exactness.on_cuda(config.backbone):
-        allow = get_method("int_bench.backbones.loading.allow_tf32")
-        allow(config.exactness == "E2")
+        loading = import_module("int_bench.backbones.loading")
+        loading.allow_tf32(config.exactness == "E2")
     return {role: build(node, f"backbone.{role}") for role, node in config.backbone.items()}
