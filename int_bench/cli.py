@@ -286,5 +286,6 @@ def _message_of(error: BaseException) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"int-bench: {' '.join(message.split())}", file=sys.stderr)
+    line = f"int-bench: {' '.join(message.split())}"
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
     return code

@@ -100,8 +100,12 @@ def terminable() -> Iterator[None]:
 
 
 def say(message: str) -> None:
-    """One line on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    """One line on stderr; bytes of a file name that are no text are written as escapes."""
+    print(_as_text(message), file=sys.stderr, flush=True)
+
+
+def _as_text(message: str) -> str:
+    return message.encode(errors="backslashreplace").decode()
 
 
 class Meter:
@@ -145,7 +149,7 @@ class Meter:
     def say(self, message: str) -> None:
         """One line above the bar."""
         if self._bar is not None:
-            self._bar.console.print(message, markup=False, highlight=False)
+            self._bar.console.print(_as_text(message), markup=False, highlight=False)
         else:
             say(message)
 

@@ -277,3 +277,19 @@ def test_line_separators_in_file_names_survive_every_verb(command, pairs):
     other = result(command("run", *folder_of(pairs), "method=full", "--json")[1])
     code, _, err = command("compare", run["run_dir"], other["run_dir"])
     assert code == 0, err
+
+
+def test_a_file_name_that_is_no_text_fails_its_sample_alone(command, pairs):
+    for kind in ("images", "masks"):
+        path = pairs / kind / "a0.png"
+        path.rename(path.with_stem(os.fsdecode(b"a\xff")))
+    words = ("run", *folder_of(pairs), "method=centre_box", "--json")
+    code, out, err = command(*words)
+    assert code == 4 and "Traceback" not in err and "no Unicode text" in err
+    run = result(out)
+    assert [run[key] for key in ("n", "scored", "failed", "missing")] == [6, 5, 1, 0]
+    for verb in (words, ("eval", run["run_dir"])):
+        code, _, err = command(*verb)
+        assert code == 4 and "Traceback" not in err
+    code, _, err = command("table", "--runs", run["run_dir"])
+    assert code == 0, err

@@ -149,3 +149,18 @@ def test_bytes_that_are_no_text_are_named_with_their_line(tmp_path):
     (tmp_path / "records.jsonl").write_bytes(b'{"id": "a", "trial": 0, "status": "ok"}\n\xff\n')
     with pytest.raises(UsageError, match="line 2, is not a record"):
         store.read_records(tmp_path)
+
+
+def test_half_a_letter_fails_its_sample_alone(tmp_path):
+    with RunFolder(tmp_path, {}) as folder:
+        for name, answer in (("a", "a frog \ud83d"), ("b\udcff", "frog"), ("c", "frog")):
+            kept = folder.commit(Record(name, 0, "ok", prompt=answer), prediction())
+            assert kept.status == ("ok" if name == "c" else "failed")
+    found = store.read_records(tmp_path)
+    assert {key: r.status for key, r in found.items()} == {
+        (0, "a"): "failed",
+        (0, "b\udcff"): "failed",
+        (0, "c"): "ok",
+    }
+    assert "no Unicode text" in (found[0, "a"].error or "")
+    assert [path.name for path in store.final_masks(tmp_path).iterdir()] == ["c.png"]

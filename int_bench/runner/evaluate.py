@@ -102,7 +102,8 @@ class Evaluation:
         aside = path.with_name(path.name + ".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with aside.open("w", newline="", encoding="utf-8") as file:
+            # File names need not be text; the csv holds their odd bytes as escapes.
+            with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
                 csv.writer(file, lineterminator="\n").writerows(self._table())
             aside.replace(path)
         except OSError as error:

@@ -112,7 +112,7 @@ def _store(
     key, started = outcome.key, time.perf_counter()
     assert isinstance(key, _Key)
     variant, record = variants[key.variant], _record(key, outcome)
-    variant.folder.commit(record, outcome.value)
+    record = variant.folder.commit(record, outcome.value)
     if observe is not None:
         observe("storage", str(key), started, time.perf_counter() - started, {})
     return variant, record

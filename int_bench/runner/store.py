@@ -32,6 +32,9 @@ from int_bench.errors import MissingAsset, UsageError
 from int_bench.types import Box, Prediction
 
 RECORDS, MANIFEST, MASKS, LOCK = "records.jsonl", "run.json", "masks", "lock"
+_NO_TEXT = (
+    "Its name or an answer for it holds what is no Unicode text; rename the file or run again."
+)
 Key = tuple[int, str]
 """Trial and sample id."""
 
@@ -170,34 +173,42 @@ class RunFolder:
         record = self.records.get(key)
         return record is not None and record.status == "ok"
 
-    def commit(self, record: Record, prediction: Prediction | None = None) -> None:
+    def commit(self, record: Record, prediction: Prediction | None = None) -> Record:
         """Store the masks of a prediction, then the record's line.
+
+        Returns:
+            The record as it was kept: a failed one where a text of it cannot be stored.
 
         Raises:
             UsageError: The folder cannot be written (a full disk, say).
         """
         masks = self._masks_of(prediction) if prediction else ()
-        self.commit_files(record, ((name, _png(mask)) for name, mask in masks))
+        return self.commit_files(record, ((name, _png(mask)) for name, mask in masks))
 
-    def commit_files(self, record: Record, masks: Iterable[tuple[str, bytes]]) -> None:
+    def commit_files(self, record: Record, masks: Iterable[tuple[str, bytes]]) -> Record:
         """Store encoded masks by their folder (``final``, ``1``, ...), then the record's line.
 
         Raises:
             UsageError: The folder cannot be written (a full disk, say).
         """
-        line = json.dumps(asdict(record), default=_plain, ensure_ascii=False) + "\n"
+        try:
+            line = _line(record)
+        except UnicodeEncodeError:  # half a letter: in a file's name, or in a model's answer
+            record, masks = Record(record.id, record.trial, "failed", error=_NO_TEXT), ()
+            line = _line(record, ensure_ascii=True)
         folder = self.path / MASKS / str(record.trial)
         try:
             for name, content in masks:
                 path = folder / name / f"{record.id}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 _write_whole(path, content)
-            self._lines.write(line.encode())
+            self._lines.write(line)
             self._lines.flush()
             os.fsync(self._lines.fileno())
         except OSError as error:
             raise _unwritable(self.path, error) from error
         self.records[record.key] = record
+        return record
 
     def _masks_of(self, prediction: Prediction) -> Iterator[tuple[str, NDArray[np.uint8]]]:
         if self._keep != "final":
@@ -227,6 +238,11 @@ class RunFolder:
         whole = content.rfind(b"\n") + 1
         if whole != len(content):
             os.truncate(path, whole)
+
+
+def _line(record: Record, ensure_ascii: bool = False) -> bytes:
+    text = json.dumps(asdict(record), default=_plain, ensure_ascii=ensure_ascii)
+    return f"{text}\n".encode()
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
