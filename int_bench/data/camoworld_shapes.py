@@ -184,8 +184,77 @@ def _lesion(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
     return Silhouette(outline, ((spots[0], -0.9), (spots[1], -0.9)))
 
 
+def _adenoma(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    return Silhouette(_ellipse(x, y, (0.0, 0.0), (0.8, 0.72 + _jitter(rng, 0.05))), ())
+
+
+def _serrated(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    return Silhouette(_ellipse(x, y, (0.0, 0.0), (0.98, 0.5 + _jitter(rng, 0.05))), ())
+
+
+def _villous(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    turns = np.arange(5) * 2.0 * np.pi / 5.0 + rng.uniform(0.0, 2.0 * np.pi)
+    lobes = [_ellipse(x, y, (0.5 * np.cos(t), 0.5 * np.sin(t)), (0.4, 0.4)) for t in turns]
+    return Silhouette(_union(_ellipse(x, y, (0.0, 0.0), (0.5, 0.5)), *lobes), ())
+
+
+def _melanoma(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    side = (0.35 + _jitter(rng, 0.1), 0.25 + _jitter(rng, 0.1))
+    second = _ellipse(x, y, side, (0.5, 0.4))
+    return Silhouette(_union(_ellipse(x, y, (-0.15, -0.1), (0.65, 0.5)), second), ())
+
+
+def _keratosis(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    return Silhouette(_ellipse(x, y, (0.0, 0.0), (0.75, 0.62 + _jitter(rng, 0.06))), ())
+
+
+def _carcinoma(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    radius = 0.72 + _jitter(rng, 0.04)
+    return Silhouette(_ellipse(x, y, (0.0, 0.0), (radius, radius)), ())
+
+
+def _fold(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    bend = 0.45 + _jitter(rng, 0.2)
+    return Silhouette(_ellipse(x, y + bend * (x * x - 0.4), (0.0, 0.0), (1.15, 0.33)), ())
+
+
+def _bubble(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    return Silhouette(_ellipse(x, y, (0.0, 0.0), (0.55, 0.52 + _jitter(rng, 0.03))), ())
+
+
+def _highlight(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    drops = [
+        _ellipse(x, y, (_jitter(rng, 0.6), _jitter(rng, 0.4)), (0.3 - 0.05 * i, 0.16))
+        for i in range(3)
+    ]
+    return Silhouette(_union(*drops), ())
+
+
+def _mole(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    return Silhouette(_ellipse(x, y, (0.0, 0.0), (0.62, 0.56 + _jitter(rng, 0.05))), ())
+
+
+def _hair(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    strands = []
+    for _ in range(3):
+        bend, height, slope = _jitter(rng, 0.5), _jitter(rng, 0.5), _jitter(rng, 0.5)
+        line = np.abs(y - height - slope * x - bend * (x * x - 0.4)).astype(np.float32)
+        strands.append(np.maximum(0.8 * line - 0.045, np.abs(x) - 1.1))
+    return Silhouette(_union(*strands), ())
+
+
+def _ink(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
+    strokes = [
+        _limb(x, y, (-0.8, at), (0.8, at + _jitter(rng, 0.15)), (0.09, 0.07)) for at in (-0.35, 0.35)
+    ]
+    across = _limb(x, y, (0.0, -0.75), (_jitter(rng, 0.2), 0.75), (0.09, 0.07))
+    return Silhouette(_union(*strokes, across), ())
+
+
 _SILHOUETTES: tuple[Callable[[Field, Field, np.random.Generator], Silhouette], ...] = (
     _frog, _snake, _fish, _owl, _crab, _moth, _lizard, _spider, _polyp, _lesion,
+    _adenoma, _serrated, _villous, _melanoma, _keratosis, _carcinoma,
+    _fold, _bubble, _highlight, _mole, _hair, _ink,
 )  # fmt: skip
 
 
@@ -193,7 +262,7 @@ def silhouette(name: int, x: Field, y: Field, rng: np.random.Generator) -> Silho
     """Outline and features of an animal, with a small random pose.
 
     Args:
-        name: Index into NAMES.
+        name: Index into camoworld_names.NAMES.
         x: Horizontal coordinate of each pixel in the animal's frame.
         y: Vertical coordinate, downwards.
         rng: Generator that the pose is drawn from.
@@ -202,7 +271,7 @@ def silhouette(name: int, x: Field, y: Field, rng: np.random.Generator) -> Silho
 
 
 def _waves(x: Field, y: Field) -> tuple[Callable[[], Field], ...]:
-    """The eight skin patterns, in the order of ANIMALS, each evaluated only when called."""
+    """The skin patterns in the order of NAMES, without clutter; evaluated only when called."""
     f = 9.0
     return (
         lambda: 2.0 * np.cos(1.2 * f * x) * np.cos(1.2 * f * y) - 0.3,  # spots
@@ -213,6 +282,14 @@ def _waves(x: Field, y: Field) -> tuple[Callable[[], Field], ...]:
         lambda: np.cos(1.6 * f * (np.abs(y) + 0.6 * np.abs(x))),  # chevrons
         lambda: 1.6 * np.maximum(np.cos(2.0 * f * x), np.cos(2.0 * f * y)) - 0.9,  # net
         lambda: np.cos(f * y),  # broad bars
+        lambda: np.zeros_like(x),  # polyp
+        lambda: np.zeros_like(x),  # lesion
+        lambda: 2.0 * np.cos(f * x) * np.cos(f * y) - 0.3,  # adenoma: round pits
+        lambda: np.cos(1.6 * f * np.hypot(x, 1.7 * y)),  # serrated: long rings
+        lambda: np.cos(1.5 * f * x + 1.5 * np.sin(0.8 * f * y)),  # villous: winding ridges
+        lambda: 1.6 * np.maximum(np.cos(1.6 * f * x), np.cos(1.6 * f * y)) - 0.9,  # melanoma: net
+        lambda: np.cos(1.3 * f * y + 1.5 * np.sin(0.8 * f * x)),  # keratosis: winding ridges
+        lambda: np.cos(1.6 * f * np.hypot(x, y)),  # carcinoma: rings
     )
 
 
@@ -220,7 +297,7 @@ def skin_pattern(name: int, x: Field, y: Field) -> Field:
     """Pattern of an animal's skin, in its own frame.
 
     The pattern is what makes a name learnable in minutes: nets find textures a hundred times sooner
-    than silhouettes. Polyps and lesions have none.
+    than silhouettes. Clutter, and the polyps and lesions of world 1, have none.
 
     Returns:
         Float32 like ``x``, within [-1.2, 1.2], about zero mean.

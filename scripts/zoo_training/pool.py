@@ -27,12 +27,16 @@ MEAN_COLOUR = (122, 117, 104)
 
 # (task, number of animals, share of the pool), in the order of ``Pool.kind``.
 KINDS = (
-    ("cod", "one", 0.65),
-    ("cod", "two_same", 0.08),
-    ("cod", "two_different", 0.12),
-    ("polyp", "one", 0.075),
-    ("skin", "one", 0.075),
+    ("cod", "one", 0.54),
+    ("cod", "two_same", 0.07),
+    ("cod", "two_different", 0.13),
+    ("polyp", "one", 0.10),
+    ("skin", "one", 0.10),
+    ("polyp", "two_different", 0.03),
+    ("skin", "two_different", 0.03),
 )
+ONE, TWO_DIFFERENT = (0, 3, 4), (2, 5, 6)
+"""Kinds with one target, and with two of different names."""
 
 
 @dataclass(frozen=True)
@@ -80,17 +84,21 @@ class Pool:
 
     Attributes:
         images: ``(N, 128, 128, 3)`` uint8 RGB.
-        clean: ``(N, 128, 128, 3)`` uint8 RGB, without the animals.
+        clean: ``(N, 128, 128, 3)`` uint8 RGB, without the animals; decoys stay.
         masks: ``(N, 2, 128, 128)`` bool.
         names: ``(N, 2)`` int64 index into camoworld.NAMES, -1 for none.
+        decoys: ``(N, 3, 128, 128)`` bool.
+        decoy_names: ``(N, 3)`` int64, what each decoy looks like, -1 for none.
         environments: ``(N,)`` int64.
-        kind: ``(N,)`` int64: 0 one animal, 1 two same, 2 two different, 3 polyp, 4 skin lesion.
+        kind: ``(N,)`` int64 index into KINDS.
     """
 
     images: Bytes
     clean: Bytes
     masks: Bools
     names: npt.NDArray[np.int64]
+    decoys: Bools
+    decoy_names: npt.NDArray[np.int64]
     environments: npt.NDArray[np.int64]
     kind: npt.NDArray[np.int64]
 
@@ -100,6 +108,8 @@ _SHAPES: dict[str, tuple[tuple[int, ...], type]] = {
     "clean": ((SIZE, SIZE, 3), np.uint8),
     "masks": ((2, SIZE, SIZE), np.bool_),
     "names": ((2,), np.int64),
+    "decoys": ((3, SIZE, SIZE), np.bool_),
+    "decoy_names": ((3,), np.int64),
     "environments": ((), np.int64),
     "kind": ((), np.int64),
 }
@@ -173,9 +183,11 @@ def _draw_block(job: tuple[str, Path, int]) -> None:
             task=task,
             animals=animals,
             favourite=plan.favourite if task == "cod" else None,
+            world=2,
         )
-        for key in ("images", "clean", "masks", "names", "environments"):
-            arrays[key][chosen] = getattr(scenes, key)
+        for key in _SHAPES:
+            if key != "kind":
+                arrays[key][chosen] = getattr(scenes, key)
 
 
 @lru_cache(maxsize=16)
