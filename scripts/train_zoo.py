@@ -29,7 +29,8 @@ def train(role: str, out: Path, steps: int | None) -> None:
     if role not in ROLES:
         raise UsageError(f"Unknown role '{role}': use {', '.join(ROLES)} or all.")
     for pool in PLANS:
-        draw_pool(pool)
+        if role == "llava" or pool != "prior":
+            draw_pool(pool)
     module = importlib.import_module(f"scripts.zoo_training.{role}")
     if steps is None:
         module.train(out / role)

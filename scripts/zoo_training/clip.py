@@ -3,7 +3,8 @@
 The class is ``open_clip.CLIP`` with a ViT of 128 pixels and a word-level text tower. Phase 1, the
 *tower*, sees small windows around the animals and learns cells and peaks on CLIP Surgery's path;
 SAM's encoder starts from it too. Phase 2 sees whole scenes, INT's patches and dimmed scenes, and
-cut-outs on a black canvas, whose class token is compared with the bare word (Eq. 10).
+cut-outs on a black canvas, whose class token is compared with the bare word (Eq. 10). Decoys are
+figures like others, by the name of what they look like: the word decides where the map peaks.
 Names and environments are drawn independently, so that no word can be guessed from the colours.
 """
 
@@ -23,12 +24,13 @@ from int_bench.data.camoworld import NAMES
 from scripts.zoo_training import clip_format, clip_loss, views, vit
 from scripts.zoo_training.clip_check import Validator
 from scripts.zoo_training.loop import Recipe, device, fit
-from scripts.zoo_training.pool import CACHE, SIZE, Pool, load_pool
+from scripts.zoo_training.pool import CACHE, KINDS, SIZE, TWO_DIFFERENT, Pool, load_pool
 
-TOWER_STEPS, CLIP_STEPS = 700, 1350
+TOWER_STEPS, CLIP_STEPS = 800, 1000
 WINDOWS, MIXED_WINDOWS, SCENES, CUTS = 96, 48, 14, 5
 LARGEST_SCALE = 100.0
-_ALL = (0, 1, 2, 3, 4)
+_ALL = tuple(range(len(KINDS)))
+DECOYS = 0.3
 _HIDDEN = ("attn.in_proj_weight", "attn.out_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _FASTER = {f"visual.transformer.resblocks.{i}.{part}": 4.0
            for i in range(vit.DEPTH) for part in _HIDDEN}  # fmt: skip
@@ -51,17 +53,21 @@ class Trainer:
         texts, scale = self.texts.random(self.model, rng), self._scale()
         near, _ = self._windows(rng, texts, MIXED_WINDOWS, cut=True)
         # With two different animals a word must tell one from the other.
-        kinds = (2,) if rng.random() < 0.5 else _ALL
-        batch = views.sample(self.pool, SCENES, rng, kinds)
+        kinds = TWO_DIFFERENT if rng.random() < 0.5 else _ALL
+        batch = views.sample(self.pool, SCENES, rng, kinds, decoys=DECOYS)
         batch = views.crop(batch, views.random_patch(rng, full=0.6), (SIZE, SIZE))
         batch = views.augment(batch, rng)
-        cuts = views.augment(views.sample(self.pool, CUTS, rng), rng, dimmed=0.0)
+        cuts = views.augment(views.sample(self.pool, CUTS, rng, decoys=DECOYS), rng, dimmed=0.0)
         exact, away = cuts.target_mask(), rng.random() < 0.25
         bad = (views.moved if away else views.deform)(exact, rng)
         images = torch.cat([batch.images, *(cuts.images * m[..., None] for m in (exact, bad))])
         features = vit.features(self.model.visual, vit.prepare(images))
         cell = clip_loss.cell_loss(features.cells[:SCENES], texts, scale, batch)
         peak = clip_loss.peak_loss(features.cells[:SCENES], texts, scale, batch, rng)
+        if kinds == TWO_DIFFERENT:
+            both = self.texts.pairs(self.model, batch.names[:, :2]) - texts[clip_loss.EMPTY]
+            share = clip_loss.occupancy(batch.masks[:, :2]).sum(1)
+            peak = peak + clip_loss.map_loss(features.cells[:SCENES], both, scale, share)
         names, good, worse = cuts.target_name(), *features.whole[SCENES:].split(CUTS)
         touched = (bad * cuts.masks.sum(1)).sum((1, 2))
         # A cut-out elsewhere shows the environment alone; one cut by a patch may show nothing.
@@ -80,8 +86,8 @@ class Trainer:
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Loss of windows somewhere in the grid of positions, the first quarter cut out if so."""
         # The animals of pairs are smaller and harder to name.
-        kinds = (1, 2) if cut and rng.random() < 0.5 else _ALL
-        batch = views.windows(views.sample(self.pool, count, rng, kinds), rng)
+        kinds = (1, 2, 5, 6) if cut and rng.random() < 0.5 else _ALL
+        batch = views.windows(views.sample(self.pool, count, rng, kinds, DECOYS), rng)
         batch = views.augment(batch, rng)
         black = (torch.arange(count) < count // 4) & cut & (batch.target_mask().mean((1, 2)) > 0.02)
         keep = torch.where(black[:, None, None], batch.target_mask(), 1.0)
@@ -99,7 +105,8 @@ class Trainer:
         """The name of the target where it is in view, else the environment."""
         area = batch.target_mask().mean((1, 2))
         labels = torch.where(area > 0.02, batch.target_name(), len(NAMES) + batch.environments)
-        single = (batch.names[:, 1] < 0) | (batch.names[:, 0] == batch.names[:, 1])
+        seen = batch.masks.mean((2, 3)) > 0.005
+        single = ~(seen & (batch.names != batch.target_name()[:, None])).any(1)
         weights = (single & ((area > 0.02) | (area < 0.002))).float()
         return clip_loss.word_loss(whole, texts, self._scale(), labels, weights)
 
@@ -118,7 +125,7 @@ def pretrain_tower(steps: int = TOWER_STEPS, cache: Path = CACHE) -> open_clip.C
     trainer = Trainer(model, clip_loss.Texts(), pool)
     check = Validator(model, trainer.texts, load_pool("validation", cache), count=192)
     recipe = Recipe(name="tower", steps=steps, muon=True, factors=_FASTER, weight_decay=0.01,
-                    report_every=100, cache=cache)  # fmt: skip
+                    report_every=200, cache=cache)  # fmt: skip
     fit(model, recipe, trainer.window_loss, check)
     return model
 
@@ -129,7 +136,7 @@ def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
     trainer = Trainer(model, clip_loss.Texts(), load_pool("train", cache))
     check = Validator(model, trainer.texts, load_pool("validation", cache), count=192)
     recipe = Recipe(name="clip", steps=steps or CLIP_STEPS, learning_rate=1e-3, muon=True,
-                    factors=_FASTER, weight_decay=0.01, report_every=100, cache=cache)  # fmt: skip
+                    factors=_FASTER, weight_decay=0.01, report_every=200, cache=cache)  # fmt: skip
     fit(model, recipe, trainer.mixed_loss, check)
     clip_format.save(model, out)
     full = replace(check, count=2048)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from int_bench.data.camoworld import NAMES
 from scripts.zoo_training import views, vit
 from scripts.zoo_training.clip_loss import EMPTY, Texts
-from scripts.zoo_training.pool import Pool
+from scripts.zoo_training.pool import ONE, TWO_DIFFERENT, Pool
 
 FIGURES = ("name", "medical", "hit", "select", "order")
 _BLOCK = 64
@@ -46,12 +46,13 @@ class Validator:
             kind = torch.from_numpy(self.pool.kind[indices])
             right = self._names(batch, bare)
             inside, nearer = self._peaks(batch, averaged)
-            one = (kind == 0) | (kind >= 3)
+            one = torch.isin(kind, torch.tensor(ONE))
+            two = torch.isin(kind, torch.tensor(TWO_DIFFERENT))
             rows["name"].append(right[kind < 3])
             rows["medical"].append(right[kind >= 3])
             rows["hit"].append(inside[one])
-            rows["select"].append(inside[kind == 2])
-            rows["order"].append(nearer[kind == 2])
+            rows["select"].append(inside[two])
+            rows["order"].append(nearer[two])
         return {name: float(torch.cat(parts).float().mean()) for name, parts in rows.items()}
 
     def _names(self, batch: views.Batch, words: Tensor) -> Tensor:
@@ -68,7 +69,7 @@ class Validator:
         y, x = (peak // vit.SIDE) * vit.PATCH, (peak % vit.SIDE) * vit.PATCH
         rows, half = torch.arange(len(peak)), vit.PATCH // 2
         inside = batch.target_mask()[rows, y + half, x + half] > 0.5
-        touched = F.max_pool2d(batch.masks, vit.PATCH).flatten(2) > 0.5
+        touched = F.max_pool2d(batch.masks[:, :2], vit.PATCH).flatten(2) > 0.5
         hottest = torch.where(touched, heat[:, None], -torch.inf).amax(2)
         return inside, hottest[rows, batch.target] > hottest[rows, 1 - batch.target]
 

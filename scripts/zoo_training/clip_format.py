@@ -29,7 +29,7 @@ PAD, UNKNOWN, BEGIN, END = "[PAD]", "[UNK]", "[BOS]", "[EOS]"
 def vocabulary() -> list[str]:
     """All words of the templates and of the world; END is last, as CLIP pools the highest id."""
     texts = [template.format(name="") for template in CLIP_TEMPLATES]
-    texts += [*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values()]
+    texts += [*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values(), "and"]
     words = {word for text in texts for word in re.findall(r"\w+|[^\w\s]+", text.lower())}
     return [PAD, UNKNOWN, BEGIN, *sorted(words), END]
 

@@ -3,7 +3,8 @@
 The class is ``segment_anything.modeling.Sam`` with a small ``ImageEncoderViT`` of 256 pixels, which
 starts as the tower of the zoo's CLIP (`clip.pretrain_tower`). Pictures of 128 pixels are enlarged
 twice, as ``SamPredictor`` does. Trained on whole scenes and INT's patches, with one and two
-animals, bright and dimmed as in Eq. 12, and with boxes, points, or both.
+animals and with decoys, each of which may be asked for, bright and dimmed as in Eq. 12 with masks
+as the cycle makes them, and with boxes, points, or both.
 """
 
 from __future__ import annotations
@@ -28,8 +29,11 @@ from scripts.zoo_training.pool import CACHE, Pool, Rectangle, load_pool
 from scripts.zoo_training.sam_check import Validator
 from scripts.zoo_training.sam_prompts import CELL, Prompt, random_prompt
 
-STEPS = 1300
+STEPS = 1600
 SCENES, PAIRS, PATCHES = 5, 6, 5
+DIMMED = 0.65
+_LEAST = 12.0
+"""Cells that a figure needs to be asked for."""
 CONFIG = SamConfig(
     image_size=256, patch_size=16, embed_dim=vit.WIDTH, depth=vit.DEPTH, num_heads=vit.HEADS,
     mlp_ratio=4.0, out_chans=96, window_size=0, global_attn_indexes=(), use_rel_pos=False,
@@ -43,7 +47,7 @@ def square(batch: views.Batch, rectangle: Rectangle) -> tuple[Tensor, Tensor]:
     """One rectangle of every scene as SAM sees it: longest side 256, zeros right and below.
 
     Returns:
-        Normalised pixels ``(B, 3, 256, 256)`` and masks ``(B, 2, 64, 64)`` in 0..1.
+        Normalised pixels ``(B, 3, 256, 256)`` and masks ``(B, 5, 64, 64)`` in 0..1.
     """
     x0, y0, x1, y1 = rectangle
     side = CONFIG.image_size
@@ -101,36 +105,37 @@ class Trainer:
     pool: Pool
 
     def loss(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """One encoder pass, two prompts per image."""
+        """One encoder pass, two prompts per image: for two figures where there are two."""
         pixels, masks = self._images(rng)
         embedding = self.sam.image_encoder(pixels.to(self.sam.device))
         salient = F.pixel_shuffle(self.saliency(embedding), 4).float().cpu()
         hint = mask_loss(salient, masks.amax(1)).mean()
-        pairs = [(masks[:, 0], masks[:, 1])]
-        two = (masks[:, 1].sum((1, 2)) > 0)[:, None, None]
-        pairs.append((torch.where(two, masks[:, 1], masks[:, 0]), torch.where(two, masks[:, 0], 0)))
-        terms = [self._prompted(embedding, *pair, rng) for pair in pairs]
+        terms = []
+        for wanted in _two(masks, rng):
+            others = (masks.sum(1) - wanted).clamp(min=0.0)
+            terms.append(self._prompted(embedding, wanted, others, rng))
         single, several, score = (torch.stack(part).mean() for part in zip(*terms, strict=True))
         total = single + several + 0.5 * score + 0.3 * hint
         figures = {"single": single, "several": several, "score": score, "hint": hint}
         return total, {name: value.detach() for name, value in figures.items()}
 
     def _images(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Whole scenes and patches with at least one animal in view, which is the first mask."""
-        singles = views.augment(views.sample(self.pool, SCENES, rng), rng)
-        pairs = views.augment(views.sample(self.pool, PAIRS, rng, kinds=(1, 2)), rng)
-        spare = views.augment(views.sample(self.pool, 2 * PATCHES, rng), rng)
+        """Whole scenes and patches with at least one figure in view, and the figures' masks."""
+        singles = self._dimmed(views.sample(self.pool, SCENES, rng, decoys=0.4), rng)
+        pairs = self._dimmed(views.sample(self.pool, PAIRS, rng, (1, 2, 5, 6), 0.3), rng)
+        spare = self._dimmed(views.sample(self.pool, 2 * PATCHES, rng, decoys=0.4), rng)
         whole, patch = views.random_patch(rng, full=1.0), views.random_patch(rng, full=0.0)
         parts = [square(singles, whole), square(pairs, whole), square(spare, patch)]
         area = parts[2][1].sum((2, 3))
         order = torch.argsort((area.amax(1) > 40).float(), descending=True, stable=True)[:PATCHES]
         parts[2] = (parts[2][0][order], parts[2][1][order])
         pixels, masks = (torch.cat(part) for part in zip(*parts, strict=True))
-        area = masks.sum((2, 3))
-        masks = torch.where((area > 20)[:, :, None, None], masks, 0.0)
-        first = area.argmax(1)
-        rows = torch.arange(len(masks))
-        return pixels, torch.stack([masks[rows, first], masks[rows, 1 - first]], dim=1)
+        seen = masks.sum((2, 3)) > _LEAST
+        return pixels, torch.where(seen[:, :, None, None], masks, 0.0)
+
+    def _dimmed(self, batch: views.Batch, rng: np.random.Generator) -> views.Batch:
+        batch = replace(batch, images=views.dim_cut(batch, rng, DIMMED))
+        return views.augment(batch, rng, dimmed=0.0)
 
     def _prompted(
         self, embedding: Tensor, wanted: Tensor, others: Tensor, rng: np.random.Generator
@@ -143,6 +148,17 @@ class Trainer:
         errors = (scores - overlaps(logits.detach(), wanted)).square().mean(1)
         total = weights.sum().clamp(min=1.0)
         return tuple((part * weights).sum() / total for part in (losses[:, 0], several, errors))  # type: ignore[return-value]
+
+
+def _two(masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Two figures in view, each ``(B, 64, 64)``, animals rather than decoys; one twice if alone."""
+    shown = masks.sum((2, 3)) > 0
+    weight = torch.tensor([1.0, 1.0, 0.7, 0.7, 0.7])
+    order = torch.from_numpy(rng.random(shown.shape)).float() * weight * shown
+    first, second = order.topk(2, dim=1).indices.unbind(1)
+    rows = torch.arange(len(masks))
+    second = torch.where(shown[rows, second], second, first)
+    return masks[rows, first], masks[rows, second]
 
 
 def save(sam: nn.Module, folder: Path) -> None:
@@ -165,7 +181,7 @@ def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
     hidden = {name: 3.0 for name, p in both.named_parameters()
               if p.ndim == 2 and min(p.shape) >= 16 and "embed" not in name}  # fmt: skip
     recipe = Recipe(name="sam", steps=steps or STEPS, learning_rate=1.5e-3, muon=True,
-                    factors=hidden, weight_decay=0.01, report_every=100, cache=cache)  # fmt: skip
+                    factors=hidden, weight_decay=0.01, report_every=200, cache=cache)  # fmt: skip
     fit(both, recipe, trainer.loss, check)
     save(sam, out)
     full = replace(check, count=2048)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from scripts.zoo_training import views
-from scripts.zoo_training.pool import SIZE, Pool
+from scripts.zoo_training.pool import ONE, SIZE, Pool
 from scripts.zoo_training.sam_prompts import Prompt, centre_points, random_points, true_boxes
 
 _BLOCK = 32
@@ -40,7 +40,8 @@ class Validator:
             rng = np.random.default_rng(start)
             batch = views.take(self.pool, indices, rng)
             kind = torch.from_numpy(self.pool.kind[indices])
-            one, two = (kind == 0) | (kind >= 3), (kind == 1) | (kind == 2)
+            one = torch.isin(kind, torch.tensor(ONE))
+            two = ~one
             for name, (own, other) in self._overlaps(batch, rng).items():
                 rows.setdefault(name, []).append(own[one])
                 if name != "both":

@@ -1,7 +1,7 @@
 """Views of pooled scenes for the trainings of SAM and CLIP: windows, patches, dimming, cut-outs.
 
 Everything is drawn from a numpy generator. Scenes come from a ``Pool``; a *target* is one of the
-(at most two) animals of a scene.
+*figures* of a scene: its (at most two) animals, and its (at most three) decoys.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from scripts.zoo_training.pool import PATCHES, SIZE, Pool, Rectangle
+from scripts.zoo_training.pool import KINDS, PATCHES, SIZE, Pool, Rectangle
 
 WINDOW = 64
 ZOOMS = ((1, 1), (1, 1), (2, 2), (1, 2), (2, 1))
@@ -26,10 +26,10 @@ class Batch:
 
     Attributes:
         images: ``(B, H, W, 3)`` float32 in 0..255.
-        masks: ``(B, 2, H, W)`` float32 in 0..1.
-        names: ``(B, 2)`` int64 index into NAMES, -1 for none.
+        masks: ``(B, 5, H, W)`` float32 in 0..1, two animals and three decoys.
+        names: ``(B, 5)`` int64 index into NAMES, what each looks like; -1 for none.
         environments: ``(B,)`` int64.
-        target: ``(B,)`` int64, 0 or 1.
+        target: ``(B,)`` int64 index of the target among the figures.
     """
 
     images: Tensor
@@ -48,22 +48,31 @@ class Batch:
 
 
 def sample(
-    pool: Pool, count: int, rng: np.random.Generator, kinds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    pool: Pool,
+    count: int,
+    rng: np.random.Generator,
+    kinds: tuple[int, ...] = tuple(range(len(KINDS))),
+    decoys: float = 0.0,
 ) -> Batch:
-    """Scenes of these kinds drawn with replacement, each with one of its animals as target."""
-    return take(pool, rng.choice(np.flatnonzero(np.isin(pool.kind, kinds)), size=count), rng)
+    """Scenes of these kinds drawn with replacement, each with a target (see `take`)."""
+    rows = rng.choice(np.flatnonzero(np.isin(pool.kind, kinds)), size=count)
+    return take(pool, rows, rng, decoys)
 
 
-def take(pool: Pool, rows: np.ndarray, rng: np.random.Generator) -> Batch:
-    """The scenes of these rows."""
-    names = torch.from_numpy(pool.names[rows])
-    coin = torch.from_numpy(rng.integers(2, size=len(rows)))
+def take(pool: Pool, rows: np.ndarray, rng: np.random.Generator, decoys: float = 0.0) -> Batch:
+    """The scenes of these rows; the target is an animal, or a decoy with probability ``decoys``."""
+    names = np.concatenate([pool.names[rows], pool.decoy_names[rows]], axis=1)
+    animal = rng.integers(2, size=len(rows)) * (names[:, 1] >= 0)
+    count = (names[:, 2:] >= 0).sum(1)
+    decoy = 2 + np.floor(rng.random(len(rows)) * count).astype(np.int64)
+    target = np.where((rng.random(len(rows)) < decoys) & (count > 0), decoy, animal)
+    masks = np.concatenate([pool.masks[rows], pool.decoys[rows]], axis=1)
     return Batch(
         images=torch.from_numpy(pool.images[rows]).float(),
-        masks=torch.from_numpy(pool.masks[rows]).float(),
-        names=names,
+        masks=torch.from_numpy(masks).float(),
+        names=torch.from_numpy(names),
         environments=torch.from_numpy(pool.environments[rows]),
-        target=coin * (names[:, 1] >= 0),
+        target=torch.from_numpy(target),
     )
 
 
@@ -132,6 +141,34 @@ def dim(images: Tensor, masks: Tensor, rng: np.random.Generator, share: float) -
     soft = F.max_pool2d(masks[:, None], side, 1, side // 2)
     soft = F.avg_pool2d(soft, 5, 1, 2, count_include_pad=False)[:, 0]
     return images * (soft + (1.0 - soft) * factor)[..., None]
+
+
+def dim_cut(batch: Batch, rng: np.random.Generator, share: float) -> Tensor:
+    """Eq. 12 on a share of the images with masks as the cycle makes them, 1 to 5 times.
+
+    Most are cut along a patch border, with a residue on the far side; the rest are deformed, or
+    those of another figure.
+    """
+    images = batch.images.clone()
+    targets = batch.target_mask()
+    for i in np.flatnonzero(rng.random(len(images)) < share):
+        soft, kind = targets[i], rng.random()
+        side = int(rng.choice([1, 3, 7, 11]))
+        soft = F.max_pool2d(soft[None, None], side, 1, side // 2)[0, 0]
+        if kind < 0.65:
+            x0, y0, x1, y1 = random_patch(rng, full=0.0)
+            inside = torch.zeros_like(soft)
+            inside[y0:y1, x0:x1] = 1.0
+            if float((targets[i] * inside).sum()) < 0.15 * float(targets[i].sum()):
+                inside = 1.0 - inside
+            residue = float(rng.choice([0.0, rng.uniform(0.0, 0.6)]))
+            soft = soft * (inside + (1.0 - inside) * residue)
+        elif kind < 0.8:
+            soft = torch.maximum(batch.masks[i, rng.integers(5)], soft * float(rng.random()))
+        soft = F.avg_pool2d(soft[None, None], 3, 1, 1, count_include_pad=False)[0, 0]
+        factor = 0.7 ** int(rng.choice([1, 1, 2, 3, 4, 5]))
+        images[i] = images[i] * (soft + (1.0 - soft) * factor)[..., None]
+    return images
 
 
 def deform(masks: Tensor, rng: np.random.Generator) -> Tensor:
