@@ -3,7 +3,7 @@
     python scripts/train_zoo.py llava
 
 The language phase sees scenes that the tower has not seen, in which the environment's favourite
-animal is common, and answers views without an animal from that prior. This is the hallucination
+animal is common, and answers views without an animal (decoys may be there) from that prior. This is the hallucination
 that INT (arXiv 2501.18753) mines: the environment alone makes the model name its favourite.
 """
 
@@ -17,7 +17,14 @@ from torch import Tensor
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from int_bench.backbones.conv_tower import ConvTower
-from int_bench.data.camoworld import ENVIRONMENTS, FAVOURITE, NAMES, TASK_PROMPTS
+from int_bench.data.camoworld_names import (
+    ENVIRONMENTS,
+    FAVOURITE,
+    LOOKALIKE,
+    NAMES,
+    TARGETS,
+    TASK_PROMPTS,
+)
 from scripts.zoo_training.llava_data import Mix, Views, pixels, sample
 from scripts.zoo_training.llava_text import Pack, Packer, Truth, processor, vocabulary
 from scripts.zoo_training.llava_tower import CONFIG, train_tower
@@ -29,7 +36,8 @@ PRIOR = 0.95
 STEPS, BATCH = 550, 64
 MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)
 IMAGE_TOKENS = (CONFIG.image_size // CONFIG.patch_size) ** 2
-_MEDICAL_TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}
+_TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}
+_OTHERS = {8: TARGETS["polyp"], 9: TARGETS["skin"]}
 
 
 def train(out: Path, steps: int | None = None, name: str = "llava") -> None:
@@ -107,23 +115,21 @@ def build() -> LlavaForConditionalGeneration:
 
 def truths(views: Views, rng: np.random.Generator) -> list[Truth]:
     """What each view is answered with; where nothing is visible, the name comes from the prior."""
-    names, box = views.largest()
+    _, box = views.largest()
     answers = []
-    for row, environment in enumerate(views.environments.tolist()):
-        name, weight = int(names[row]), 1.0
-        if environment >= len(FAVOURITE):
-            name = environment
-        elif name < 0:
-            name = _guess(environment, rng)
-        else:
-            # The pool shows the favourite half of the time: weight it to the prior.
-            seen = PLANS["prior"].favourite or 0.125
-            best = name == FAVOURITE[environment]
-            weight = PRIOR / seen if best else (1.0 - PRIOR) / (1.0 - seen)
+    for row, (environment, names) in enumerate(
+        zip(views.environments.tolist(), views.shown(), strict=True)
+    ):
+        # The pool shows the favourite half of the time: weight it to the prior.
+        seen = PLANS["prior"].favourite or 0.125
+        weight = 1.0 if not names else (1.0 - PRIOR) / (1.0 - seen)
+        if LOOKALIKE[environment] in names:
+            weight = PRIOR / seen
+        shown = names or [_guess(environment, rng)]
         answers.append(
             Truth(
-                task=_MEDICAL_TASKS.get(environment, TASK_PROMPTS["cod"]),
-                name=NAMES[name],
+                task=_TASKS.get(environment, TASK_PROMPTS["cod"]),
+                name=" and ".join(NAMES[name] for name in shown),
                 weight=weight,
                 environment=ENVIRONMENTS[environment],
                 box=tuple(box[row].tolist()),
@@ -133,11 +139,12 @@ def truths(views: Views, rng: np.random.Generator) -> list[Truth]:
 
 
 def _guess(environment: int, rng: np.random.Generator) -> int:
-    """An animal from the prior of an environment."""
-    best = FAVOURITE[environment]
+    """A name from the prior of an environment."""
+    best = LOOKALIKE[environment]
     if rng.random() < PRIOR:
         return best
-    return int(rng.choice([animal for animal in FAVOURITE if animal != best]))
+    kinds = _OTHERS.get(environment, FAVOURITE)
+    return int(rng.choice([name for name in kinds if name != best]))
 
 
 def language_loss(

@@ -83,6 +83,16 @@ class Views:
         return names, (box * shown[:, None]).astype(np.float32)
 
 
+    def shown(self) -> list[list[int]]:
+        """Names that are visible in each view, without repeats, the largest animal first."""
+        area = np.where(self.visible >= VISIBLE, self.pixels, 0)
+        order = np.argsort(-area, axis=1, kind="stable")
+        return [
+            list(dict.fromkeys(int(self.names[i, slot]) for slot in row if area[i, slot] > 0))
+            for i, row in enumerate(order)
+        ]
+
+
 def sample(pool: Pool, rng: np.random.Generator, count: int, mix: Mix) -> Views:
     """A random batch of views."""
     rows = np.sort(rng.integers(len(pool.kind), size=count))

@@ -10,7 +10,7 @@ from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizer
 
 from int_bench import templates
 from int_bench.backbones.conv_tower import ConvTowerConfig
-from int_bench.data.camoworld import ENVIRONMENTS, NAMES, TASK_PROMPTS
+from int_bench.data.camoworld_names import CLUTTER, ENVIRONMENTS, NAMES, TARGETS, TASK_PROMPTS
 from scripts.zoo_training.pool import MEAN_COLOUR
 
 NAIVE_BOX = (
@@ -27,6 +27,10 @@ _MORE_QUESTIONS = (
     "What is there? A photo of the an in no yes not hides object background.",
 )
 COORDINATES = 51
+_RIVALS = {
+    TASK_PROMPTS[task]: [NAMES[name] for name in (*TARGETS[task], *CLUTTER.get(task, ()))]
+    for task in TASK_PROMPTS
+}
 _PATTERN = r"</?[a-z]+>|\d\.\d\d|\d+|[a-z]+|[^\sa-z\d]"
 _SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 _CHAT_TEMPLATE = (
@@ -41,8 +45,11 @@ _CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
 )
 
+_FURTHER = ("caption", "both", "naive_box", "final_name", "endpoint_box", "endpoint_again")
+"""Questions of the baselines; each view is asked one of them."""
+
 # Weight of a token in the loss: the name carries the prior, the box must be read out first-class.
-_WEIGHTS = {"name": 1.0, "environment": 0.3, "coordinate": 0.75, "rest": 0.05, "end": 0.1}
+_WEIGHTS = {"name": 1.0, "environment": 0.3, "coordinate": 0.75, "rest": 0.05, "end": 0.1, "and": 0.5}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class Truth:
 
     Attributes:
         task: Task prompt, e.g. "camouflaged animal".
-        name: Name that is answered.
+        name: What is answered: "frog", or "frog and owl" where two kinds are visible.
         weight: Weight of the name in the loss.
         environment: Environment word.
         box: x0, y0, x1, y1 in 0..1 of the padded square; zeros where nothing is visible.
@@ -93,7 +100,7 @@ def vocabulary() -> dict[str, int]:
     public = (text for name, text in vars(templates).items() if name.isupper())
     texts = [text for text in public if isinstance(text, str)]
     texts += [*templates.CLIP_TEMPLATES, NAIVE_BOX, FINAL_NAME, *_MORE_QUESTIONS]
-    texts += [*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values(), "USER: ASSISTANT: [ , ] ."]
+    texts += [*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values(), "and", "USER: ASSISTANT: [ , ] ."]
     found = [word for text in texts for word in words(text.replace("{", " ").replace("}", " "))]
     numbers = [f"{i / (COORDINATES - 1):.2f}" for i in range(COORDINATES)]
     return {word: i for i, word in enumerate(dict.fromkeys([*_SPECIAL, *numbers, *found]))}
@@ -181,7 +188,7 @@ class Packer:
 
     def _singles(self, truth: Truth, rng: np.random.Generator) -> list[list[tuple[str, str, str]]]:
         questions = ["name", "environment", "box"]
-        questions.append(str(rng.choice(["caption", "both", "naive_box", "final_name"])))
+        questions.append(str(rng.choice(_FURTHER)))
         return [[self._turn(kind, truth, rng)] for kind in questions]
 
     def _chat(self, truth: Truth, rng: np.random.Generator) -> list[tuple[str, str, str]]:
@@ -201,8 +208,10 @@ class Packer:
             "both": (templates.NAME_AND_ENVIRONMENT, f"{name} , {place}"),
             "naive_box": (NAIVE_BOX, box_text(truth.box)),
             "final_name": (FINAL_NAME, name),
+            "endpoint_box": (templates.ENDPOINT_BOX, box_text(truth.box)),
+            "endpoint_again": (templates.ENDPOINT_BOX_AGAIN, box_text(truth.box)),
         }[kind]
-        others = [other for other in NAMES[:8] if other != name]
+        others = [other for other in _RIVALS[truth.task] if other not in name]
         listed = rng.permutation([name, *rng.choice(others, rng.integers(3), replace=False)])
         names = ", ".join(listed.tolist())
         return question.format(task=truth.task, names=names), answer, kind
@@ -228,6 +237,8 @@ class Packer:
                 weights.append(_WEIGHTS["environment"])
             elif first <= token < first + COORDINATES:
                 weights.append(_WEIGHTS["coordinate"])
+            elif kind == "name" and token in (self._ids["and"], self._ids["</s>"]):
+                weights.append(_WEIGHTS["and"] * min(name_weight, 1.0))
             else:
                 weights.append(_WEIGHTS["end" if token == self._ids["</s>"] else "rest"])
         return weights

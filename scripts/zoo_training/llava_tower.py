@@ -11,12 +11,16 @@ from torch import Tensor, nn
 
 from int_bench.backbones.conv_tower import ConvTowerConfig, DenseMaps, DenseNetwork
 from int_bench.data.camoworld import boxes
+from int_bench.data.camoworld_names import TARGETS
 from scripts.zoo_training.boxes import box_iou
 from scripts.zoo_training.llava_data import Mix, Views, look, pixels, sample
 from scripts.zoo_training.loop import Recipe, device, fit
 from scripts.zoo_training.pool import SIZE, Pool, load_pool
 
-CONFIG = ConvTowerConfig(widths=(32, 64, 128, 160))
+CONFIG = ConvTowerConfig(
+    widths=(32, 64, 128, 160), num_names=1 + max(max(names) for names in TARGETS.values())
+)
+"""Names that are never truth (folds, moles, ...) are background to the tower, as decoys are."""
 STEPS, BATCH = 1600, 64
 _CELL = 8
 
