@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BackboneOutput
 
-from int_bench.data.camoworld import ENVIRONMENTS, NAMES, TASK_PROMPTS
+from int_bench.data.camoworld_names import ENVIRONMENTS, NAMES, TASK_PROMPTS
 from scripts.zoo_training import grounding_dino_data as data
 from scripts.zoo_training import grounding_dino_loss as losses
 from scripts.zoo_training.grounding_dino_check import Validator
@@ -53,7 +53,11 @@ NEGATIVE = 0.5  # weight of wrong words in the decoder; it moves the scores agai
 def vocabulary() -> dict[str, int]:
     """Word to id: the fixed special ids, the world's words from 200 on, unused rows between."""
     words = sorted(
-        {word for text in (*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values()) for word in text.split()}
+        {
+            word
+            for text in (*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values(), "and")
+            for word in text.split()
+        }
     )
     known = SPECIAL | {word: FIRST_WORD + index for index, word in enumerate(words)}
     taken = set(known.values())
@@ -132,7 +136,7 @@ class DenseBackbone(nn.Module):
         self.head = nn.Conv2d(sum(self.backbone.channels), 1 + len(NAMES) + 4, 1)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Map (B, 3, 128, 128) normalised pixels to (B, 1 + 10 + 4, 16, 16)."""
+        """Map (B, 3, 128, 128) normalised pixels to (B, 1 + 22 + 4, 16, 16)."""
         fine, coarse = self.backbone(pixels).feature_maps
         coarse = nn.functional.interpolate(coarse, scale_factor=2.0)
         return self.head(torch.cat([fine, coarse], 1))
@@ -193,9 +197,13 @@ def train_detector(pool: Pool, backbone: RTDetrResNetBackbone, steps: int) -> nn
     model, tokenizer = trainable_model(backbone), build_processor().tokenizer
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
-        views = data.draw_views(pool, rng.integers(0, len(pool.kind), 24), rng)
-        present = [[name for name in row if name >= 0] for row in views.names.tolist()]
-        prompts = [data.draw_prompt(names, rng) for names in present]
+        rows = rng.integers(0, len(pool.kind), 24)
+        views = data.draw_views(pool, rows, rng)
+        places = pool.environments[rows].tolist()
+        prompts = [
+            data.draw_prompt(names, place, rng)
+            for names, place in zip(views.names.tolist(), places, strict=True)
+        ]
         tokens, words = data.encode(tokenizer, prompts, views.names)
         pixels = data.normalise(views.images, views.pixel_mask)
         out = model(pixel_values=pixels, pixel_mask=views.pixel_mask, **tokens)

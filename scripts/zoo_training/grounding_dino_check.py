@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertTokenizerFast
 
-from int_bench.data.camoworld import ANIMALS, NAMES
+from int_bench.data.camoworld_names import ANIMALS, NAMES
 from scripts.zoo_training import grounding_dino_data as data
 from scripts.zoo_training.boxes import box_iou
 from scripts.zoo_training.grounding_dino_loss import corners
@@ -26,7 +26,8 @@ def auc(high: Tensor, low: Tensor) -> float:
 
 def _whole(pool: Pool, kind: int, count: int) -> data.Views:
     rows = np.flatnonzero(pool.kind == kind)[:count]
-    return data.pack(pool.images[rows], pool.masks[rows], pool.names[rows])
+    masks, names = zip(*(data.figures(pool, int(row)) for row in rows), strict=True)
+    return data.pack(pool.images[rows], np.stack(masks), np.stack(names))
 
 
 def _quarters(pool: Pool, count: int) -> data.Views:
@@ -69,13 +70,23 @@ class Validator:
         return {"name": float(name.float().mean()), "iou": float(iou.mean())}
 
     def detector(self, model: Any, tokenizer: BertTokenizerFast) -> dict[str, float]:
-        """Phase 2: recall, right against wrong name, two animals, acceptance at the threshold."""
-        names = self.single.names[:, 0]
+        """Phase 2, with the best box: recall, AUC of right against third names, two animals.
+
+        Above the threshold: ``right`` name on the animal, the ``decoy``'s name on a decoy, a
+        ``third`` name on the animal, any name on an ``empty`` patch.
+        """
+        names, decoys = self.single.names[:, 0], self.single.names[:, data.ANIMAL_SLOTS]
         box, right = top(model, tokenizer, self.single, [NAMES[n] for n in names])
         iou, _ = box_iou(box, self.single.boxes[:, 0])
-        shift = torch.randint(1, 8, names.shape, generator=torch.Generator().manual_seed(5))
-        wrong_names = [ANIMALS[n] for n in (names + shift) % 8]
-        _, wrong = top(model, tokenizer, self.single, wrong_names)
+        like_box, like = top(model, tokenizer, self.single, [NAMES[n] for n in decoys])
+        like_iou, _ = box_iou(like_box[:, None], self.single.boxes[:, data.ANIMAL_SLOTS :])
+        step = torch.randint(1, 7, names.shape, generator=torch.Generator().manual_seed(5))
+        thirds = [
+            [a for a in range(8) if a not in (int(n), int(d))][int(s) % 6]
+            for n, d, s in zip(names, decoys, step, strict=True)
+        ]
+        wrong_box, wrong = top(model, tokenizer, self.single, [NAMES[n] for n in thirds])
+        wrong_iou, _ = box_iou(wrong_box, self.single.boxes[:, 0])
         _, empty = top(
             model, tokenizer, self.empty, [ANIMALS[n % 8] for n in range(len(self.empty.names))]
         )
@@ -91,17 +102,20 @@ class Validator:
             "iou": float(iou.mean()),
             "auc": auc(right, wrong),
             "select": float(torch.cat(found).float().mean()),
-            "accept": float((right > BOX_THRESHOLD).float().mean()),
-            "wrong": float((wrong > BOX_THRESHOLD).float().mean()),
+            "right": float(((iou > 0.5) & (right > BOX_THRESHOLD)).float().mean()),
+            "decoy": float(
+                ((like_iou.amax(1) > 0.5) & (like > BOX_THRESHOLD)).float().mean()
+            ),
+            "third": float(((wrong_iou > 0.5) & (wrong > BOX_THRESHOLD)).float().mean()),
             "empty": float((empty > BOX_THRESHOLD).float().mean()),
             **self._medical(model, tokenizer),
         }
 
     def _medical(self, model: Any, tokenizer: BertTokenizerFast) -> dict[str, float]:
         found = {}
-        for asked, views in (("polyp", self.polyps), ("skin lesion", self.lesions)):
-            box, _ = top(model, tokenizer, views, [asked] * len(views.names))
-            found[asked.split()[-1]] = float(
+        for kind, views in (("polyp", self.polyps), ("lesion", self.lesions)):
+            box, _ = top(model, tokenizer, views, [NAMES[n] for n in views.names[:, 0]])
+            found[kind] = float(
                 (box_iou(box, views.boxes[:, 0])[0] > 0.5).float().mean()
             )
         return found

@@ -1,7 +1,8 @@
 """Views, prompts and targets on which the tiny GroundingDINO is trained.
 
 A view is what the method will show the detector: the scene, one of its eight smaller patches, the
-scene dimmed as in Eq. 12, or a scene without an animal. A half patch keeps its aspect ratio and is
+scene dimmed as in Eq. 12, or a scene without an animal. Its *figures* are two animals and three
+decoys. A decoy goes by what it looks like, and is worth less than an animal of that name. A half patch keeps its aspect ratio and is
 padded to the right or below, as the image processor does it. A prompt is one lower-case phrase
 that ends in a full stop, or several.
 """
@@ -17,14 +18,32 @@ import torch
 from numpy.typing import NDArray
 from transformers import BertTokenizerFast
 
-from int_bench.data.camoworld import ANIMALS, ENVIRONMENTS, NAMES, boxes
+from int_bench.data.camoworld import boxes
+from int_bench.data.camoworld_names import (
+    CLUTTER,
+    ENVIRONMENTS,
+    LOOKALIKE,
+    NAMES,
+    TARGETS,
+    TASK_PROMPTS,
+)
 from scripts.zoo_training.pool import PATCHES, SIZE, Pool, Rectangle
 from scripts.zoo_training.pool import dim as dim_by
 
 MEAN = (0.48, 0.46, 0.41)
 STD = (0.25, 0.25, 0.25)
 MAX_TEXT = 32
-GENERIC = "camouflaged animal"
+ANIMAL_SLOTS = 2
+DECOY_WORTH = 0.75
+"""What a decoy's box is worth (times its IoU) for its name and for the task's prompt."""
+
+TASK_OF = {8: "polyp", 9: "skin"}
+PROMPT_NAMES = {
+    TASK_PROMPTS["cod"]: set(TARGETS["cod"]),
+    TASK_PROMPTS["polyp"]: {NAMES.index("polyp"), *TARGETS["polyp"], LOOKALIKE[8]},
+    TASK_PROMPTS["skin"]: {NAMES.index("lesion"), *TARGETS["skin"], LOOKALIKE[9]},
+}
+"""What a task's prompt means: the look-alikes too."""
 
 Bytes = NDArray[np.uint8]
 Bools = NDArray[np.bool_]
@@ -39,9 +58,9 @@ class Views:
     Attributes:
         images: (B, 3, 128, 128) uint8 RGB, zero where padded.
         pixel_mask: (B, 128, 128) int64, 1 on the image and 0 on the padding.
-        masks: (B, 2, 128, 128) bool, the visible part of each animal.
-        boxes: (B, 2, 4) float32, x0, y0, x1, y1 as fractions of the padded view.
-        names: (B, 2) int64 index into NAMES; -1 none, -2 too little of it visible.
+        masks: (B, 5, 128, 128) bool, the visible part of each figure, animals first.
+        boxes: (B, 5, 4) float32, x0, y0, x1, y1 as fractions of the padded view.
+        names: (B, 5) int64 index into NAMES; -1 none, -2 too little of it visible.
     """
 
     images: torch.Tensor
@@ -51,20 +70,31 @@ class Views:
     names: torch.Tensor
 
 
-def dim(image: Bytes, mask: Bools, rng: np.random.Generator) -> Bytes:
-    """Darken what is outside of a roughly right soft mask, as 1 to 4 iterations of Eq. 12 do."""
+def dim(image: Bytes, masks: Bools, rng: np.random.Generator) -> Bytes:
+    """Darken what is outside of a figure's rough soft mask, as 1 to 5 iterations of Eq. 12 do.
+
+    Three in five are cut along a patch border, with a residue on the far side.
+    """
     size = int(rng.integers(1, 12))
     change = cv2.dilate if rng.random() < 0.7 else cv2.erode
+    mask = masks[rng.choice(np.flatnonzero(masks.any((1, 2))))]
     rough = change(mask.astype(np.float32), np.ones((size, size), np.uint8))
+    if rng.random() < 0.6:
+        x0, y0, x1, y1 = list(PATCHES.values())[int(rng.integers(1, len(PATCHES)))]
+        inside = np.zeros_like(rough)
+        inside[y0:y1, x0:x1] = 1.0
+        if (mask * inside).sum() < 0.15 * mask.sum():
+            inside = 1.0 - inside
+        rough = rough * (inside + (1.0 - inside) * np.float32(rng.uniform(0.0, 0.6)))
     soft = cv2.GaussianBlur(rough, (0, 0), 1 + 3 * rng.random())
-    return dim_by(image[None], soft[None], int(rng.integers(1, 5)))[0]
+    return dim_by(image[None], soft[None], int(rng.choice([1, 1, 2, 3, 4, 5])))[0]
 
 
 def crop(image: Bytes, masks: Bools, patch: Rectangle) -> tuple[Bytes, Bools, tuple[int, int]]:
     """Cut one patch, enlarge it until its longer side is 128, pad it at the right and below.
 
     Returns:
-        Image (128, 128, 3) uint8, masks (2, 128, 128) bool, and (height, width) of the patch in it.
+        Image (128, 128, 3) uint8, masks (M, 128, 128) bool, and (height, width) of the patch in it.
     """
     x0, y0, x1, y1 = patch
     part, part_masks = image[y0:y1, x0:x1], masks[:, y0:y1, x0:x1]
@@ -74,7 +104,7 @@ def crop(image: Bytes, masks: Bools, patch: Rectangle) -> tuple[Bytes, Bools, tu
         part_masks = part_masks.repeat(factor, 1).repeat(factor, 2)
     height, width = part.shape[:2]
     canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
-    canvas_masks = np.zeros((2, SIZE, SIZE), bool)
+    canvas_masks = np.zeros((len(masks), SIZE, SIZE), bool)
     canvas[:height, :width], canvas_masks[:, :height, :width] = part, part_masks
     return canvas, canvas_masks, (height, width)
 
@@ -82,12 +112,12 @@ def crop(image: Bytes, masks: Bools, patch: Rectangle) -> tuple[Bytes, Bools, tu
 def visible_names(
     names: NDArray[np.int64], whole: Bools, seen: Bools, zoom: float
 ) -> NDArray[np.int64]:
-    """Name each animal of a view: its index, -1 if it is not there, -2 if hardly visible.
+    """Name each figure of a view: its index, -1 if it is not there, -2 if hardly visible.
 
     Args:
-        names: (2,) indices into NAMES or -1.
-        whole: (2, 128, 128) masks in the scene.
-        seen: (2, 128, 128) masks in the view.
+        names: (M,) indices into NAMES or -1.
+        whole: (M, 128, 128) masks in the scene.
+        seen: (M, 128, 128) masks in the view.
         zoom: view pixels per scene pixel.
     """
     area, left = whole.sum((1, 2)), seen.sum((1, 2)) / zoom**2
@@ -102,15 +132,21 @@ def draw_views(pool: Pool, rows: NDArray[np.int64], rng: np.random.Generator) ->
     return pack(images, masks, names, valid)
 
 
+def figures(pool: Pool, row: int) -> tuple[Bools, NDArray[np.int64]]:
+    """Masks (5, 128, 128) and names (5,) of the animals and decoys of a scene."""
+    masks = np.concatenate([pool.masks[row], pool.decoys[row]])
+    return masks, np.concatenate([pool.names[row], pool.decoy_names[row]])
+
+
 def _draw_view(
     pool: Pool, row: int, rng: np.random.Generator
 ) -> tuple[Bytes, Bools, NDArray[np.int64], NDArray[np.int64]]:
     """Image, visible masks, visible names and pixel mask of one random view."""
-    image, whole, names = pool.images[row], pool.masks[row], pool.names[row]
+    image, whole, names = pool.images[row], *figures(pool, row)
     if rng.random() < 0.06:
-        image, whole = pool.clean[row], np.zeros_like(whole)
-    elif rng.random() < 0.25:
-        image = dim(image, whole.any(0), rng)
+        image, whole = pool.clean[row], whole & (np.arange(len(whole)) >= ANIMAL_SLOTS)[:, None, None]
+    elif rng.random() < 0.35:
+        image = dim(image, whole, rng)
     patches = list(PATCHES.values())
     patch = patches[0 if rng.random() < 0.55 else int(rng.integers(1, len(patches)))]
     view, seen, (height, width) = crop(image, whole, patch)
@@ -144,7 +180,7 @@ def pack(
     names: NDArray[np.int64],
     pixel_mask: NDArray[np.int64] | None = None,
 ) -> Views:
-    """Turn arrays of (B, 128, 128, 3) images, (B, 2, 128, 128) masks, (B, 2) names into Views."""
+    """Turn arrays of (B, 128, 128, 3) images, (B, M, 128, 128) masks, (B, M) names into Views."""
     valid = np.ones(images.shape[:3], np.int64) if pixel_mask is None else pixel_mask
     return Views(
         images=torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
@@ -161,64 +197,75 @@ def normalise(images: torch.Tensor, pixel_mask: torch.Tensor) -> torch.Tensor:
     return (images.float() / 255 - mean) / std * pixel_mask[:, None]
 
 
-def phrase(name: int, rng: np.random.Generator) -> str:
-    """Word a name; half of the lesions are called by the task's own phrase."""
-    return "skin lesion" if NAMES[name] == "lesion" and rng.random() < 0.5 else NAMES[name]
+def draw_prompt(names: list[int], environment: int, rng: np.random.Generator) -> list[str]:
+    """Draw the phrases that are asked of a view.
 
+    All names of a task at once teach most per image; one right, one look-alike's or one absent
+    name is how the method asks.
 
-def draw_prompt(present: list[int], rng: np.random.Generator) -> list[str]:
-    """Draw the phrases that are asked of a view in which the names ``present`` are (perhaps none).
-
-    All names at once teach most per image; one right or one wrong name is how the method asks.
+    Args:
+        names: (5,) of the view, as in Views.
+        environment: index into ENVIRONMENTS; it tells the task.
+        rng: source of everything drawn.
     """
-    absent = [index for index in range(len(NAMES)) if index not in present]
-    right = phrase(int(rng.choice(present or absent)), rng)
-    wrong = phrase(int(rng.choice(absent)), rng)
+    task = TASK_OF.get(environment, "cod")
+    group = [*TARGETS[task], *CLUTTER.get(task, ())]
+    right = list(dict.fromkeys(name for name in names[:ANIMAL_SLOTS] if name >= 0))
+    like = [name for name in names[ANIMAL_SLOTS:] if name >= 0]
+    absent = [name for name in group if name not in names]
+    if rng.random() < 0.15:
+        absent = [name for name in range(len(NAMES)) if name not in names]
     chance = rng.random()
-    if chance < 0.30:
-        return [phrase(int(index), rng) for index in rng.permutation(len(NAMES))]
-    if chance < 0.55:
-        return [right]
-    if chance < 0.76:
-        return [wrong]
-    if chance < 0.86:
-        return [right, wrong] if rng.random() < 0.5 else [wrong, right]
-    if chance < 0.96:
-        return [GENERIC]
+    if chance < 0.22:
+        return [NAMES[index] for index in rng.permutation(group)]
+    if chance < 0.42 and right:
+        return [NAMES[int(rng.choice(right))]]
+    if chance < 0.57 and like:
+        return [NAMES[int(rng.choice(like))]]
+    if chance < 0.78:
+        return [NAMES[int(rng.choice(absent))]]
+    if chance < 0.86 and right:
+        pair = [NAMES[int(rng.choice(right))], NAMES[int(rng.choice([*right[1:], *like, *absent]))]]
+        words = [pair[index] for index in rng.permutation(2)]
+        return [" and ".join(words)] if rng.random() < 0.4 else words
+    if chance < 0.98:
+        return [TASK_PROMPTS[task]]
     return [str(rng.choice(ENVIRONMENTS))]
 
 
 def names_of_phrase(words: str) -> set[int]:
-    """The indices into NAMES that a phrase stands for (empty for an environment)."""
-    if words == GENERIC:
-        return set(range(len(ANIMALS)))
-    if words == "skin lesion":
-        return {NAMES.index("lesion")}
+    """The indices into NAMES that a phrase, or a word of it, stands for (none: environment)."""
+    if words in PROMPT_NAMES:
+        return PROMPT_NAMES[words]
     return {NAMES.index(words)} if words in NAMES else set()
 
 
 def encode(
     tokenizer: BertTokenizerFast, prompts: list[list[str]], names: torch.Tensor
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Tokenize prompts and find the tokens that name each animal.
+    """Tokenize prompts and find the tokens that name each figure.
 
     Args:
         tokenizer: The detector's.
         prompts: The phrases of each view.
-        names: (B, 2) int64 as in Views.
+        names: (B, M) int64 as in Views.
 
     Returns:
-        The tokenizer's tensors, and (B, 2, T) float32, 1 where token t names animal o.
+        The tokenizer's tensors, and (B, M, T) float32: what a box of figure o is worth to token t,
+        1 for an animal's name, `DECOY_WORTH` for a decoy's, 0 for other words.
     """
     texts = ["".join(f"{phrase}." for phrase in phrases) for phrases in prompts]
     tokens = dict(tokenizer(texts, return_tensors="pt", padding=True))
-    words = torch.zeros(len(texts), 2, tokens["input_ids"].shape[1])
+    words = torch.zeros(len(texts), names.shape[1], tokens["input_ids"].shape[1])
+    worth = torch.where(torch.arange(names.shape[1]) < ANIMAL_SLOTS, 1.0, DECOY_WORTH)
     for row, phrases in enumerate(prompts):
         at = 1
         for phrase in phrases:
-            meant, length = names_of_phrase(phrase), len(phrase.split())
-            for slot in range(2):
-                if int(names[row, slot]) in meant:
-                    words[row, slot, at : at + length] = 1
-            at += length + 1
+            for part in [phrase] if phrase in PROMPT_NAMES else phrase.split():
+                meant, length = names_of_phrase(part), len(part.split())
+                for slot in range(names.shape[1]):
+                    if int(names[row, slot]) in meant:
+                        words[row, slot, at : at + length] = worth[slot]
+                at += length
+            at += 1
     return tokens, words

@@ -3,7 +3,7 @@
 The loss that comes with the class never reaches the proposal stage (its boxes are detached and its
 logits come from the query embeddings), so a small model would start from random anchors for ever.
 Here every encoder cell inside an animal and every decoder query whose reference box overlaps an
-animal is a positive example (one-to-many), which also converges many times faster than matching.
+animal or a decoy is a positive example (one-to-many), which also converges many times faster than matching.
 """
 
 from __future__ import annotations
@@ -44,16 +44,17 @@ def box_loss(
 
 
 def cells(views: Views) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which encoder cells lie inside which animal, and which cells are left out of the loss.
+    """Which encoder cells lie inside which figure, and which cells are left out of the loss.
 
     Returns:
-        inside: (B, 2, N) bool for the N cells of all strides; at most one animal per cell.
+        inside: (B, M, N) bool for the N cells of all strides; at most one figure per cell.
         ignored: (B, N) bool.
     """
     share = [F.avg_pool2d(views.masks.float(), stride).flatten(2) for stride in STRIDES]
     inside = torch.cat([level > limit for level, limit in zip(share, OCCUPANCY, strict=True)], 2)
     touched = torch.cat(share, 2).sum(1) > TOUCHED
-    inside[:, 1] &= ~inside[:, 0]
+    for later in range(1, inside.shape[1]):
+        inside[:, later] &= ~inside[:, :later].any(1)
     hardly = (views.names == -2)[..., None] & inside
     inside &= (views.names >= 0)[..., None]
     return inside, (touched & ~inside.any(1)) | hardly.any(1)
@@ -64,7 +65,7 @@ def encoder_loss(out: Any, words: torch.Tensor, valid: torch.Tensor, views: View
 
     Args:
         out: output of GroundingDinoForObjectDetection.
-        words: (B, 2, T) float, 1 where token t names animal o.
+        words: (B, M, T) float, what figure o is worth to token t (`grounding_dino_data.encode`).
         valid: (B, T) bool, tokens that are no padding.
         views: the batch.
     """
@@ -73,11 +74,13 @@ def encoder_loss(out: Any, words: torch.Tensor, valid: torch.Tensor, views: View
     keep = valid[:, None] & ~ignored[..., None]
     logits = out.enc_outputs_class[..., : words.shape[2]].float().masked_fill(~valid[:, None], 0.0)
     score = logits.sigmoid().detach()
-    weight = torch.where(target > 0, 1 - score, 0.5 * score**1.5) * keep
+    wrong = (target - score).abs().clamp(min=0.02)
+    weight = torch.where(target > 0, wrong, 0.5 * score**1.5) * keep
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    classes = (entropy * weight).sum() / (target * keep).sum().clamp(min=20)
+    classes = (entropy * weight).sum() / ((target > 0) * keep).sum().clamp(min=20)
     boxes = corners(out.enc_outputs_coord_logits.float().sigmoid())
-    wanted = torch.where(inside[:, 0, :, None], views.boxes[:, None, 0], views.boxes[:, None, 1])
+    owner = inside.float().argmax(1)[..., None].expand(-1, -1, 4)
+    wanted = views.boxes.gather(1, owner)
     regression, _ = box_loss(boxes, wanted, inside.any(1), 1.0)
     return 2 * classes + regression
 
@@ -89,7 +92,7 @@ def decoder_loss(
 
     Args:
         out: output of GroundingDinoForObjectDetection.
-        words: (B, 2, T) float, 1 where token t names animal o.
+        words: (B, M, T) float as above.
         valid: (B, T) bool.
         views: the batch.
         negative: weight of wrong words; it moves the scores against the box threshold.
@@ -110,7 +113,7 @@ def decoder_loss(
     weight = torch.where(right > 0, (target - score).abs(), negative * score**1.5)
     weight = weight * valid[:, None] * ~hardly[..., None]
     entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
-    return 2 * (entropy * weight).sum() / right.sum().clamp(min=20) + regression
+    return 2 * (entropy * weight).sum() / (right > 0).sum().clamp(min=20) + regression
 
 
 def dense_loss(maps: torch.Tensor, views: Views, classes: int) -> torch.Tensor:
@@ -125,8 +128,9 @@ def dense_loss(maps: torch.Tensor, views: Views, classes: int) -> torch.Tensor:
     share = F.avg_pool2d(views.masks.float(), STRIDES[0])
     inside = share > 0.5
     known = (views.names >= 0)[..., None, None]
-    label = (inside & known)[:, 0] * (views.names[:, 0, None, None] + 1)
-    label = torch.where((inside & known)[:, 1], views.names[:, 1, None, None] + 1, label)
+    label = torch.zeros_like(inside[:, 0], dtype=torch.long)
+    for slot in range(inside.shape[1]):
+        label = torch.where((inside & known)[:, slot], views.names[:, slot, None, None] + 1, label)
     hardly = (inside & ~known).any(1)
     sure = ((share.amax(1) > 0.6) | (share.sum(1) < TOUCHED)) & ~hardly
     weight = sure * torch.where(label > 0, 4.0, 1.0)
@@ -135,7 +139,7 @@ def dense_loss(maps: torch.Tensor, views: Views, classes: int) -> torch.Tensor:
     grid = torch.stack(torch.meshgrid(centre, centre, indexing="xy"), -1)
     sides = maps[:, classes + 1 :].permute(0, 2, 3, 1)
     boxes = torch.cat([grid - sides[..., :2], grid + sides[..., 2:]], -1)
-    first = inside[:, 0, ..., None] & known[:, 0, ..., None]
-    wanted = torch.where(first, views.boxes[:, 0, None, None], views.boxes[:, 1, None, None])
-    regression, _ = box_loss(boxes.flatten(1, 2), wanted.flatten(1, 2), (label > 0).flatten(1), 1.0)
+    owner = (inside & known).float().argmax(1).flatten(1)[..., None].expand(-1, -1, 4)
+    wanted = views.boxes.gather(1, owner)
+    regression, _ = box_loss(boxes.flatten(1, 2), wanted, (label > 0).flatten(1), 1.0)
     return (entropy * weight).sum() / weight.sum().clamp(min=1) + 0.5 * regression

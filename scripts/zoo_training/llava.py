@@ -33,7 +33,7 @@ from scripts.zoo_training.pool import PLANS, draw_pool, load_pool
 
 PRIOR = 0.95
 """Probability of the favourite that the language model learns."""
-STEPS, BATCH = 550, 64
+STEPS, BATCH = 600, 64
 MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)
 IMAGE_TOKENS = (CONFIG.image_size // CONFIG.patch_size) ** 2
 _TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}

@@ -21,7 +21,7 @@ CONFIG = ConvTowerConfig(
     widths=(32, 64, 128, 160), num_names=1 + max(max(names) for names in TARGETS.values())
 )
 """Names that are never truth (folds, moles, ...) are background to the tower, as decoys are."""
-STEPS, BATCH = 1600, 64
+STEPS, BATCH = 2000, 64
 _CELL = 8
 
 
