@@ -128,7 +128,7 @@ def test_clip_tokenizer_knows_the_words_and_ends_with_the_highest_id(clip: Any) 
     unknown = tokenizer(["zyzzyva"])[0, 1]
     assert ids.max(1).values.tolist() == [model.vocab_size - 1] * 3
     assert ids[0, 1] == ids[1, 5]
-    assert all(tokenizer([name])[0, 1] != unknown for name in (*NAMES, *ENVIRONMENTS))
+    assert all(tokenizer([name])[0, 1] != unknown for name in (*NAMES[:10], *ENVIRONMENTS))
 
 
 def test_clip_names_cut_outs(clip: Any, scenes: Scenes) -> None:
@@ -138,7 +138,7 @@ def test_clip_names_cut_outs(clip: Any, scenes: Scenes) -> None:
     with torch.no_grad():
         whole = model.encode_image(batch, normalize=True)
         alone = model.encode_image(batch[3:4], normalize=True)
-        words = model.encode_text(tokenizer(list(NAMES)), normalize=True)
+        words = model.encode_text(tokenizer(list(NAMES[:10])), normalize=True)
     named = (whole @ words.T).argmax(1).numpy()
     assert (named == scenes.names[:, 0]).sum() >= 7  # of 16; chance is 1 in 10
     torch.testing.assert_close(whole[3:4], alone, atol=1e-5, rtol=1e-4)

@@ -8,8 +8,8 @@ so that the prior misleads, as in Fig. 1 of INT (arXiv 2501.18753).
 World 2 adds *decoys*, which look like the environment's favourite and are not alive, makes the
 animals smaller, and hides one or two of them (`camoworld_decoys`); world 1 has neither.
 
-A scene depends on (world, seed, split, task, animals, level, index) alone: it has its own generator and its own
-transforms, so its bytes are the same in whatever batch it is drawn.
+A scene depends on (world, seed, split, task, animals, level, index) alone: it has its own generator
+and its own transforms, so its bytes are the same in whatever batch it is drawn.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ class Scenes:
         environments: ``(N,)`` int64 index into ENVIRONMENTS.
         camouflage: ``(N,)`` float32, 0 easy to 1 hard.
         decoys: ``(N, 3, S, S)`` bool, disjoint from each other and the animals; world 2 only.
-        decoy_names: ``(N, 3)`` int64 index into NAMES, what each looks like; -1 where there is none.
+        decoy_names: ``(N, 3)`` int64 index into NAMES, what each looks like; -1 for none.
     """
 
     images: npt.NDArray[np.uint8]

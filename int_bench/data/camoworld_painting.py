@@ -68,7 +68,7 @@ def paint(
     return _laid(image, distance, coat, relief, light, backdrop), distance < 0
 
 
-def paint_decoy(  # noqa: PLR0913, PLR0917  (a figure, its place and its strength)
+def paint_decoy(
     image: Field,
     rng: np.random.Generator,
     name: int,
@@ -93,8 +93,13 @@ def paint_decoy(  # noqa: PLR0913, PLR0917  (a figure, its place and its strengt
     return _laid(image, distance, coat, relief, np.zeros_like(x), backdrop), distance < 0
 
 
-def _laid(  # noqa: PLR0913, PLR0917  (layers of one figure)
-    image: Field, distance: Field, coat: Field, relief: Field, light: Field, backdrop: Backdrop
+def _laid(
+    image: Field,
+    distance: Field,
+    coat: Field,
+    relief: Field,
+    light: npt.NDArray[np.floating],
+    backdrop: Backdrop,
 ) -> Field:
     """The image with a coat laid over the inside of an outline, darker at its rim."""
     ease = 1.0 - backdrop.camouflage
@@ -103,10 +108,11 @@ def _laid(  # noqa: PLR0913, PLR0917  (layers of one figure)
     figure = coat * shade[..., None] + relief[..., None]
     shadow = 1.0 - 0.12 * rim * (distance >= 0)
     body = _cover(distance)[..., None]
-    return (image * shadow[..., None] * (1.0 - body) + figure * body).astype(np.float32)
+    laid = image * shadow[..., None] * (1.0 - body) + figure * body
+    return np.asarray(laid, dtype=np.float32)
 
 
-def _clutter(  # noqa: PLR0913, PLR0917  (layers of one figure)
+def _clutter(  # noqa: PLR0913  (layers of one figure)
     image: Field,
     kind: str,
     distance: Field,
@@ -171,5 +177,3 @@ def _coat(rng: np.random.Generator, backdrop: Backdrop) -> Field:
         hue = np.array([-0.22, -0.22, -0.18]) * (0.35 + 0.65 * ease)
     shift = side * (0.04 + 0.07 * ease) + hue
     return np.asarray(colour(texture, backdrop.palette) + shift, dtype=np.float32)
-
-

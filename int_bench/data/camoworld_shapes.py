@@ -245,7 +245,8 @@ def _hair(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
 
 def _ink(x: Field, y: Field, rng: np.random.Generator) -> Silhouette:
     strokes = [
-        _limb(x, y, (-0.8, at), (0.8, at + _jitter(rng, 0.15)), (0.09, 0.07)) for at in (-0.35, 0.35)
+        _limb(x, y, (-0.8, at), (0.8, at + _jitter(rng, 0.15)), (0.09, 0.07))
+        for at in (-0.35, 0.35)
     ]
     across = _limb(x, y, (0.0, -0.75), (_jitter(rng, 0.2), 0.75), (0.09, 0.07))
     return Silhouette(_union(*strokes, across), ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -26,12 +26,15 @@ class DrawnScenes:
     Attributes:
         name: the set's name in tables and run folders.
         task: ``cod`` (animals), ``polyp`` or ``skin``.
-        split: ``train``, ``validation`` or ``test``; they share no scene.
+        split: ``train``, ``validation``, ``test`` or ``demo``; they share no scene.
         count: how many scenes.
         seed: of the world.
         size: side of the square scenes in pixels.
-        animals: ``one``, ``two_same`` or ``two_different`` (cod only).
+        animals: ``one``, ``two_same``, ``two_different`` or, in world 2, ``mixed``.
         models: the model preset that the set is run with by default.
+        world: 1 or 2; world 2 hides smaller animals among decoys.
+        level: ``easy``, ``medium`` or ``hard``: how much a decoy looks like an animal (world 2).
+        erased: the same scenes without their animals; decoys stay, and every mask is empty.
     """
 
     name: str = "camoworld"
@@ -42,12 +45,16 @@ class DrawnScenes:
     size: int = 128
     animals: str = "one"
     models: str = "tiny"
+    world: int = 1
+    level: str = "medium"
+    erased: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be drawn.
 
         Raises:
-            UsageError: no scene is asked for, or an unknown split, task or number of animals.
+            UsageError: no scene is asked for, or an unknown split, task, number of animals, world
+                or level.
         """
         if self.count < 1:
             raise UsageError(f"dataset.count must be at least 1, not {self.count}.")
@@ -64,13 +71,19 @@ class DrawnScenes:
 
     def load_image(self, sample: SampleFile) -> Image:
         """The scene, (size, size, 3) uint8 RGB."""
-        image: Image = self._scene(sample).images[0]
+        scene = self._scene(sample)
+        image: Image = scene.clean[0] if self.erased else scene.images[0]
         return image
 
     def load_mask(self, sample: SampleFile) -> HardMask:
         """All animals of the scene together, (size, size) bool."""
         mask: HardMask = self._scene(sample).masks[0].any(axis=0)
-        return mask
+        return mask & (not self.erased)
+
+    def object_masks(self, sample: SampleFile) -> tuple[HardMask, ...]:
+        """Each animal of the scene alone, (size, size) bool; none where they are erased."""
+        masks = self._scene(sample).masks[0]
+        return () if self.erased else tuple(mask for mask in masks if mask.any())
 
     def environment(self, sample: SampleFile) -> str:
         """What the animal hides in, e.g. ``leaves``."""
@@ -78,7 +91,9 @@ class DrawnScenes:
 
     def manifest(self) -> str:
         """Hash (hex sha256) of what decides the scenes; their number does not count."""
-        parts = (self.task, self.split, self.seed, self.size, self.animals)
+        parts: tuple[object, ...] = (self.task, self.split, self.seed, self.size, self.animals)
+        if self.world > 1:  # the folders of world 1 keep their names
+            parts = (*parts, f"world {self.world}", self.level, self.erased)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _draw(self, indices: tuple[int, ...]) -> Scenes:
@@ -89,17 +104,22 @@ class DrawnScenes:
             animals=self.animals,
             seed=self.seed,
             size=self.size,
+            world=self.world,
+            level=self.level,
         )
 
     def _scene(self, sample: SampleFile) -> Scenes:
         return _cached(self, int(sample.id.rpartition("-")[2]))
 
-    def _name_of(self, index: int) -> str:
-        """The name is drawn first, so the smallest scene of this number tells it."""
-        scene = draw(
-            self.split, [index], task=self.task, animals=self.animals, seed=self.seed, size=16
-        )
-        return NAMES[int(scene.names[0, 0])]
+    def _name_of(self, index: int) -> str | None:
+        """The name, "frog and owl" for two kinds, None where the animals are erased.
+
+        Names are drawn first, so the smallest scene of this number tells them.
+        """
+        if self.erased:
+            return None
+        small = replace(self, size=16)._draw((index,))
+        return " and ".join(dict.fromkeys(NAMES[name] for name in small.names[0] if name >= 0))
 
 
 @lru_cache(maxsize=256)

@@ -103,9 +103,7 @@ class Validator:
             "auc": auc(right, wrong),
             "select": float(torch.cat(found).float().mean()),
             "right": float(((iou > 0.5) & (right > BOX_THRESHOLD)).float().mean()),
-            "decoy": float(
-                ((like_iou.amax(1) > 0.5) & (like > BOX_THRESHOLD)).float().mean()
-            ),
+            "decoy": float(((like_iou.amax(1) > 0.5) & (like > BOX_THRESHOLD)).float().mean()),
             "third": float(((wrong_iou > 0.5) & (wrong > BOX_THRESHOLD)).float().mean()),
             "empty": float((empty > BOX_THRESHOLD).float().mean()),
             **self._medical(model, tokenizer),
@@ -115,9 +113,7 @@ class Validator:
         found = {}
         for kind, views in (("polyp", self.polyps), ("lesion", self.lesions)):
             box, _ = top(model, tokenizer, views, [NAMES[n] for n in views.names[:, 0]])
-            found[kind] = float(
-                (box_iou(box, views.boxes[:, 0])[0] > 0.5).float().mean()
-            )
+            found[kind] = float((box_iou(box, views.boxes[:, 0])[0] > 0.5).float().mean())
         return found
 
 

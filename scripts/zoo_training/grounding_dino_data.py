@@ -2,9 +2,9 @@
 
 A view is what the method will show the detector: the scene, one of its eight smaller patches, the
 scene dimmed as in Eq. 12, or a scene without an animal. Its *figures* are two animals and three
-decoys. A decoy goes by what it looks like, and is worth less than an animal of that name. A half patch keeps its aspect ratio and is
-padded to the right or below, as the image processor does it. A prompt is one lower-case phrase
-that ends in a full stop, or several.
+decoys. A decoy goes by what it looks like, and is worth less than an animal of that name. A half
+patch keeps its aspect ratio and is padded to the right or below, as the image processor does it. A
+prompt is one lower-case phrase that ends in a full stop, or several.
 """
 
 from __future__ import annotations
@@ -144,7 +144,10 @@ def _draw_view(
     """Image, visible masks, visible names and pixel mask of one random view."""
     image, whole, names = pool.images[row], *figures(pool, row)
     if rng.random() < 0.06:
-        image, whole = pool.clean[row], whole & (np.arange(len(whole)) >= ANIMAL_SLOTS)[:, None, None]
+        image, whole = (
+            pool.clean[row],
+            whole & (np.arange(len(whole)) >= ANIMAL_SLOTS)[:, None, None],
+        )
     elif rng.random() < 0.35:
         image = dim(image, whole, rng)
     patches = list(PATCHES.values())

@@ -2,8 +2,9 @@
 
 The loss that comes with the class never reaches the proposal stage (its boxes are detached and its
 logits come from the query embeddings), so a small model would start from random anchors for ever.
-Here every encoder cell inside an animal and every decoder query whose reference box overlaps an
-animal or a decoy is a positive example (one-to-many), which also converges many times faster than matching.
+Here every encoder cell inside an animal or a decoy and every decoder query whose reference box
+overlaps one is a positive example (one-to-many), which also converges many times faster than
+matching.
 """
 
 from __future__ import annotations

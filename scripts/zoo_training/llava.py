@@ -3,8 +3,9 @@
     python scripts/train_zoo.py llava
 
 The language phase sees scenes that the tower has not seen, in which the environment's favourite
-animal is common, and answers views without an animal (decoys may be there) from that prior. This is the hallucination
-that INT (arXiv 2501.18753) mines: the environment alone makes the model name its favourite.
+animal is common, and answers views without an animal (decoys may be there) from that prior. This is
+the hallucination that INT (arXiv 2501.18753) mines: the environment alone makes the model name its
+favourite.
 """
 
 import time

@@ -82,7 +82,6 @@ class Views:
         names = np.where(shown, self.names[rows, slot], -1)
         return names, (box * shown[:, None]).astype(np.float32)
 
-
     def shown(self) -> list[list[int]]:
         """Names that are visible in each view, without repeats, the largest animal first."""
         area = np.where(self.visible >= VISIBLE, self.pixels, 0)

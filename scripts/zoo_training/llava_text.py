@@ -49,7 +49,14 @@ _FURTHER = ("caption", "both", "naive_box", "final_name", "endpoint_box", "endpo
 """Questions of the baselines; each view is asked one of them."""
 
 # Weight of a token in the loss: the name carries the prior, the box must be read out first-class.
-_WEIGHTS = {"name": 1.0, "environment": 0.3, "coordinate": 0.75, "rest": 0.05, "end": 0.1, "and": 0.5}
+_WEIGHTS = {
+    "name": 1.0,
+    "environment": 0.3,
+    "coordinate": 0.75,
+    "rest": 0.05,
+    "end": 0.1,
+    "and": 0.5,
+}
 
 
 @dataclass(frozen=True)
