@@ -35,18 +35,18 @@ check: $(STAMP) ## format, lint, types and import contracts
 	$(BIN)/lint-imports
 
 zoo: $(STAMP) ## train the shipped models again (hours)
-	$(BIN)/python scripts/train_zoo.py all
+	$(BIN)/python -m int_bench.zoo.training all
 
 report: $(STAMP) ## measure the shipped models on the test split and update their card
-	$(BIN)/python scripts/zoo_report.py
+	$(BIN)/python -m int_bench.zoo.report
 
-bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench_gpu.py is the one for a GPU
+bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench/gpu.py is the one for a GPU
 	@missed=0; for name in engine scoring metrics; do \
-	    $(BIN)/python scripts/bench_$$name.py || missed=1; \
-	done; $(BIN)/python scripts/bench_gpu.py --device cpu || missed=1; exit $$missed
+	    $(BIN)/python -m scripts.bench.$$name || missed=1; \
+	done; $(BIN)/python -m scripts.bench.gpu --device cpu || missed=1; exit $$missed
 
 tables: $(STAMP) ## all methods and ablations on the drawn world: results/tables/camoworld.md (an hour and a half)
-	$(BIN)/python scripts/field.py
+	$(BIN)/python -m scripts.experiments.field
 
 clean: ## remove caches and build products; .venv and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

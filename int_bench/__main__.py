@@ -1,5 +1,5 @@
 """``python -m int_bench`` is ``int-bench``."""
 
-from int_bench.cli import main
+from int_bench.cli.app import main
 
 main()

@@ -15,7 +15,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from int_bench import cli  # noqa: E402
+from int_bench.cli import app as cli  # noqa: E402
 
 
 @pytest.fixture

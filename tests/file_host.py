@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from int_bench.data.download import Patience
+from int_bench.data.fetching.download import Patience
 
 SWIFT = Patience(attempts=3, wait=0.001, timeout=5.0)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from int_bench.metrics.measures import VARIANTS
-from int_bench.metrics.protocols import PROTOCOLS
+from int_bench.metrics.metrics import VARIANTS
+from int_bench.metrics.rules import PROTOCOLS
 
 COLUMNS = [f"{protocol}.{name}" for protocol in PROTOCOLS for name in VARIANTS]
 

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
+from int_bench.core.types import HardMask, Image, Inpaint
 from int_bench.errors import UsageError
-from int_bench.types import HardMask, Image, Inpaint
 
 if TYPE_CHECKING:
-    from int_bench.protocols import Inpainter
+    from int_bench.core.protocols import Inpainter
 
 FILLS = ("telea", "blackout", "blur")
 

@@ -15,8 +15,8 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from int_bench.backbones.batching import chunks
-from int_bench.backbones.loading import (
+from int_bench.backbones.common.batching import chunks
+from int_bench.backbones.common.loading import (
     cached_load,
     load_errors,
     memory_guard,
@@ -24,11 +24,11 @@ from int_bench.backbones.loading import (
     pick_dtype,
     resolve,
 )
+from int_bench.core.types import Segmentation, SegmentConcept
 from int_bench.errors import MissingAsset
-from int_bench.types import Segmentation, SegmentConcept
 
 if TYPE_CHECKING:
-    from int_bench.protocols import ConceptSegmenter
+    from int_bench.core.protocols import ConceptSegmenter
 
 _ROLE = "concept_segmenter"
 _SMALLEST_PROBABILITY = 1e-6

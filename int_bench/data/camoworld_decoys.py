@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from int_bench.data.camoworld_names import CLUTTER, FAVOURITE, LOOKALIKE, TARGETS
 from int_bench.data.camoworld_painting import Backdrop, Place, paint, paint_decoy
-from int_bench.data.camoworld_textures import Field, Noise, colour, palette_of, surface
+from int_bench.data.world.textures import Field, Noise, colour, palette_of, surface
 
 LEVELS = {"easy": 0.3, "medium": 0.5, "hard": 0.8}
 """Contrast of a decoy's skin pattern as a share of an animal's."""

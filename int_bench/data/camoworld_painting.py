@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from int_bench.data.camoworld_names import ANIMALS, NAMES
-from int_bench.data.camoworld_shapes import silhouette, skin_pattern
-from int_bench.data.camoworld_textures import Field, Noise, colour, surface
+from int_bench.data.world.shapes import silhouette, skin_pattern
+from int_bench.data.world.textures import Field, Noise, colour, surface
 
 _OWL, _COLON, _SKIN = 3, 8, 9
 _POLYP_LIKE = frozenset(NAMES.index(n) for n in ("polyp", "adenoma", "serrated", "villous"))

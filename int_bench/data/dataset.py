@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from int_bench.types import HardMask, Image
+from int_bench.core.types import HardMask, Image
 
 
 @dataclass(frozen=True)

@@ -22,12 +22,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from int_bench.core.types import Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.folders import PairedFolders
 from int_bench.data.images import Header, Levels, is_dim, read_header, read_image, read_levels
 from int_bench.data.pairing import Finding, Severity
 from int_bench.errors import SampleError, UserError
-from int_bench.types import Image
 
 _HASH_SIDE = 16
 _NEAR_BITS = 10

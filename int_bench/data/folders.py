@@ -17,11 +17,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.images import EXTENSIONS, read_image, read_mask
 from int_bench.data.pairing import Finding, FolderIndex, Selection, index_folder, pair
 from int_bench.errors import MissingAsset, SampleError, UsageError
-from int_bench.types import HardMask, Image
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PairedFolders:
         gt_threshold: a mask pixel is foreground above this level (0..255).
         task, models: the task and the model preset that the set is run with by default.
         licence, source, fetch: terms, where it comes from, and how to get it, for the user to read.
-        archives: what its owners offer for direct download (see :mod:`int_bench.data.fetch`).
+        archives: what its owners offer for direct download (see :mod:`int_bench.data.fetching`).
     """
 
     name: str

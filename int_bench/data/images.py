@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from int_bench.core.types import HardMask, Image
 from int_bench.errors import SampleError
-from int_bench.types import HardMask, Image
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"})
 """Extensions of image and mask files, lower case."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import Dataset, SampleFile
-from int_bench.types import HardMask, Image
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from int_bench.broker import gather
-from int_bench.errors import UsageError
-from int_bench.geometry import (
+from int_bench.core.geometry import (
     Grid,
     Patch,
     box_image_from_patch,
@@ -20,11 +18,13 @@ from int_bench.geometry import (
     crop,
     padded_square,
 )
-from int_bench.parsing import NO_NAMES, canonical, parse_box, parse_names
-from int_bench.protocols import Ask
-from int_bench.seeding import derive_seed
-from int_bench.templates import CAPTION, CHATS
-from int_bench.types import Answer, Box, Picture, Sample, Turn
+from int_bench.core.parsing import NO_NAMES, canonical, parse_box, parse_names
+from int_bench.core.protocols import Ask
+from int_bench.core.seeding import derive_seed
+from int_bench.core.templates import CAPTION, CHATS
+from int_bench.core.types import Answer, Box, Picture, Sample, Turn
+from int_bench.engine.broker import gather
+from int_bench.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from int_bench import equations
-from int_bench.errors import UsageError
-from int_bench.methods.final_choice import CHOICES, Vote
-from int_bench.protocols import Ask
-from int_bench.types import (
+from int_bench.core import equations
+from int_bench.core.protocols import Ask
+from int_bench.core.types import (
     Box,
     HardMask,
     Iteration,
@@ -26,6 +24,8 @@ from int_bench.types import (
     Sample,
     SoftMask,
 )
+from int_bench.errors import UsageError
+from int_bench.methods.final_choice import CHOICES, Vote
 
 
 @dataclass(frozen=True)

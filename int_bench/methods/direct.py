@@ -7,14 +7,14 @@ model it uses.
 
 from __future__ import annotations
 
+from int_bench.core.geometry import Patch, area, box_patch_from_square, padded_square
+from int_bench.core.parsing import parse_box
+from int_bench.core.protocols import Ask
+from int_bench.core.templates import BOX, ENDPOINT_BOX, ENDPOINT_BOX_AGAIN
+from int_bench.core.types import Box
 from int_bench.errors import SampleError, UsageError
-from int_bench.geometry import Patch, area, box_patch_from_square, padded_square
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.talk import Talk
-from int_bench.parsing import parse_box
-from int_bench.protocols import Ask
-from int_bench.templates import BOX, ENDPOINT_BOX, ENDPOINT_BOX_AGAIN
-from int_bench.types import Box
 
 QUESTIONS = {"int": BOX, "endpoint": ENDPOINT_BOX}
 NO_BOX = ("whole", "fail")

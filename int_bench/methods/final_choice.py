@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from int_bench import equations
-from int_bench.types import HardMask, Logits, SoftMask
+from int_bench.core import equations
+from int_bench.core.types import HardMask, Logits, SoftMask
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from int_bench.broker import gather
-from int_bench.equations import min_max
+from int_bench.core.equations import min_max
+from int_bench.core.geometry import area
+from int_bench.core.parsing import parse_names
+from int_bench.core.protocols import Ask
+from int_bench.core.seeding import derive_seed
+from int_bench.core.templates import CAPTION, ENVIRONMENT, GENSAM_SYNONYMS, NAME
+from int_bench.core.types import Box, HardMask, Heatmap, Segment, SoftMask
+from int_bench.engine.broker import gather
 from int_bench.errors import UsageError
-from int_bench.geometry import area
 from int_bench.methods.cycle import MaskPair, Proposal, State
 from int_bench.methods.oracles import component_boxes
 from int_bench.methods.points import PointPicker
 from int_bench.methods.talk import Talk
-from int_bench.parsing import parse_names
-from int_bench.protocols import Ask
-from int_bench.seeding import derive_seed
-from int_bench.templates import CAPTION, ENVIRONMENT, GENSAM_SYNONYMS, NAME
-from int_bench.types import Box, HardMask, Heatmap, Segment, SoftMask
 
 
 @dataclass(frozen=True)

@@ -14,15 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from int_bench import equations, geometry
-from int_bench.broker import gather
-from int_bench.errors import UsageError
-from int_bench.geometry import Grid, Patch
-from int_bench.methods.cycle import MaskPair, Proposal, State
-from int_bench.methods.points import PointPicker
-from int_bench.protocols import Ask
-from int_bench.templates import DETECT
-from int_bench.types import (
+from int_bench.core import equations, geometry
+from int_bench.core.geometry import Grid, Patch
+from int_bench.core.protocols import Ask
+from int_bench.core.templates import DETECT
+from int_bench.core.types import (
     Box,
     Detect,
     Heatmap,
@@ -33,6 +29,10 @@ from int_bench.types import (
     Similarity,
     SoftMask,
 )
+from int_bench.engine.broker import gather
+from int_bench.errors import UsageError
+from int_bench.methods.cycle import MaskPair, Proposal, State
+from int_bench.methods.points import PointPicker
 
 SOURCES = ("detector", "vlm", "both")
 OUTPUTS = ("soft", "union")

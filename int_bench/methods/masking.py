@@ -11,13 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.special import expit
 
-from int_bench.broker import gather
+from int_bench.core.protocols import Ask
+from int_bench.core.templates import DETECT
+from int_bench.core.types import Box, Detect, Logits, Picture, Segment, SegmentConcept
+from int_bench.engine.broker import gather
 from int_bench.methods.cycle import MaskPair, Proposal, State
 from int_bench.methods.mask_generation import segment_whole
 from int_bench.methods.points import PointPicker
-from int_bench.protocols import Ask
-from int_bench.templates import DETECT
-from int_bench.types import Box, Detect, Logits, Picture, Segment, SegmentConcept
 
 
 class PromptedMask:

@@ -12,8 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from int_bench import equations
-from int_bench.equations import Evidence
+from int_bench.core import equations
+from int_bench.core.equations import Evidence
+from int_bench.core.parsing import canonical
+from int_bench.core.protocols import Ask
+from int_bench.core.types import Box
 from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import (
     Candidate,
@@ -23,9 +26,6 @@ from int_bench.methods.candidate_generation import (
 )
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.prompt_selection import PromptSelection
-from int_bench.parsing import canonical
-from int_bench.protocols import Ask
-from int_bench.types import Box
 
 PROGRESS = ("progressive", "independent", "freeze_first")
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import ndimage
 
+from int_bench.core.parsing import canonical
+from int_bench.core.protocols import Ask
+from int_bench.core.types import Box, HardMask
 from int_bench.errors import SampleError
 from int_bench.methods.candidate_generation import CandidateGeneration, Pool, describe
 from int_bench.methods.cycle import Proposal, State
-from int_bench.parsing import canonical
-from int_bench.protocols import Ask
-from int_bench.types import Box, HardMask
 
 _TOUCHING = np.ones((3, 3), dtype=np.int64)
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from int_bench.equations import min_max
+from int_bench.core.equations import min_max
+from int_bench.core.types import Box, Point, SoftMask
 from int_bench.errors import UsageError
-from int_bench.types import Box, Point, SoftMask
 
 PLACEMENTS = ("in_box", "all", "none")
 

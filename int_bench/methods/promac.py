@@ -19,19 +19,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from int_bench import geometry
-from int_bench.broker import gather
-from int_bench.errors import UsageError
-from int_bench.geometry import Grid, Patch, padded_square
-from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
-from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.direct import read_box
-from int_bench.methods.prompt_selection import Erasure
-from int_bench.methods.talk import Contrast, Talk
-from int_bench.parsing import canonical, parse_names
-from int_bench.protocols import Ask
-from int_bench.seeding import derive_seed
-from int_bench.templates import (
+from int_bench.core import geometry
+from int_bench.core.geometry import Grid, Patch, padded_square
+from int_bench.core.parsing import canonical, parse_names
+from int_bench.core.protocols import Ask
+from int_bench.core.seeding import derive_seed
+from int_bench.core.templates import (
     CHATS,
     PROMAC_FINAL_BOX,
     PROMAC_NEGATIVE,
@@ -39,7 +32,14 @@ from int_bench.templates import (
     PROMAC_WHOLE_BOX,
     PROMAC_WHOLE_NAME,
 )
-from int_bench.types import Box, Image, Inpaint, Picture, Stencil
+from int_bench.core.types import Box, Image, Inpaint, Picture, Stencil
+from int_bench.engine.broker import gather
+from int_bench.errors import UsageError
+from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
+from int_bench.methods.cycle import Proposal, State
+from int_bench.methods.direct import read_box
+from int_bench.methods.prompt_selection import Erasure
+from int_bench.methods.talk import Contrast, Talk
 
 BRANCHES = ("visual", "text")
 SHOWN = ("whole", "centre")

@@ -10,16 +10,16 @@ from typing import cast
 
 import numpy as np
 
-from int_bench import equations, geometry
-from int_bench.broker import gather
-from int_bench.equations import Evidence
+from int_bench.core import equations, geometry
+from int_bench.core.equations import Evidence
+from int_bench.core.protocols import Ask
+from int_bench.core.seeding import derive_seed
+from int_bench.core.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
+from int_bench.core.types import FirstToken, HardMask, Inpaint, Picture, Score, Stencil
+from int_bench.engine.broker import gather
 from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import Pool
 from int_bench.methods.cycle import MaskPair, State
-from int_bench.protocols import Ask
-from int_bench.seeding import derive_seed
-from int_bench.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
-from int_bench.types import FirstToken, HardMask, Inpaint, Picture, Score, Stencil
 
 SCOPES = ("image", "patch")
 FIRST_MASKS = ("union_boxes", "image_box", "none")

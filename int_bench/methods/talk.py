@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from int_bench.protocols import Ask
-from int_bench.seeding import derive_seed
-from int_bench.types import Answer, ContrastiveAnswer, Picture, Turn
+from int_bench.core.protocols import Ask
+from int_bench.core.seeding import derive_seed
+from int_bench.core.types import Answer, ContrastiveAnswer, Picture, Turn
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from int_bench.geometry import fill_box
-from int_bench.protocols import Ask
-from int_bench.types import HardMask, Iteration, Prediction, Sample
+from int_bench.core.geometry import fill_box
+from int_bench.core.protocols import Ask
+from int_bench.core.types import HardMask, Iteration, Prediction, Sample
 
 
 def _single(hard: HardMask) -> Prediction:

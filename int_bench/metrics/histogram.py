@@ -18,10 +18,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from int_bench.core.types import HardMask
 from int_bench.metrics.maps import LevelMap
-from int_bench.metrics.measures import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
+from int_bench.metrics.metrics import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
 from int_bench.metrics.weighted import WeightedTruth
-from int_bench.types import HardMask
 
 _EPS = np.spacing(1)
 _ADAPTIVE, _BINARY = 256, 257

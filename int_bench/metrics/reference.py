@@ -26,8 +26,8 @@ import numpy as np
 import py_sod_metrics
 from numpy.typing import NDArray
 
-from int_bench.metrics.measures import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
-from int_bench.types import HardMask
+from int_bench.core.types import HardMask
+from int_bench.metrics.metrics import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
 
 
 def against(truth: HardMask) -> Measurer:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from int_bench.metrics.measures import VARIANTS, Measures
-from int_bench.metrics.protocols import ScoringProtocol
+from int_bench.metrics.metrics import VARIANTS, Measures
+from int_bench.metrics.rules import ScoringProtocol
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from int_bench.types import HardMask
+from int_bench.core.types import HardMask
 
 _EPS = np.spacing(1)
 _RADIUS, _SIGMA = 3, 5.0

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from int_bench.errors import UsageError
-from int_bench.metrics.protocols import PROTOCOLS
-from int_bench.report.scores import RunScores, lower_is_better
+from int_bench.metrics.rules import PROTOCOLS
 from int_bench.report.statistics import MARGIN, Paired, images_needed, paired
 from int_bench.report.tables import Cell, Column, Row, Table
+from int_bench.scoring.stored import RunScores, lower_is_better
 
 KEYS = ("MAE", "F", "meanE", "S")
 """The printed columns."""

@@ -13,13 +13,13 @@ from typing import Literal
 
 import numpy as np
 
-from int_bench.metrics.protocols import NATIVE
+from int_bench.metrics.rules import NATIVE
 from int_bench.report.comparison import names_of, pair_up
 from int_bench.report.published import PublishedRow, find
 from int_bench.report.rows import FLOOR, with_interval
-from int_bench.report.scores import RunScores
 from int_bench.report.statistics import MARGIN, Estimate, Paired, estimate
 from int_bench.report.tables import Cell, Column, Row, Table
+from int_bench.scoring.stored import RunScores
 
 Judgement = Literal["better", "worse", "same", "undecidable"]
 

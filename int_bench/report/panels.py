@@ -15,7 +15,7 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
-from int_bench.types import HardMask, Image, SoftMask
+from int_bench.core.types import HardMask, Image, SoftMask
 
 CELL, GAP, HEADER, CHART = 150, 6, 26, 300
 INK, PAPER, FAINT = (30, 30, 30), (255, 255, 255), (205, 205, 205)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from int_bench.metrics.protocols import PROTOCOLS
+from int_bench.metrics.rules import PROTOCOLS
 from int_bench.report.published import (
     PROTOCOL,
     SETS,
@@ -19,8 +19,8 @@ from int_bench.report.published import (
     tables_of,
 )
 from int_bench.report.rows import COLUMNS, DAGGER, Block, Settings
-from int_bench.report.scores import RunScores
 from int_bench.report.tables import Cell, Row, Table, absent_samples
+from int_bench.scoring.stored import RunScores
 
 OF_F = (
     "The paper's text says adaptive F and cites the weighted F; its numbers fit the weighted F of"

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from int_bench.errors import MissingAsset, UsageError
-from int_bench.metrics.protocols import FAMILY, ScoringProtocol
+from int_bench.metrics.rules import FAMILY, ScoringProtocol
 
 FOLDER = Path(__file__).parent / "paper"
 PROTOCOL: ScoringProtocol = FAMILY

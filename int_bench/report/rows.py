@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from int_bench.metrics.protocols import PROTOCOLS
+from int_bench.metrics.rules import PROTOCOLS
 from int_bench.report.comparison import names_of, pair_up
 from int_bench.report.published import SETS, PublishedRow
-from int_bench.report.scores import RunScores
 from int_bench.report.statistics import (
     MARGIN,
     RESAMPLES,
@@ -18,6 +17,7 @@ from int_bench.report.statistics import (
     verdict,
 )
 from int_bench.report.tables import Cell, Column, Row, ends_of
+from int_bench.scoring.stored import RunScores
 
 DAGGER = "†"
 FLOOR = ("empty", "full", "centre_box")

@@ -19,12 +19,12 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from int_bench import templates
-from int_bench.backbones.llava import Llava, _mean_colour
-from int_bench.backbones.padding import to_square
-from int_bench.broker import Broker, Job, gather
-from int_bench.protocols import Ask
-from int_bench.types import Answer, FirstToken, Picture, Score, TokenLogProbs, Turn
+from int_bench.backbones.common.square import to_square
+from int_bench.backbones.llava.model import Llava, _mean_colour
+from int_bench.core import templates
+from int_bench.core.protocols import Ask
+from int_bench.core.types import Answer, FirstToken, Picture, Score, TokenLogProbs, Turn
+from int_bench.engine.broker import Broker, Job, gather
 from scripts.bench.random_llava import TASK
 
 QUESTIONS = (

@@ -16,10 +16,10 @@ from typing import Any
 
 import torch
 
-from int_bench.backbones.llava import Llava
-from int_bench.broker import Broker, Job
-from int_bench.protocols import Backbone
-from int_bench.types import Request
+from int_bench.backbones.llava.model import Llava
+from int_bench.core.protocols import Backbone
+from int_bench.core.types import Request
+from int_bench.engine.broker import Broker, Job
 from scripts.bench import random_models as models
 from scripts.bench.dialogues import PlainLlava
 from scripts.bench.plain import forget, one_by_one, run_plain

@@ -12,11 +12,11 @@ import py_sod_metrics
 from numpy.typing import NDArray
 from PIL import Image
 
+from int_bench.core.types import HardMask
 from int_bench.data.images import Map, read_map, read_mask
 from int_bench.metrics import histogram
 from int_bench.metrics.maps import size_of
-from int_bench.metrics.protocols import NATIVE, Scorer
-from int_bench.types import HardMask
+from int_bench.metrics.rules import NATIVE, Scorer
 
 PAPER = ("MAE", "adpF", "meanE", "S")
 """The four metrics of the paper's tables."""

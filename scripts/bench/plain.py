@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from int_bench.backbones.clip_surgery import ClipSurgery
-from int_bench.backbones.llava import Llava
-from int_bench.backbones.lru import Lru
-from int_bench.protocols import Ask, Backbone
-from int_bench.types import Request
+from int_bench.backbones.clip.surgery import ClipSurgery
+from int_bench.backbones.common.lru import Lru
+from int_bench.backbones.llava.model import Llava
+from int_bench.core.protocols import Ask, Backbone
+from int_bench.core.types import Request
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -30,13 +30,13 @@ from transformers import (
     SwinConfig,
 )
 
-from int_bench.backbones.clip_loading import Clip, ClipSource
-from int_bench.backbones.clip_surgery import ClipSurgery
-from int_bench.backbones.grounding_dino import GroundingDino
-from int_bench.backbones.loading import cached_load
-from int_bench.backbones.sam import Sam
-from int_bench.backbones.sam_loading import SamConfig, SamSource, build_sam
-from int_bench.backbones.stable_diffusion import StableDiffusion
+from int_bench.backbones.clip.loading import Clip, ClipSource
+from int_bench.backbones.clip.surgery import ClipSurgery
+from int_bench.backbones.common.loading import cached_load
+from int_bench.backbones.grounding_dino.model import GroundingDino
+from int_bench.backbones.sam.loading import SamConfig, SamSource, build_sam
+from int_bench.backbones.sam.model import Sam
+from int_bench.backbones.stable_diffusion.model import StableDiffusion
 from scripts.bench.random_weights import randomise
 
 NAME = "random weights"

@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from int_bench import equations, geometry, templates
-from int_bench.broker import gather
-from int_bench.geometry import Grid, Patch
-from int_bench.protocols import Ask
-from int_bench.types import (
+from int_bench.core import equations, geometry, templates
+from int_bench.core.geometry import Grid, Patch
+from int_bench.core.protocols import Ask
+from int_bench.core.types import (
     Answer,
     Detect,
     HardMask,
@@ -34,6 +33,7 @@ from int_bench.types import (
     Stencil,
     Turn,
 )
+from int_bench.engine.broker import gather
 from scripts.bench.random_llava import TASK
 
 QUESTIONS = tuple(

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from int_bench.broker import Broker, Job
 from int_bench.config import RunConfig, build_backbones, build_method, load
-from int_bench.data.drawn import DrawnScenes
-from int_bench.protocols import Ask, Backbone
-from int_bench.seeding import derive_seed
-from int_bench.types import HardMask, Picture, Prediction, Sample
+from int_bench.core.protocols import Ask, Backbone
+from int_bench.core.seeding import derive_seed
+from int_bench.core.types import HardMask, Picture, Prediction, Sample
+from int_bench.data.world.dataset import DrawnScenes
+from int_bench.engine.broker import Broker, Job
 from scripts.bench.plain import one_by_one, run_plain
 from scripts.bench.timing import resident_bytes
 

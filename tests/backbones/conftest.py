@@ -1,11 +1,8 @@
-"""What the backbone tests share: no network, one thread, tiny builders importable by name."""
+"""What the backbone tests share: no network, one thread."""
 
 import os
-import sys
-from pathlib import Path
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
-sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 import torch

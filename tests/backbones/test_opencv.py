@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from int_bench.backbones.opencv import FILLS, ClassicInpainter
+from int_bench.core.types import Inpaint, Picture, Stencil
 from int_bench.errors import UsageError
-from int_bench.types import Inpaint, Picture, Stencil
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)

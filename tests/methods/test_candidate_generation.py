@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from int_bench.broker import Broker, Job
-from int_bench.geometry import Grid
+from int_bench.core.geometry import Grid
+from int_bench.core.types import Picture, Sample
+from int_bench.engine.broker import Broker, Job
 from int_bench.methods.candidate_generation import CandidateGeneration, Pool
-from int_bench.types import Picture, Sample
 from tests.fakes import RedIsAFrog, scene
 
 

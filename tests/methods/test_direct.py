@@ -7,10 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from int_bench.errors import SampleError, UsageError
-from int_bench.geometry import Patch
-from int_bench.methods.direct import BoxQuestion, read_box
-from int_bench.types import (
+from int_bench.core.geometry import Patch
+from int_bench.core.types import (
     Answer,
     Detect,
     Detection,
@@ -19,6 +17,8 @@ from int_bench.types import (
     Segmentation,
     SegmentConcept,
 )
+from int_bench.errors import SampleError, UsageError
+from int_bench.methods.direct import BoxQuestion, read_box
 from tests.fakes import Fake, RedBox, RedIsAFrog, RedMask, red, scene
 from tests.methods.running import method, of, run, sample
 

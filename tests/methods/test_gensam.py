@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from int_bench.core.types import Answer, Heatmap, Segment
 from int_bench.errors import UsageError
 from int_bench.methods.gensam import SynonymPrompter, box_around, enlarge
-from int_bench.types import Answer, Heatmap, Segment
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
 

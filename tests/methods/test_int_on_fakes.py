@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from int_bench.broker import Broker, Job
-from int_bench.geometry import Grid, Patch, fill_box
+from int_bench.core.geometry import Grid, Patch, fill_box
+from int_bench.core.types import Picture, Prediction, Sample
+from int_bench.engine.broker import Broker, Job
 from int_bench.methods.candidate_generation import CandidateGeneration, PatchAnswer, Pool
 from int_bench.methods.cycle import Cycle
 from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration, Weighing
 from int_bench.methods.negative_mining import NegativeMining, Progress
 from int_bench.methods.points import PointPicker
 from int_bench.methods.prompt_selection import Erasure, PromptSelection
-from int_bench.types import Picture, Prediction, Sample
 from tests.fakes import all_fakes, red, scene
 
 

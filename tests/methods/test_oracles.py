@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from int_bench.core.types import Detect, Segment
 from int_bench.errors import SampleError
 from int_bench.methods.oracles import component_boxes
-from int_bench.types import Detect, Segment
 from tests.fakes import red, scene
 from tests.methods.running import method, of, run, sample
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from int_bench.core.types import Point
 from int_bench.methods.points import PointPicker
-from int_bench.types import Point
 
 
 def test_highest_and_lowest_cells_at_their_centres() -> None:

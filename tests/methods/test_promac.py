@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from int_bench.core.geometry import box_patch_from_square
+from int_bench.core.types import ContrastiveAnswer, Heatmap, Inpaint
 from int_bench.errors import UsageError
-from int_bench.geometry import box_patch_from_square
 from int_bench.methods.promac import ContrastivePrompter, Reasoning, View, box_square
-from int_bench.types import ContrastiveAnswer, Heatmap, Inpaint
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
 

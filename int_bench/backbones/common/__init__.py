@@ -1,0 +1,1 @@
+"""What the model families share: loading, batches, squares, caches."""

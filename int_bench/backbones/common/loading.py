@@ -1,0 +1,259 @@
+"""Where weights come from, on which device and in which precision, and what failing says.
+
+Every backbone loads through these few helpers, so that a missing, gated, corrupt or unsafe
+checkpoint is one sentence with the next step, whichever library it is that complains.
+"""
+
+from __future__ import annotations
+
+import pickle
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar, cast
+
+import torch
+
+import int_bench
+from int_bench.backbones.common import zoo_files
+from int_bench.errors import MissingAsset, OutOfMemory, UsageError, UserError
+
+T = TypeVar("T")
+
+ZOO_PREFIX = "zoo:"
+_FILE_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_CPU_MEMORY_SIGNS = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_LONGEST_REASON = 160
+
+_loaded: dict[tuple[Any, ...], Any] = {}
+_loading = threading.RLock()
+
+
+def zoo_folder(name: str) -> Path:
+    """The folder of a tiny model that ships in the package, whether it is there or not."""
+    return Path(int_bench.__file__).parent / "zoo" / name
+
+
+def resolve(checkpoint: str) -> str:
+    """What a library's ``from_pretrained`` is to be given: a local path or a hub id.
+
+    Args:
+        checkpoint: ``zoo:NAME`` (shipped in the package), a local folder or file, or a hub id.
+
+    Returns:
+        The absolute path of the zoo folder, the local path with ``~`` expanded, or the hub id.
+
+    Raises:
+        MissingAsset: A zoo model or a local path that does not exist, or a zoo model that is not as
+            it was shipped. Hub ids are not looked up.
+    """
+    if checkpoint.startswith(ZOO_PREFIX):
+        name = checkpoint.removeprefix(ZOO_PREFIX)
+        folder = zoo_folder(name)
+        if not name or not folder.is_dir():
+            raise MissingAsset(
+                f"{checkpoint} not found: {folder}; next step: install the package again or run "
+                f"`python -m int_bench.zoo.training {name}`."
+            )
+        zoo_files.verify(folder)
+        return str(folder)
+    path = Path(checkpoint).expanduser()
+    if path.exists():
+        return str(path)
+    if _looks_local(checkpoint):
+        raise MissingAsset(
+            f"Checkpoint not found: {path}; next step: correct the path or give a hub id."
+        )
+    return checkpoint
+
+
+def _looks_local(checkpoint: str) -> bool:
+    """Whether a checkpoint that does not exist was meant as a path, not as a hub id (ORG/NAME)."""
+    starts = checkpoint.startswith(("/", ".", "~"))
+    return starts or checkpoint.endswith(_FILE_ENDINGS) or checkpoint.count("/") > 1
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device of a configuration value.
+
+    Args:
+        device: ``auto`` (the first CUDA device if there is one, else the CPU) or a name for
+            ``torch.device`` such as ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        UsageError: The name is unknown, or it names a CUDA device that this machine does not have.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"Unknown device {device!r}; choose auto, cpu, cuda or cuda:N.") from error
+    if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"Device {device!r} is not here ({torch.cuda.device_count()} CUDA devices found); "
+            f"choose auto or cpu."
+        )
+    return picked
+
+
+def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
+    """The precision of a configuration value.
+
+    Args:
+        dtype: ``auto`` (float32 on a CPU; bfloat16 on CUDA, float16 where it lacks bfloat16),
+            ``float32``, ``bfloat16`` or ``float16``.
+        device: Where the model will run.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    if dtype == "auto":
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if dtype not in _DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r}; choose auto, {', '.join(_DTYPES)}.")
+    return _DTYPES[dtype]
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether CUDA may round the factors of float32 products to TF32's ten bits, in this process.
+
+    Unless told otherwise, torch lets convolutions do so.
+    """
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def cached_load(key: tuple[Any, ...], build: Callable[[], T]) -> T:
+    """Loaded weights, shared by all backbones of this process that ask with an equal key.
+
+    Args:
+        key: What decides the loaded value: class, checkpoint, revision, dtype, device, ...
+        build: Loads it; called once per key. A failure is not remembered.
+    """
+    with _loading:
+        if key not in _loaded:
+            # Weights made inside inference mode could never be changed or compiled outside of it.
+            with torch.inference_mode(False):
+                _loaded[key] = build()
+        return cast(T, _loaded[key])
+
+
+def forget_loaded() -> None:
+    """Drop all shared weights (their memory is free once no backbone holds them either)."""
+    with _loading:
+        _loaded.clear()
+
+
+@contextmanager
+def load_errors(role: str, checkpoint: str) -> Iterator[None]:
+    """Turn whatever a library raises while it loads a checkpoint into one sentence.
+
+    Args:
+        role: ``vlm``, ``inpainter``, ``detector``, ``segmenter`` or ``aligner``.
+        checkpoint: As configured; it is what the sentence names.
+
+    Raises:
+        MissingAsset: Not found, gated, offline, corrupt, of another kind, or a pickle with code.
+        UsageError: A Python package is missing, or the model does not fit into memory.
+    """
+    try:
+        yield
+    except (UserError, OutOfMemory):
+        raise
+    except Exception as error:
+        _explain(role, checkpoint, error)
+
+
+def _explain(role: str, checkpoint: str, error: Exception) -> NoReturn:
+    """Raise the sentence for a failed load; the library's error stays as its cause."""
+    if _is_out_of_memory(error):
+        raise UsageError(
+            f"The {role} {checkpoint} does not fit into memory; next step: choose a smaller "
+            f"backbone.{role}.checkpoint, another dtype or another device."
+        ) from error
+    if isinstance(error, ModuleNotFoundError):
+        raise UsageError(
+            f"The {role} {checkpoint} needs the package {error.name!r}; "
+            f"next step: `pip install {error.name}`."
+        ) from error
+    names = {type(link).__name__ for link in _chain(error)}
+    if "GatedRepoError" in names:
+        raise MissingAsset(
+            f"The {role} {checkpoint} is gated; next step: accept its licence on its page, then "
+            f"`hf auth login`, or set backbone.{role}.checkpoint=DIR."
+        ) from error
+    if any(isinstance(link, pickle.UnpicklingError) for link in _chain(error)):
+        raise MissingAsset(
+            f"The {role} {checkpoint} was refused, it is a pickle that is damaged or holds code; "
+            f"next step: get its .safetensors version and set backbone.{role}.checkpoint to it."
+        ) from error
+    path = _local_path(checkpoint)
+    if path is None and any(isinstance(link, OSError) for link in _chain(error)):
+        raise missing(role, checkpoint) from error
+    raise MissingAsset(
+        f"The {role} checkpoint is not usable: {path or checkpoint} ({_reason(error)}); next step: "
+        f"fetch it again or set backbone.{role}.checkpoint to a folder of the right kind."
+    ) from error
+
+
+def missing(role: str, checkpoint: str) -> MissingAsset:
+    """The error for a hub checkpoint that is neither in the local cache nor reachable."""
+    return MissingAsset(
+        f"The {role} checkpoint is not found: {checkpoint}; next step: `hf download {checkpoint}` "
+        f"or set backbone.{role}.checkpoint=DIR."
+    )
+
+
+def _local_path(checkpoint: str) -> Path | None:
+    """The existing file or folder that a checkpoint names, or None for a hub id."""
+    if checkpoint.startswith(ZOO_PREFIX):
+        return zoo_folder(checkpoint.removeprefix(ZOO_PREFIX))
+    path = Path(checkpoint).expanduser()
+    return path if path.exists() else None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, what it was raised from, and so on."""
+    link: BaseException | None = error
+    while link is not None:
+        yield link
+        link = link.__cause__ or link.__context__
+
+
+def _reason(error: Exception) -> str:
+    """The first line that says something, with the error's type, cut to a readable length."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+    return reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 3] + "..."
+
+
+@contextmanager
+def memory_guard() -> Iterator[None]:
+    """Turn running out of device or host memory during a forward pass into ``OutOfMemory``.
+
+    Raises:
+        OutOfMemory: So that the broker asks again with half the batch.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        # The frames of the failed pass would keep its tensors alive while the broker tries again.
+        traceback.clear_frames(error.__traceback__)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        raise OutOfMemory(_reason(error)) from None
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error means that an allocation failed, on either kind of device."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _CPU_MEMORY_SIGNS)

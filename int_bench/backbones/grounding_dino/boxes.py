@@ -1,0 +1,103 @@
+"""What both GroundingDINO backbones share: caption, thin images, and from logits to detections."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import PIL.Image
+import torch
+import torchvision
+
+from int_bench.core.types import Detect, Detection, Image
+from int_bench.errors import UsageError
+
+SPECIAL_TOKENS = (101, 102, 1012, 1029)
+"""[CLS], [SEP], the full stop and "?" of BERT; both libraries find phrases between these ids."""
+
+THINNEST = 8
+"""The highest aspect ratio that is shown as it is; of thinner strips too few cells would be left to
+choose the queries from, or none."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which boxes a detector answers with.
+
+    Attributes:
+        nms: Of two boxes with a higher IoU only the better one stays, whatever their words;
+            1 keeps all.
+        max_boxes: Most boxes per request; 0 keeps all.
+    """
+
+    nms: float = 0.7
+    max_boxes: int = 10
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.nms <= 1:
+            raise UsageError(f"The detector's nms is {self.nms}; it is an IoU from 0 to 1.")
+        if self.max_boxes < 0:
+            raise UsageError(f"The detector's max_boxes is {self.max_boxes}; 0 keeps all boxes.")
+
+
+def caption(text: str) -> str:
+    """The phrase as GroundingDINO was trained on it: lower case, with a full stop at the end.
+
+    >>> caption(" Sea Horse ")
+    'sea horse.'
+    """
+    text = text.lower().strip()
+    return text if text.endswith(".") else text + "."
+
+
+def image_for_detection(image: Image) -> PIL.Image.Image:
+    """An image, (H, W, 3) uint8, for the library's own preprocessing.
+
+    A strip thinner than 1:8 has its short side stretched to that. Boxes are relative to width
+    and height, so that this needs no way back.
+    """
+    height, width = image.shape[:2]
+    least = -(-max(height, width) // THINNEST)
+    picture = PIL.Image.fromarray(image)
+    if min(height, width) >= least:
+        return picture
+    return picture.resize((max(width, least), max(height, least)), PIL.Image.Resampling.BILINEAR)
+
+
+def select(
+    request: Detect,
+    logits: torch.Tensor,
+    boxes: torch.Tensor,
+    tokens: torch.Tensor,
+    selection: Selection,
+) -> tuple[Detection, ...]:
+    """The detections of one request, best first.
+
+    A box's score is the highest probability over its tokens, and it must be above
+    ``box_threshold``, as in both libraries. Reading: they use ``text_threshold`` to write the
+    phrase of a box; here the phrase must not be empty, that is, at least one token between the
+    special ones is above it. Then boxes are clipped, suppressed (``nms``) and cut to ``max_boxes``.
+
+    Args:
+        request: What was asked; its image gives the frame, its thresholds are used.
+        logits: (Q, T), T >= N; minus infinity where there is no token.
+        boxes: (Q, 4) centre x, centre y, width, height relative to the image.
+        tokens: (N,) ids of the caption's tokens, special ones included.
+        selection: Suppression and the largest number of boxes.
+
+    Returns:
+        Boxes in pixels of the request's image, inside it and not empty.
+    """
+    probabilities = logits.float().cpu().sigmoid()
+    named = ~torch.isin(tokens.cpu(), torch.tensor(SPECIAL_TOKENS))
+    phrases = probabilities[:, : len(named)][:, named] > request.text_threshold
+    scores = probabilities.amax(dim=1)
+    corners = torchvision.ops.box_convert(boxes.float().cpu(), "cxcywh", "xyxy")
+    height, width = request.image.size
+    corners = corners.clamp(0, 1) * torch.tensor([width, height, width, height])
+    extent = corners[:, 2:] - corners[:, :2]
+    keep = (scores > request.box_threshold) & phrases.any(dim=1) & (extent > 0).all(dim=1)
+    scores, corners = scores[keep], corners[keep]
+    best = torchvision.ops.nms(corners, scores, selection.nms)
+    best = best[: selection.max_boxes or None]
+    found = zip(corners[best].tolist(), scores[best].tolist(), strict=True)
+    return tuple(Detection(box=(x0, y0, x1, y1), score=s) for (x0, y0, x1, y1), s in found)

@@ -1,0 +1,298 @@
+"""Prefill, decoding and scoring of a language model over prompts that share their beginnings.
+
+The keys and values of every prompt segment (``llava_prompt``) are computed once and kept: those of
+the picture serve all its questions, those of a question serve its answer, its scores and the turns
+that follow. Each segment is always computed as one piece on top of the segments before it, so what
+is found in the cache is what a fresh computation gives; with one prompt per call even its bits.
+
+A batch is a ``Block`` (``kv_block``): pasts aligned at their right end, positions and masks given
+explicitly. Autoregression is Eq. (1) of the paper.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from inspect import signature
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from int_bench.backbones.common.lru import Lru
+from int_bench.backbones.llava.kv_block import Block, Node
+from int_bench.backbones.llava.prompt import Ids, Prompt
+from int_bench.core.types import Picture
+
+Path = list[Node]
+"""The segments of one prompt, from the picture on; the last one's logits predict the answer."""
+Look = Callable[[Sequence[Picture]], list[Tensor]]
+"""From distinct pictures to their image tokens, each (tokens, hidden)."""
+
+ROOM = 64
+"""Columns by which a block grows while answers are written."""
+
+
+@dataclass
+class Writer:
+    """How one answer is to be decoded, and what has been written so far.
+
+    ``temperature`` 0 takes the most probable token. Above 0, each token is found by inverting the
+    cumulative distribution at one number of the request's own CPU generator: one draw per token,
+    whatever else is in the batch.
+    """
+
+    max_tokens: int
+    stop: frozenset[int]
+    temperature: float = 0.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self.ids: list[int] = []
+        self._generator = torch.Generator().manual_seed(self.seed)
+
+    @property
+    def done(self) -> bool:
+        """Whether the answer has ended or is as long as it may be."""
+        ended = bool(self.ids) and self.ids[-1] in self.stop
+        return ended or len(self.ids) >= self.max_tokens
+
+    def write(self, logits: Tensor) -> None:
+        """One more token; ``logits`` is (V,) float32."""
+        self.ids.append(self.draw(logits) if self.temperature > 0 else int(logits.argmax()))
+
+    def draw(self, logits: Tensor) -> int:
+        """One sampled token id; ``logits`` is (V,) float32."""
+        weights = torch.softmax(logits.double().cpu() / self.temperature, -1).cumsum(-1)
+        point = torch.rand((), generator=self._generator, dtype=torch.float64) * weights[-1]
+        return min(int(torch.searchsorted(weights, point, right=True)), len(weights) - 1)
+
+
+class Engine:
+    """The language side of one loaded model, with its resident prefixes.
+
+    Counts in ``counters``: ``prefill_tokens`` (prompt positions computed, image tokens included,
+    padding not), ``prefix_hits`` (prompts whose picture was already there), ``decode_steps`` (rows
+    times decoding passes), ``scored_tokens`` (name tokens whose log-probability was computed).
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, look: Look, prefix_bytes: int, counters: Counter[str]
+    ) -> None:
+        self._model = model
+        self._look = look
+        self._counters = counters
+        self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
+        self._device = next(self._embedding.parameters()).device
+        self._nodes: Lru[object, Node] = Lru(prefix_bytes, Node.nbytes)
+        # Newer transformers call it cache, and 5.40 drops the old name.
+        accepted = signature(model.forward).parameters
+        self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
+
+    def forget(self) -> None:
+        """Drop all resident prefixes; they are computed again when they are needed."""
+        self._nodes.clear()
+
+    def resident_pictures(self) -> int:
+        """How many pictures with a question each the memory for prefixes holds, about.
+
+        The keys and values of a picture's tokens (LLaVA-1.5: 576; LLaVA-OneVision: a picture of one
+        tile, which it sees twice) and of 128 tokens around them.
+        """
+        config: Any = self._model.config
+        tokens = getattr(config, "image_seq_length", None)
+        if tokens is None:
+            vision = config.vision_config
+            tokens = 2 * (vision.image_size // vision.patch_size) ** 2
+        text = config.get_text_config()
+        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
+        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+        bytes_each = next(self._embedding.parameters()).element_size()
+        per_token = 2 * int(text.num_hidden_layers * heads * size) * bytes_each
+        return self._nodes.capacity // (per_token * (int(tokens) + 128))
+
+    def prefill(self, prompts: Sequence[Prompt]) -> list[Path]:
+        """The computed segments of each prompt; what is missing is computed, in one batch a depth.
+
+        Raises:
+            torch.OutOfMemoryError: The batch is too large for the device.
+        """
+        found: dict[object, Node] = {}
+        for depth in range(max(len(prompt.segments) for prompt in prompts)):
+            rows = {p.key(depth): p for p in prompts if depth < len(p.segments)}
+            resident = {key: self._nodes.get(key) for key in rows}
+            found |= {key: node for key, node in resident.items() if node is not None}
+            missing = {key: rows[key] for key, node in resident.items() if node is None}
+            if depth == 0:
+                self._counters["prefix_hits"] += len(prompts) - len(missing)
+            if missing:
+                fresh = self._extend(depth, list(missing.values()), found)
+                found |= dict(zip(missing, fresh, strict=True))
+        for key in reversed(found):  # deepest first: a picture outlives its questions
+            self._nodes.put(key, found[key])
+        return [[found[p.key(depth)] for depth in range(len(p.segments))] for p in prompts]
+
+    def _extend(
+        self, depth: int, prompts: Sequence[Prompt], found: dict[object, Node]
+    ) -> list[Node]:
+        """The nodes of segment ``depth`` of each prompt, on top of the segments before it."""
+        past = [[found[p.key(above)] for above in range(depth)] for p in prompts]
+        pieces = self._embed([p.segments[depth] for p in prompts])
+        if depth == 0:
+            features = self._look([p.picture for p in prompts])
+            pieces = [torch.cat(pair) for pair in zip(pieces, features, strict=True)]
+        lengths = [len(piece) for piece in pieces]
+        self._counters["prefill_tokens"] += sum(lengths)
+        block = Block(self._model, past, room=max(lengths))
+        ends = sorted({length - 1 for length in lengths})
+        logits = self._forward(block, pad_sequence(pieces, batch_first=True), keep=ends)
+        return [
+            Node(block.written(row, length), logits[row, ends.index(length - 1)].clone())
+            for row, length in enumerate(lengths)
+        ]
+
+    def decode(self, paths: Sequence[Path], writers: Sequence[Writer]) -> list[list[int]]:
+        """Write all answers, row by row of one batch; the ids include the stop token if one came.
+
+        Rows that have ended stay in the batch until half of them have, then the block shrinks.
+        """
+        logits = torch.stack([path[-1].logits for path in paths])
+        _write(writers, logits)
+        live = [row for row, writer in enumerate(writers) if not writer.done]
+        block = self.open([paths[row] for row in live]) if live else None
+        while block is not None:
+            logits = self.step(block, [writers[row].ids[-1] for row in live])
+            _write([writers[row] for row in live], logits)
+            open_rows = [place for place, row in enumerate(live) if not writers[row].done]
+            if not open_rows:
+                break
+            if block.full or 2 * len(open_rows) <= len(live):
+                block = block.rebuilt(open_rows, room=ROOM)
+                live = [live[place] for place in open_rows]
+        return [writer.ids for writer in writers]
+
+    def open(self, paths: Sequence[Path]) -> Block:
+        """A batch with room for answers behind the given prompts."""
+        return Block(self._model, paths, room=ROOM)
+
+    def step(self, block: Block, tokens: Sequence[int]) -> Tensor:
+        """One more token for every row of a block that is not full; logits (rows, V) float32."""
+        self._counters["decode_steps"] += len(tokens)
+        embeds = self._embedding(self._ids([(token,) for token in tokens]))
+        return self._forward(block, embeds, keep=[0])[:, 0]
+
+    def prefill_text(self, ids: Ids) -> Path:
+        """The computed segment of a prompt without a picture; it is not kept."""
+        self._counters["prefill_tokens"] += len(ids)
+        block = Block(self._model, [[]], room=len(ids))
+        logits = self._forward(block, self._embedding(self._ids([ids])), keep=[len(ids) - 1])
+        return [Node(block.written(0, len(ids)), logits[0, 0].clone())]
+
+    def score(
+        self, paths: Sequence[Path], names: Sequence[Sequence[Ids]]
+    ) -> list[list[tuple[float, ...]]]:
+        """Natural-log probabilities of each name's tokens, full vocabulary, softmax in float32.
+
+        All names of a prompt go through the model as one row behind the shared past: an item mask
+        keeps them apart and each counts its positions from the end of the prompt. A name's first
+        token needs no pass, the prompt predicts it.
+        """
+        self._counters["scored_tokens"] += sum(len(name) for row in names for name in row)
+        packed = [[token for name in row for token in name[:-1]] for row in names]
+        rest = self._score_packed(paths, packed, names) if any(packed) else None
+        answers = []
+        for row, path in enumerate(paths):
+            first = torch.log_softmax(path[-1].logits, -1)
+            later = [] if rest is None else _pick(rest[row], names[row])
+            answers.append(_join(_firsts(first, names[row]), later, names[row]))
+        return answers
+
+    def _score_packed(
+        self, paths: Sequence[Path], packed: list[list[int]], names: Sequence[Sequence[Ids]]
+    ) -> Tensor:
+        """Logits (rows, packed tokens, V) float32 behind every packed token."""
+        width = max(len(row) for row in packed)
+        ids = self._ids([tuple(row) + (0,) * (width - len(row)) for row in packed])
+        items = torch.full(ids.shape, -1, device=ids.device)
+        steps = torch.zeros_like(ids)
+        for row, listed in enumerate(names):
+            tags = [(item, at) for item, name in enumerate(listed) for at in range(len(name) - 1)]
+            if tags:
+                items[row, : len(tags)], steps[row, : len(tags)] = self._ids(tags).T
+        block = Block(self._model, paths, room=width)
+        same = items[:, :, None] == items[:, None, :]
+        embeds = self._embedding(ids)
+        return self._forward(block, embeds, range(width), steps=steps, within=same)
+
+    def _forward(
+        self,
+        block: Block,
+        embeds: Tensor,
+        keep: Sequence[int],
+        *,
+        steps: Tensor | None = None,
+        within: Tensor | None = None,
+    ) -> Tensor:
+        """One pass over new tokens (rows, n, hidden); logits (rows, kept, V) float32.
+
+        Args:
+            block: The past; the new keys and values are written into it.
+            embeds: The new tokens; rows shorter than the batch are padded on the right.
+            keep: Which of the n positions need logits.
+            steps: (rows, n) positions relative to the end of the past; default 0..n-1.
+            within: (rows, n, n) which new tokens may see each other, apart from causality.
+        """
+        output = self._model(
+            inputs_embeds=embeds,
+            attention_mask=block.mask(embeds.shape[1], within),
+            position_ids=block.positions(embeds.shape[1], steps),
+            use_cache=True,
+            logits_to_keep=torch.tensor(list(keep), device=embeds.device),
+            **{self._cache_argument: block.cache},
+        )
+        logits: Tensor = output.logits
+        return logits.float()
+
+    def _embed(self, rows: Sequence[Ids]) -> list[Tensor]:
+        """The embeddings of each row of ids, (n, hidden)."""
+        return [self._embedding(self._ids([row])[0]) for row in rows]
+
+    def _ids(self, rows: Sequence[Sequence[int]]) -> Tensor:
+        """Rows of equal length as a tensor on the model's device."""
+        return torch.tensor(rows, dtype=torch.long, device=self._device)
+
+
+def _write(writers: Sequence[Writer], logits: Tensor) -> None:
+    """One more token for every answer that has not ended; ``logits`` is (rows, V) float32."""
+    best = logits.argmax(-1).tolist()
+    for writer, greedy, row in zip(writers, best, logits, strict=True):
+        if not writer.done:
+            writer.ids.append(writer.draw(row) if writer.temperature > 0 else greedy)
+
+
+def _firsts(log_probs: Tensor, names: Sequence[Ids]) -> list[float]:
+    """The log-probability of each name's first token (of id 0 where a name is empty)."""
+    picked: list[float] = log_probs[[name[0] if name else 0 for name in names]].tolist()
+    return picked
+
+
+def _pick(logits: Tensor, names: Sequence[Ids]) -> list[float]:
+    """The log-probabilities of all tokens but the first of each name, in packed order."""
+    targets = [token for name in names for token in name[1:]]
+    if not targets:
+        return []
+    log_probs = torch.log_softmax(logits[: len(targets)], -1)
+    picked: list[float] = log_probs[range(len(targets)), targets].tolist()
+    return picked
+
+
+def _join(firsts: list[float], later: list[float], names: Sequence[Ids]) -> list[tuple[float, ...]]:
+    """Each name's log-probabilities, from those of its first token and the packed rest."""
+    rest = iter(later)
+    return [
+        (first, *islice(rest, len(name) - 1)) if name else ()
+        for first, name in zip(firsts, names, strict=True)
+    ]

@@ -1,0 +1,234 @@
+"""A vision-language model behind an endpoint that speaks OpenAI's chat completions.
+
+For the GPT4V+SAM row of INT's tables, and for any server with the same interface. It answers
+questions; it gives no token probabilities, so that methods that need them need a local model.
+
+Every answer is kept on disk under a hash of the request and the model, so that a run that is
+repeated or resumed pays and waits for nothing twice.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import os
+import threading
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from int_bench.backbones.common.square import check_preprocess, to_square
+from int_bench.backbones.openai.http_chat import ChatClient, Pace, read_key
+from int_bench.core.types import (
+    Answer,
+    ContrastiveAnswer,
+    FirstToken,
+    Picture,
+    Score,
+    TokenLogProbs,
+)
+from int_bench.errors import UsageError
+
+if TYPE_CHECKING:
+    from int_bench.core.protocols import VisionLanguageModel
+
+_BAR_COLOUR = (122, 117, 104)
+
+
+class OpenAI:
+    """A vision-language model that only answers.
+
+    Args:
+        model: The model's name at the endpoint.
+        base_url: Of the endpoint; ``/chat/completions`` is added to it.
+        key_variable: The environment variable that holds the key; without a value none is sent.
+        cache_dir: Folder of remembered answers; None remembers nothing.
+        timeout_s: Seconds until an attempt is given up.
+        retries: Further attempts after a timeout, a rate limit, a server error or nonsense.
+        requests_per_minute: Most requests sent in a minute; 0 is no limit.
+        max_side: Larger squares are shrunk to this side, in pixels.
+        preprocess: How a picture becomes the square that boxes refer to, see ``padding``.
+        max_batch: At most so many requests under way at once.
+
+    ``counters``: ``requests_sent`` (attempts), ``retries``, ``cache_hits``.
+    """
+
+    def __init__(  # noqa: PLR0913  (a configuration value each)
+        self,
+        model: str,
+        base_url: str = "https://api.openai.com/v1",
+        key_variable: str = "OPENAI_API_KEY",
+        cache_dir: str | None = "~/.cache/int-bench/answers",
+        timeout_s: float = 60.0,
+        retries: int = 4,
+        requests_per_minute: int = 60,
+        max_side: int = 1024,
+        preprocess: str = "pad",
+        max_batch: int = 1,
+    ) -> None:
+        if retries < 0 or timeout_s <= 0 or max_batch < 1:
+            raise UsageError("The endpoint needs retries >= 0, timeout_s > 0 and max_batch >= 1.")
+        self.model = model
+        self.base_url = base_url.rstrip("/")
+        self.preprocess = check_preprocess(preprocess)
+        self.max_side = max_side
+        self.max_batch = max_batch
+        self._key_variable = key_variable
+        read_key(key_variable)  # a bad one is told before other models load
+        self._cache = Path(cache_dir).expanduser() if cache_dir else None
+        self._counters: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._client = ChatClient(
+            f"{self.base_url}/chat/completions",
+            timeout_s,
+            retries,
+            Pace(requests_per_minute),
+            self._count,
+        )
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        """What decides the answers, JSON-ready."""
+        return {
+            "backbone": "openai",
+            "model": self.model,
+            "base_url": self.base_url,
+            "preprocess": self.preprocess,
+            "max_side": self.max_side,
+        }
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was really sent so far."""
+        return self._counters
+
+    def answer(self, requests: Sequence[Answer]) -> list[str]:
+        """One text per request, outer blanks removed.
+
+        Raises:
+            SampleError: Every attempt failed, or the model refused; with the reason.
+            MissingAsset: The key is missing or not accepted, or there is no such model.
+        """
+        with ThreadPoolExecutor(min(self.max_batch, max(len(requests), 1))) as pool:
+            return list(pool.map(self._answer, requests))
+
+    def contrast(self, requests: Sequence[ContrastiveAnswer]) -> list[str]:
+        """Not possible.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise self._no_probabilities()
+
+    def score(self, requests: Sequence[Score]) -> list[TokenLogProbs]:
+        """Not possible.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise self._no_probabilities()
+
+    def first_token(self, requests: Sequence[FirstToken]) -> list[NDArray[np.float32]]:
+        """Not possible.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise self._no_probabilities()
+
+    def _no_probabilities(self) -> UsageError:
+        return UsageError(
+            f"The endpoint {self.base_url} gives answers, not the probabilities that this method "
+            f"needs; choose method=vlm_api_sam or a local backbone/vlm."
+        )
+
+    def _answer(self, request: Answer) -> str:
+        key = self._key(request)
+        found = self._recall(key)
+        if found is not None:
+            self._count("cache_hits")
+            return found
+        text = self._client.ask(self._body(request), read_key(self._key_variable))
+        self._remember(key, request, text)
+        return text
+
+    def _key(self, request: Answer) -> str:
+        """A hash of all that decides the answer; the picture by its digest."""
+        parts = {
+            **self.identity,
+            "image": request.image.digest,
+            "turns": [[turn.question, turn.answer] for turn in request.history],
+            "question": request.question,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+            "seed": request.seed,
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def _recall(self, key: str) -> str | None:
+        """The remembered answer; None if there is none or its file is damaged."""
+        if self._cache is None:
+            return None
+        try:
+            stored = json.loads((self._cache / f"{key}.json").read_text(encoding="utf-8"))
+            return str(stored["answer"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _remember(self, key: str, request: Answer, text: str) -> None:
+        if self._cache is None:
+            return
+        stored = {"model": self.model, "question": request.question, "answer": text}
+        temporary = self._cache / f".{key}.{os.getpid()}.{threading.get_ident()}"
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(stored, ensure_ascii=False), encoding="utf-8")
+            temporary.replace(self._cache / f"{key}.json")
+        except OSError as error:
+            raise UsageError(
+                f"Answers cannot be kept in {self._cache} ({error.strerror}); set "
+                f"backbone.vlm.cache_dir to a writable folder or to null."
+            ) from error
+
+    def _body(self, request: Answer) -> dict[str, Any]:
+        """The request as the endpoint wants it; the picture belongs to the first question."""
+        texts = [text for turn in request.history for text in (turn.question, turn.answer)]
+        texts.append(request.question)
+        messages: list[dict[str, Any]] = [
+            {"role": "assistant" if index % 2 else "user", "content": text}
+            for index, text in enumerate(texts)
+        ]
+        picture = {"type": "image_url", "image_url": {"url": self._data_url(request.image)}}
+        messages[0]["content"] = [picture, {"type": "text", "text": texts[0]}]
+        body: dict[str, Any] = {
+            "model": self.model,
+            "messages": messages,
+            "max_tokens": request.max_tokens,
+            "temperature": request.temperature,
+        }
+        return body | ({"seed": request.seed % 2**31} if request.temperature > 0 else {})
+
+    def _data_url(self, picture: Picture) -> str:
+        """The square as a PNG in a URL."""
+        square = PIL.Image.fromarray(to_square(picture.pixels, self.preprocess, _BAR_COLOUR))
+        if square.width > self.max_side:
+            square = square.resize((self.max_side, self.max_side), PIL.Image.Resampling.BICUBIC)
+        buffer = io.BytesIO()
+        square.save(buffer, "PNG")
+        return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+    def _count(self, name: str) -> None:
+        with self._lock:
+            self._counters[name] += 1
+
+
+if TYPE_CHECKING:
+    _check: type[VisionLanguageModel] = OpenAI

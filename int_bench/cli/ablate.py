@@ -1,0 +1,154 @@
+"""``int-bench ablate``: the full method beside its variants, over one broker.
+
+Variants lack a part (``module=``), see fewer patches (``patches=``) or stop earlier
+(``iterations=``); those that stop earlier are taken from the longest run, at no model call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from int_bench import config as configuration
+from int_bench.cli.run import execute
+from int_bench.cli.screen import Command
+from int_bench.config.binding import closest
+from int_bench.config.overrides import options
+from int_bench.errors import UsageError
+from int_bench.runs.prepare import Asked
+
+_AXES = ("module", "patches", "iterations")
+_MODULE, _PATCHES = "no_", "patches_"
+_FULL = "original+halves+quarters"
+_SETS = {"o": "original", "h": "halves", "q": "quarters", "oh": "original+halves", "ohq": _FULL}
+"""The choices of patches by their short names, in the paper's order; the last is all of them."""
+_MOST = 100  # iterations; more is a slip
+
+
+def modules() -> list[str]:
+    """The parts that can be left out, as the paper abbreviates them: HCG, PNM, ..."""
+    names = [name for name in options("ablation") if name.startswith(_MODULE)]
+    return [name.removeprefix(_MODULE).upper() for name in names]
+
+
+def ablate_command(command: Command) -> int:
+    """Run the full method and its variants; one table."""
+    return execute(command, variants(command.overrides))
+
+
+def variants(overrides: Sequence[str]) -> list[Asked]:
+    """The full method and its variants along the axes among the overrides.
+
+    Raises:
+        UsageError: No variants, unknown ones, or a choice by hand of what ``ablate`` chooses.
+    """
+    axes = _axes(overrides)
+    rest = [text for text in overrides if _key(text) not in _AXES]
+    _refuse_choices(rest, axes)
+    asked = _ablations(rest, axes)
+    if "iterations" in axes:
+        asked += _prefixes(rest, _numbers(axes["iterations"]))
+    return asked
+
+
+def _key(text: str) -> str:
+    return text.partition("=")[0]
+
+
+def _axes(given: Sequence[str]) -> dict[str, str]:
+    """What is to be varied, and how."""
+    found = [text.partition("=") for text in given if _key(text) in _AXES]
+    axes = {key: value for key, _, value in found}
+    if not axes or len(axes) < len(found):
+        raise UsageError(
+            f"Say what to vary, each once: module={'|'.join(modules())}|all, "
+            f"patches={'|'.join(_SETS.values())}|all, iterations=1..6."
+        )
+    return axes
+
+
+def _refuse_choices(rest: Sequence[str], axes: Mapping[str, str]) -> None:
+    """What is varied cannot be fixed beside it."""
+    chosen = {
+        "module": lambda key: key == "ablation",
+        "patches": lambda key: key == "ablation" or key.endswith("grid.sets"),
+        "iterations": lambda key: key == "method.iterations",
+    }
+    for axis in axes:
+        for key in filter(chosen[axis], map(_key, rest)):
+            raise UsageError(f"ablate {axis}= chooses {key} itself; leave {key}= out.")
+
+
+def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[Asked]:
+    """The full method and its variants of modules and patches; none where neither is varied."""
+    names = [f"{_MODULE}{name.lower()}" for name in _of_modules(axes.get("module"))]
+    names += [_PATCHES + name.replace("+", "_") for name in _of_patches(axes.get("patches"))]
+    if not {"module", "patches"} & set(axes):
+        return []
+    variants = [[], *([f"ablation={name}"] for name in names)]
+    return [Asked(configuration.load([*rest, *variant])) for variant in variants]
+
+
+def _of_modules(text: str | None) -> list[str]:
+    known = modules()
+    if text is None or text.lower() == "all":
+        return [] if text is None else known
+    return [_one_of(name, known, "module") for name in text.upper().split(",")]
+
+
+def _of_patches(text: str | None) -> list[str]:
+    """The patch sets that are not the full method's."""
+    known = list(_SETS.values())
+    if text is None or text.lower() == "all":
+        return [] if text is None else known[:-1]
+    names = [_SETS.get(name, name) for name in text.lower().split(",")]
+    return [name for name in names if _one_of(name, known, "patches") != _FULL]
+
+
+def _one_of(name: str, known: list[str], axis: str) -> str:
+    if name not in known:
+        raise UsageError(
+            f"Unknown {axis} {name!r}; choose {', '.join(known)} or all." + closest(name, known)
+        )
+    return name
+
+
+def _numbers(text: str) -> list[int]:
+    """``1..6``, ``1,3,5`` or ``4``, each once, rising."""
+    found: set[int] = set()
+    for part in text.split(","):
+        first, dots, last = part.partition("..")
+        ends = (first, last if dots else first)
+        if not all(end.isdecimal() and 1 <= int(end) <= _MOST for end in ends):
+            raise UsageError(
+                f"iterations={text} must be whole numbers from 1 to {_MOST}; "
+                "write e.g. iterations=1..6 or iterations=1,3,5."
+            )
+        found.update(range(int(ends[0]), int(ends[1]) + 1))
+    if not found:
+        raise UsageError(f"iterations={text} is empty; write the smaller number first.")
+    return sorted(found)
+
+
+def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
+    """The longest run, and the shorter ones as its beginnings."""
+    config = configuration.load(rest)
+    if "iterations" not in config.method:
+        raise UsageError(
+            f"{config.method_name} does not iterate; give iterations= a method that does, "
+            "e.g. method=int."
+        )
+    if config.keep == "final" and len(numbers) > 1:
+        raise UsageError(
+            "keep=final stores no masks of the iterations, from which the shorter runs are taken; "
+            "use keep=iterations or keep=soft."
+        )
+    configs = {n: configuration.load([*rest, f"method.iterations={n}"]) for n in numbers}
+    longest = configs[numbers[-1]]
+    return [
+        Asked(one, _label(one.method_name, n), None if one is longest else longest)
+        for n, one in configs.items()
+    ]
+
+
+def _label(method: str, iterations: int) -> str:
+    return f"{method}, {iterations} iteration{'s' if iterations > 1 else ''}"

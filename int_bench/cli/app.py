@@ -1,0 +1,291 @@
+"""The command line: ``int-bench run | eval | table | compare | ablate | methods | ...``.
+
+Only Typer is imported here; each command imports what it needs when it runs, so that ``--help``
+and completion stay fast. Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 something that was
+asked for is missing, 4 finished but incomplete, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from int_bench.errors import UserError
+
+_USAGE_ERRORS: tuple[type[Exception], ...] = (
+    typer.BadParameter,
+    *(base for base in typer.BadParameter.__bases__ if issubclass(base, Exception)),
+)
+"""What Typer raises for a wrong command line; of these classes it exports only BadParameter."""
+
+app = typer.Typer(
+    name="int-bench",
+    help="Task-generic promptable segmentation with INT: run it, score masks, take it apart.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+data_app = typer.Typer(help="Data sets: what there is, and drawn scenes.", rich_markup_mode=None)
+models_app = typer.Typer(help="Models: what there is, and what is missing.", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+app.add_typer(models_app, name="models")
+
+_EXAMPLES = """KEY=VALUE, e.g. dataset=cod10k models=tiny task=cod seed=1 method=int
+backbone/inpainter=telea; `int-bench data list`, `models list` and `methods` say what there is."""
+
+
+def complete_override(args: list[str], incomplete: str) -> list[str]:
+    """Completions of ``dataset=c``: groups, then the options of the group.
+
+    Bash breaks words at the equals sign, so that the option may arrive as a word of its own.
+    """
+    from int_bench.config.overrides import groups, options
+
+    *_, group, mark, start = ["", "", "", *os.environ.get("COMP_WORDS", "").split()]
+    if start == "=":
+        group, mark, start = mark, start, ""
+    if mark == "=":
+        return [name for name in options(group) if name.startswith(start)]
+    group, equals, start = incomplete.partition("=")
+    if equals:
+        return [f"{group}={name}" for name in options(group) if name.startswith(start)]
+    return [f"{name}=" for name in groups() if name.startswith(incomplete)]
+
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(help=_EXAMPLES, metavar="[KEY=VALUE]...", autocompletion=complete_override),
+]
+Limit = Annotated[
+    str | None, typer.Option("--limit", "-n", metavar="N", help="Only the first N images.")
+]
+Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Profile = Annotated[
+    Path | None,
+    typer.Option("--profile", metavar="FILE.json", help="Write a trace for chrome://tracing."),
+]
+
+
+@app.command()
+def run(
+    overrides: Overrides = None,
+    limit: Limit = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+    profile: Profile = None,
+) -> int:
+    """Segment a data set and score the masks; the same command again resumes.
+
+    Several methods over the same models, in one table: method=int,promac or method=all.
+    """
+    from int_bench.cli.run import run_command
+    from int_bench.cli.screen import Command
+
+    return run_command(Command("run", tuple(overrides or ()), limit, out, dry_run, json, profile))
+
+
+@app.command()
+def ablate(
+    overrides: Overrides = None,
+    limit: Limit = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+    json: Json = False,
+    profile: Profile = None,
+) -> int:
+    """Full method beside its variants, what they have in common computed once.
+
+    module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
+    original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short.
+    """
+    from int_bench.cli.ablate import ablate_command
+    from int_bench.cli.screen import Command
+
+    return ablate_command(
+        Command("ablate", tuple(overrides or ()), limit, out, dry_run, json, profile)
+    )
+
+
+@app.command("eval")
+def evaluate(  # noqa: PLR0913 - an option each
+    run_dir: Annotated[
+        Path | None, typer.Argument(help="A run folder; all of results/runs without it.")
+    ] = None,
+    pred: Annotated[Path | None, typer.Option("--pred", help="Folder of anybody's masks.")] = None,
+    gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
+    missing: Annotated[
+        str, typer.Option("--missing", help="error, empty (counts as an empty mask) or skip.")
+    ] = "error",
+    json: Json = False,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method", metavar="[DATASET/]NAME", help="Keep the scores of --pred, for tables."
+        ),
+    ] = None,
+    backend: Annotated[
+        str, typer.Option("--metrics-backend", help="histogram, or reference: PySODMetrics.")
+    ] = "histogram",
+) -> int:
+    """Score stored masks; no model is needed."""
+    from int_bench.cli.score import EvalCommand, eval_command
+
+    return eval_command(EvalCommand(run_dir, pred, gt, missing, backend, method, json))
+
+
+@app.command()
+def picture(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder made with keep=soft.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("picture.png"),
+    most: Annotated[int, typer.Option("-n", "--count", min=1, help="At most N images.")] = 4,
+) -> int:
+    """Draw the masks and names of a run over its iterations."""
+    from int_bench.cli.picture import picture_command
+
+    print(picture_command(run_dir, out, most))
+    return 0
+
+
+@app.command()
+def table(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="1, 2, 3a, 3b or 3c.", metavar="[TABLE] [DIR]...")
+    ] = None,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option("--runs", metavar="DIR [DIR]...", help="Run folders, or roots of them."),
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="terminal, md, latex, csv or json.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="File to write to.")] = None,
+    margin: Annotated[
+        float, typer.Option("--margin", min=0, help="A difference that does not matter.")
+    ] = 0.01,
+    against: Annotated[
+        str | None, typer.Option("--against", help="Method to compare the others with, in pairs.")
+    ] = None,
+) -> int:
+    """A table of the paper with ours beside it, or runs beside each other, with intervals."""
+    from int_bench.cli.tables import TableCommand, table_command
+    from int_bench.report.rows import Settings
+
+    settings = Settings(margin=margin, against=against)
+    return table_command(TableCommand(words or [], runs or [], form, out, settings))
+
+
+@app.command()
+def compare(
+    run_a: Annotated[Path, typer.Argument(help="The run folder that is compared with.")],
+    run_b: Annotated[Path, typer.Argument(help="The other run folder.")],
+    metric: Annotated[
+        str, typer.Option("--metric", help="Of the list of samples, e.g. family.wF.")
+    ] = "native.S",
+    common: Annotated[
+        bool, typer.Option("--common", help="Only the samples that both have a score of.")
+    ] = False,
+    most: Annotated[int, typer.Option("-n", "--count", min=0, help="List N samples.")] = 10,
+    json: Json = False,
+) -> int:
+    """Compare two runs sample by sample: difference, interval, p, wins, what changed most."""
+    from int_bench.cli.compare import CompareCommand, compare_command
+
+    return compare_command(CompareCommand(run_a, run_b, metric, common, most, json))
+
+
+@app.command()
+def methods() -> int:
+    """The methods and their settings."""
+    from int_bench.cli.listing import list_methods
+
+    return list_methods()
+
+
+@data_app.command("list")
+def data_list() -> int:
+    """The data sets, and what is missing here."""
+    from int_bench.cli.listing import list_data
+
+    return list_data()
+
+
+@data_app.command("make")
+def data_make(
+    name: Annotated[str, typer.Argument(help="camoworld, camoworld_polyp or camoworld_skin.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write images/ and masks/ to.")],
+    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    count: Annotated[int, typer.Option("-n", "--count", help="How many scenes.")] = 64,
+) -> int:
+    """Write drawn scenes as a paired folder."""
+    from int_bench.cli.listing import make_data
+
+    return make_data(name, out, split, count)
+
+
+@data_app.command("check")
+def data_check(
+    overrides: Overrides = None,
+    pred: Annotated[Path | None, typer.Option("--pred", help="Folder of anybody's masks.")] = None,
+    gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
+    json: Json = False,
+) -> int:
+    """Name what is wrong or odd in dataset=NAME, or in --pred beside --gt; 4 if anything is."""
+    from int_bench.cli.data import check_command
+
+    return check_command(overrides or [], pred, gt, json)
+
+
+@data_app.command("fetch")
+def data_fetch(
+    overrides: Overrides = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the terms that are printed.")] = False,
+) -> int:
+    """Download dataset=NAME, resumed and verified, or say how to get it by hand."""
+    from int_bench.cli.data import fetch_command
+
+    return fetch_command(overrides or [], yes)
+
+
+@models_app.command("list")
+def models_list() -> int:
+    """The model presets, and what is missing here."""
+    from int_bench.cli.listing import list_models
+
+    return list_models()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and exit with its code; errors that a user can mend are one sentence."""
+    sys.exit(exit_code(arguments))
+
+
+def exit_code(arguments: Sequence[str] | None) -> int:
+    """Run a command and return its code."""
+    try:
+        given = None if arguments is None else list(arguments)
+        return int(app(args=given, prog_name="int-bench", standalone_mode=False) or 0)
+    except UserError as error:
+        return _complain(str(error), error.exit_code)
+    except _USAGE_ERRORS as error:
+        return _complain(f"{_message_of(error)} See `int-bench --help`.", 2)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("Interrupted.", 130)
+
+
+def _message_of(error: BaseException) -> str:
+    message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
+    return message if message.endswith((".", "?")) else f"{message}."
+
+
+def _complain(message: str, code: int) -> int:
+    line = f"int-bench: {' '.join(message.split())}"
+    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
+    return code

@@ -1,0 +1,121 @@
+"""``int-bench data | models | methods``: what there is, and what is missing here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from int_bench import config as configuration
+from int_bench.config.binding import closest
+from int_bench.config.building import build
+from int_bench.config.overrides import CONF, options
+from int_bench.data.world.dataset import DrawnScenes, write
+from int_bench.errors import UsageError, UserError
+from int_bench.report.roster import roster
+
+
+def list_methods() -> int:
+    """Each method with its one-line description, the ablations, and the paper's rows."""
+    for group in ("method", "ablation"):
+        for name in options(group):
+            print(f"{group}={name:<20} {_headline(group, name)}")
+    print("\nThe rows of the paper's Tables 1 and 2:")
+    for entry in roster(options("method")):
+        kind = f"{entry.setting.partition(' ')[0].lower()}, table {' and '.join(entry.tables)}"
+        print(f"{entry.method:<18} {kind:<32} {entry.how}")
+    return 0
+
+
+def list_data() -> int:
+    """Each data set: task, count and terms, where it was found, or what is missing."""
+    for name in options("dataset"):
+        print(f"dataset={name:<18} {_headline('dataset', name)}")
+        config = configuration.load([f"dataset={name}", "method=empty"])
+        lines = [*_terms(config), _state_of_data(name, config)]
+        print("\n".join(f"{'':<8}{line}" for line in lines))
+    return 0
+
+
+def _terms(config: configuration.RunConfig) -> Iterator[str]:
+    """Task and published count, and the terms of a set that somebody else made."""
+    node = config.dataset
+    count = node.get("expected")
+    yield f"task:    {config.task.name}" + (f", {count} images" if count else "")
+    for key in ("licence", "source"):
+        if node.get(key):
+            yield f"{key + ':':<9}{node[key]}"
+
+
+def list_models() -> int:
+    """Each preset, its models, and whether they are here."""
+    for preset in options("models"):
+        print(f"models={preset:<10} {_headline('models', preset)}")
+        config = configuration.load([f"models={preset}", "method=empty"])
+        for role, node in config.backbone.items():
+            choice = config.choices[f"backbone/{role}"]
+            print(f"{'':<8}{role:<10} {choice:<22} {_state_of_model(node)}")
+    return 0
+
+
+def make_data(name: str, out: Path, split: str, count: int) -> int:
+    """Write drawn scenes as a paired folder and say how to run on them.
+
+    Raises:
+        UsageError: An unknown drawn set or split, a count below one, or an unwritable folder.
+    """
+    drawn = [each for each in options("dataset") if each.startswith("camoworld")]
+    if name not in drawn:
+        raise UsageError(
+            f"{name!r} is not a drawn data set; choose {', '.join(drawn)}." + closest(name, drawn)
+        )
+    config = configuration.load([f"dataset={name}", "method=empty"])
+    scenes = build(config.dataset, "dataset")
+    assert isinstance(scenes, DrawnScenes)
+    write(replace(scenes, split=split, count=count), out)
+    folders = f"dataset.images={out / 'images'} dataset.masks={out / 'masks'}"
+    print(f"{count} scenes in {out}; run on them with:")
+    print(f"int-bench run dataset=folder {folders} task={config.task.name}")
+    return 0
+
+
+def _headline(group: str, name: str) -> str:
+    """The first line of the comment that opens a YAML file."""
+    lines = (CONF / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    comments = [text.removeprefix("#").strip() for text in lines if text.startswith("#")]
+    comments = [text for text in comments if not text.startswith("@package")]
+    return comments[0] if comments else ""
+
+
+def _state_of_data(name: str, config: configuration.RunConfig) -> str:
+    if name == "folder":
+        return "give dataset.images=DIR and dataset.masks=DIR"
+    try:
+        samples = build(config.dataset, "dataset").samples()
+    except UserError as error:
+        return f"missing: {error}"
+    return f"here: {len(samples)} samples"
+
+
+def _state_of_model(node: Mapping[str, Any]) -> str:
+    """Whether a checkpoint is on this machine, told from its name alone."""
+    checkpoint = node.get("checkpoint")
+    if checkpoint is None:
+        return "needs no weights"
+    if "pretrained" in node:
+        return f"{checkpoint} ({node['pretrained']}): from the hub at first use"
+    place = _place_of(str(checkpoint))
+    return f"{checkpoint}: {'here' if place.exists() else f'missing ({place})'}"
+
+
+def _place_of(checkpoint: str) -> Path:
+    if checkpoint.startswith("zoo:"):
+        return CONF.parent / "zoo" / checkpoint.removeprefix("zoo:")
+    path = Path(checkpoint).expanduser()
+    if path.exists() or checkpoint.startswith(("/", "~", ".")):
+        return path
+    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
+    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
+    return cache / f"models--{checkpoint.replace('/', '--')}" / "snapshots"

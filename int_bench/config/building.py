@@ -1,0 +1,112 @@
+"""Builds what a configuration names, and only what the configuration on this machine names.
+
+A run folder is data that anybody may have written: a name in its ``run.json`` must never decide
+what is imported. Therefore nothing is built here by any other way, every ``_target_`` of a node is
+looked at before the first one is imported, and no text in a node is evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from int_bench.config.binding import TARGET
+from int_bench.config.overrides import CONF
+from int_bench.data.dataset import Dataset
+from int_bench.errors import MissingAsset, UsageError, UserError
+
+_NAMED = re.compile(rf"""^[^#\n]*?{TARGET}["']?\s*:\s*["']?([\w.]+)""", re.MULTILINE)
+_typed: set[str] = set()
+
+
+def trust(tree: Any) -> None:
+    """Allow the targets of a configuration that was composed here: the user typed or wrote them."""
+    _typed.update(str(target) for target in _targets(tree) if target not in _named_under(CONF))
+
+
+def build(node: Any, where: str, file: Path | None = None) -> Any:
+    """Construct what a node names with ``_target_``, and its parts.
+
+    Args:
+        node: plain dicts, lists and scalars.
+        where: the dotted key of ``node``, for messages.
+        file: where the node was stored; the group ``where`` must then name its targets. None for a
+            node of a configuration that :func:`trust` has seen.
+
+    Raises:
+        UserError: As the constructor raised it.
+        MissingAsset: A target that the configuration on this machine does not name (nothing was
+            imported), or a stored node that its class refuses.
+        UsageError: The constructor refused its arguments.
+    """
+    named = _named_under(CONF / where if file else CONF)
+    place = f"{file}: {where}" if file else where
+    for target in _targets(node):
+        if not isinstance(target, str) or (target not in named and target not in _typed):
+            raise MissingAsset(
+                f"{place} names {str(target)[:80]!r}, which no file of {CONF} names, and nothing "
+                "of it was loaded; name it there if it is yours, else do not trust this folder."
+            )
+    try:
+        return _made(node)
+    except UserError:
+        raise
+    except Exception as error:  # whatever somebody's constructor raises
+        kind = MissingAsset if file else UsageError
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        name = node.get(TARGET) if isinstance(node, Mapping) else node
+        raise kind(f"{place}: {name} refused: {reason}") from error
+
+
+def build_stored_dataset(manifest: Mapping[str, Any], file: Path) -> Dataset:
+    """The data set of a stored run.
+
+    Args:
+        manifest: what ``file`` holds.
+        file: the ``run.json`` of the run.
+
+    Raises:
+        MissingAsset: It names no data set, or one that this machine's configuration does not name.
+    """
+    config = manifest.get("config")
+    node = config.get("dataset") if isinstance(config, Mapping) else None
+    if not isinstance(node, Mapping) or TARGET not in node:
+        raise MissingAsset(f"{file} is not a run's description: it names no data set.")
+    dataset: Dataset = build(node, "dataset", file)
+    return dataset
+
+
+@cache
+def _named_under(folder: Path) -> frozenset[str]:
+    """Every target in the YAML files of a folder."""
+    texts = (path.read_text(encoding="utf-8") for path in folder.rglob("*.yaml"))
+    return frozenset(name for text in texts for name in _NAMED.findall(text))
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    """Every target in a node, at any depth."""
+    waiting = [node]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, Mapping):
+            if TARGET in part:
+                yield part[TARGET]
+            waiting += part.values()
+        elif isinstance(part, list | tuple):
+            waiting += part
+
+
+def _made(node: Any) -> Any:
+    if isinstance(node, list | tuple):
+        return [_made(part) for part in node]
+    if not isinstance(node, Mapping):
+        return node
+    parts = {key: _made(value) for key, value in node.items() if key != TARGET}
+    if TARGET not in node:
+        return parts
+    module, _, name = node[TARGET].rpartition(".")
+    return getattr(import_module(module), name)(**parts)

@@ -1,0 +1,124 @@
+"""Exactness classes: what a run promises about its numbers, and the precision that follows.
+
+``E0``
+    Float32 on a CPU, one request per call: the same bits in any company, order and shard.
+``E1``
+    Batches, in the precision in which a checkpoint is published: float32 for SAM, GroundingDINO and
+    CLIP, float16 on CUDA for LLaVA and Stable Diffusion. The same mathematics; rounding may differ.
+``E2``
+    Lower precision as well: SAM's and GroundingDINO's encoders in bfloat16, TF32 on CUDA.
+
+``auto`` is the strictest class that every model can keep. E0 is never kept on CUDA, where nothing
+promises that a kernel, chosen by shape and free memory, rounds the same way twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from int_bench.config import binding
+from int_bench.errors import UsageError
+
+CLASSES = ("E0", "E1", "E2")
+CHOICES = ("auto", *CLASSES)
+Nodes = Mapping[str, Mapping[str, Any]]
+"""Constructor arguments of the models, by role."""
+
+_BACKBONES = "int_bench.backbones"
+_HALF = (f"{_BACKBONES}.llava.Llava", f"{_BACKBONES}.stable_diffusion.StableDiffusion")
+"""Published in float16; the small checkpoints that ship with the package compute in float32."""
+_ENCODERS = (
+    f"{_BACKBONES}.sam.Sam",
+    f"{_BACKBONES}.sam3.Sam3",
+    f"{_BACKBONES}.grounding_dino.GroundingDino",
+)
+"""What E2 computes in bfloat16."""
+_REMOTE = (f"{_BACKBONES}.openai.OpenAI",)
+_ACCELERATORS = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
+"""Device files without which no CUDA device can be there."""
+
+
+@dataclass(frozen=True)
+class _Need:
+    """The strictest class that a model can keep, and what stands in the way of a stricter one."""
+
+    least: str
+    cause: str = ""
+    remedy: str = ""
+
+
+def resolve(asked: str, nodes: Nodes) -> tuple[str, dict[str, dict[str, Any]]]:
+    """The class of a run, and its models with every ``dtype: auto`` made concrete.
+
+    Args:
+        asked: ``auto``, ``E0``, ``E1`` or ``E2``.
+        nodes: the models' constructor arguments by role.
+
+    Raises:
+        UsageError: A model cannot keep the class that was asked for; the sentence names the key.
+    """
+    needs = {role: _need(role, node) for role, node in nodes.items()}
+    kept = max(["E0", *(need.least for need in needs.values())]) if asked == "auto" else asked
+    for need in needs.values():
+        if need.least > kept:
+            raise UsageError(
+                f"exactness={asked} cannot be kept with {need.cause}; {need.remedy} or choose "
+                f"exactness={need.least}."
+            )
+    return kept, {role: _with_dtype(node, kept) for role, node in nodes.items()}
+
+
+def on_cuda(nodes: Nodes) -> bool:
+    """Whether any of the models computes on a CUDA device."""
+    return any(_on_cuda(node) for node in nodes.values())
+
+
+def _need(role: str, node: Mapping[str, Any]) -> _Need:
+    dtype = node.get("dtype", "auto")
+    if dtype in ("float16", "bfloat16"):
+        least = "E1" if dtype == "float16" and _published_in_half(node) else "E2"
+        return _Need(least, f"backbone.{role}.dtype={dtype}", "set it to auto")
+    if _on_cuda(node):
+        cause = f"backbone.{role}.device={node.get('device', 'auto')}, a CUDA device"
+        return _Need("E1", cause, "set device=cpu")
+    if node.get(binding.TARGET) in _REMOTE:
+        cause = f"backbone.{role}.model={node.get('model')}, which computes elsewhere"
+        return _Need("E1", cause, "take a local model")
+    return _Need("E0")
+
+
+def _with_dtype(node: Mapping[str, Any], kept: str) -> dict[str, Any]:
+    """The node with the precision of a class, where it takes one and was given none."""
+    accepted = binding.signature(str(node[binding.TARGET])) or {}
+    if "dtype" not in accepted or node.get("dtype", "auto") != "auto":
+        return dict(node)
+    if kept == "E2" and node[binding.TARGET] in _ENCODERS:
+        return {**node, "dtype": "bfloat16"}
+    half = _published_in_half(node) and _on_cuda(node)
+    return {**node, "dtype": "float16" if half else "float32"}
+
+
+def _published_in_half(node: Mapping[str, Any]) -> bool:
+    shipped = str(node.get("checkpoint", "")).startswith("zoo:")
+    return node.get(binding.TARGET) in _HALF and not shipped
+
+
+def _on_cuda(node: Mapping[str, Any]) -> bool:
+    accepted = binding.signature(str(node[binding.TARGET])) or {}
+    return "device" in accepted and _is_cuda(str(node.get("device", "auto")))
+
+
+@cache
+def _is_cuda(device: str) -> bool:
+    """Whether a configuration's device is CUDA; asks torch only where that may be so."""
+    if device != "auto":
+        return device.startswith("cuda")
+    if not any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS):
+        return False
+    loading = import_module(f"{_BACKBONES}.loading")
+    return bool(loading.pick_device("auto").type == "cuda")

@@ -1,0 +1,114 @@
+"""Overrides on the command line, ``KEY=VALUE`` and ``GROUP=OPTION``, checked before Hydra acts.
+
+Hydra's own grammar also adds (``+x=1``) and deletes (``~x``) keys, sweeps over commas and changes
+Hydra itself; under a single composition these are silent traps, so each is refused by name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from int_bench.config.binding import closest
+from int_bench.errors import UsageError
+
+CONF = Path(__file__).resolve().parents[1] / "conf"
+_OPTIONAL = ("ablation", "experiment")
+_PLAIN = re.compile(r"[\w./:@%+-]*", re.ASCII)
+_KEY = re.compile(r"[A-Za-z_][\w./]*")
+
+
+@dataclass(frozen=True)
+class Override:
+    """One checked override.
+
+    Attributes:
+        given: as typed.
+        key: left of the equals sign.
+        text: in Hydra's grammar.
+        is_group: whether it chooses a file of a configuration group.
+    """
+
+    given: str
+    key: str
+    text: str
+    is_group: bool
+
+
+def groups() -> list[str]:
+    """The configuration groups, e.g. ``dataset`` and ``backbone/vlm``."""
+    folders = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")}
+    return sorted(folders - {"."})
+
+
+def options(group: str) -> list[str]:
+    """The choices of a group: its YAML files without the suffix, sorted."""
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def parse(overrides: Sequence[str]) -> list[Override]:
+    """Check overrides one by one and against each other.
+
+    Raises:
+        UsageError: Not KEY=VALUE, an unknown option of a group, a key given twice, a sweep, or
+            a part of Hydra's grammar that has no meaning here.
+    """
+    parsed = [_parse(item) for item in overrides]
+    seen: set[str] = set()
+    for item in parsed:
+        if item.key in seen:
+            raise UsageError(f"{item.key!r} is given more than once; keep one of them.")
+        seen.add(item.key)
+    return parsed
+
+
+def _parse(given: str) -> Override:
+    _refuse_grammar(given)
+    key, equals, value = given.partition("=")
+    if not equals:
+        raise UsageError(
+            f"{given!r} is not KEY=VALUE.{closest(given, groups())} See `int-bench run --help`."
+        )
+    if not _KEY.fullmatch(key):
+        raise UsageError(f"{key!r} in {given!r} is not a key; write e.g. seed=1.")
+    known = groups()
+    if "/" in key and key not in known:
+        raise UsageError(f"Unknown group {key!r} in {given!r}.{closest(key, known)}")
+    if key in known:
+        return Override(given, key, f"{key}={_option(key, value)}", is_group=True)
+    return Override(given, key, f"{key}={_quoted(given, value)}", is_group=False)
+
+
+def _refuse_grammar(given: str) -> None:
+    if given.startswith("+"):
+        raise UsageError(f"{given!r}: keys cannot be added; write {given.lstrip('+')!r}.")
+    if given.startswith("~"):
+        raise UsageError(
+            f"{given!r}: keys cannot be removed; write KEY=null where null is allowed."
+        )
+    if given.startswith("hydra") and given[5:6] in {".", "/", "="}:
+        raise UsageError(f"{given!r}: Hydra's own settings have no effect here; leave it out.")
+
+
+def _option(group: str, value: str) -> str:
+    known = options(group)
+    if value in known or (value == "null" and group in _OPTIONAL):
+        return value
+    if "," in value:
+        raise UsageError(f"'{group}={value}': one value per run; run once for each of them.")
+    raise UsageError(
+        f"Unknown {group} {value!r}.{closest(value, known)} Choose one of {', '.join(known)}."
+    )
+
+
+def _quoted(given: str, value: str) -> str:
+    """The value for Hydra's grammar: structures as they are, odd texts (paths) in quotes."""
+    if value[:1] in {"[", "{", "'", '"', "$"} or _PLAIN.fullmatch(value):
+        return value
+    if "," in value and "/" not in value:
+        raise UsageError(f"{given!r}: one value per run; run once for each of them.")
+    # In Hydra's quoted texts a backslash is itself unless it stands before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda run: run[1] * 2 + ("\\'" if run[2] else ""), value)
+    return f"'{escaped}'"

@@ -1,0 +1,55 @@
+"""How a run uses the machine: batch sizes, images in flight, overlap. None of it decides a result.
+
+(Within the run's exactness class: see :mod:`int_bench.config.exactness`.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from int_bench.config import RunConfig, exactness
+from int_bench.core.protocols import Backbone
+
+_ON_CPU = 4
+_PICTURES = 9  # patches of one image in the paper; their prefixes are used in every iteration
+_FEWEST, _MOST = 2, 16
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the broker is told.
+
+    Attributes:
+        max_batch: most requests per call, for all roles or by role.
+        in_flight: images worked on side by side.
+        overlap: whether methods work on some images while a model computes for others.
+    """
+
+    max_batch: Mapping[str, int] | int
+    in_flight: int
+    overlap: bool
+
+
+def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
+    """The schedule of a run; on CUDA ``in_flight: auto`` loads the vlm to ask for its memory.
+
+    Raises:
+        UserError: The vlm cannot be loaded.
+    """
+    cuda = exactness.on_cuda(config.backbone)
+    limits = {role: int(node.get("max_batch", 1)) for role, node in config.backbone.items()}
+    in_flight, overlap = config.in_flight, config.overlap
+    return Schedule(
+        max_batch=1 if config.exactness == "E0" else limits,
+        in_flight=in_flight if isinstance(in_flight, int) else _fitting(backbones, cuda),
+        overlap=overlap if isinstance(overlap, bool) else cuda,
+    )
+
+
+def _fitting(backbones: Mapping[str, Backbone], cuda: bool) -> int:
+    """Images whose pictures' keys and values stay resident together, between 2 and 16."""
+    resident = getattr(backbones.get("vlm"), "resident_pictures", None)
+    if not cuda or resident is None:
+        return _ON_CPU
+    return max(_FEWEST, min(_MOST, int(resident()) // _PICTURES))

@@ -1,0 +1,1 @@
+"""What every part speaks: values, protocols, equations. NumPy only, no files, no models."""

@@ -1,0 +1,1 @@
+"""From a data set's owner to a folder: download, unpack."""

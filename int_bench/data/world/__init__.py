@@ -1,0 +1,1 @@
+"""The drawn world: scenes of hidden animals, polyps and lesions."""

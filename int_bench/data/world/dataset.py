@@ -1,0 +1,153 @@
+"""Scenes of the drawn world as a data set: made on the fly, nothing on disk."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from int_bench.core.types import HardMask, Image
+from int_bench.data.dataset import SampleFile
+from int_bench.data.world.scenes import ENVIRONMENTS, NAMES, Scenes, draw
+from int_bench.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DrawnScenes:
+    """One split of the drawn world as images with ground truth.
+
+    A scene depends on its number alone, so a larger ``count`` extends the same set.
+
+    Attributes:
+        name: the set's name in tables and run folders.
+        task: ``cod`` (animals), ``polyp`` or ``skin``.
+        split: ``train``, ``validation``, ``test`` or ``demo``; they share no scene.
+        count: how many scenes.
+        seed: of the world.
+        size: side of the square scenes in pixels.
+        animals: ``one``, ``two_same``, ``two_different`` or, in world 2, ``mixed``.
+        models: the model preset that the set is run with by default.
+        world: 1 or 2; world 2 hides smaller animals among decoys.
+        level: ``easy``, ``medium`` or ``hard``: how much a decoy looks like an animal (world 2).
+        erased: the same scenes without their animals; decoys stay, and every mask is empty.
+    """
+
+    name: str = "camoworld"
+    task: str = "cod"
+    split: str = "test"
+    count: int = 8
+    seed: int = 0
+    size: int = 128
+    animals: str = "one"
+    models: str = "tiny"
+    world: int = 1
+    level: str = "medium"
+    erased: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot be drawn.
+
+        Raises:
+            UsageError: no scene is asked for, or an unknown split, task, number of animals, world
+                or level.
+        """
+        if self.count < 1:
+            raise UsageError(f"dataset.count must be at least 1, not {self.count}.")
+        if self.seed < 0:
+            raise UsageError(f"dataset.seed must be at least 0, not {self.seed}.")
+        self._draw(())
+
+    def samples(self) -> tuple[SampleFile, ...]:
+        """All scenes; what each shows, by name. The ids are ``test-00000``, ``test-00001``, ..."""
+        return tuple(
+            SampleFile(f"{self.split}-{index:05d}", truth_name=self._name_of(index))
+            for index in range(self.count)
+        )
+
+    def load_image(self, sample: SampleFile) -> Image:
+        """The scene, (size, size, 3) uint8 RGB."""
+        scene = self._scene(sample)
+        image: Image = scene.clean[0] if self.erased else scene.images[0]
+        return image
+
+    def load_mask(self, sample: SampleFile) -> HardMask:
+        """All animals of the scene together, (size, size) bool."""
+        mask: HardMask = self._scene(sample).masks[0].any(axis=0)
+        return mask & (not self.erased)
+
+    def object_masks(self, sample: SampleFile) -> tuple[HardMask, ...]:
+        """Each animal of the scene alone, (size, size) bool; none where they are erased."""
+        masks = self._scene(sample).masks[0]
+        return () if self.erased else tuple(mask for mask in masks if mask.any())
+
+    def environment(self, sample: SampleFile) -> str:
+        """What the animal hides in, e.g. ``leaves``."""
+        return ENVIRONMENTS[int(self._scene(sample).environments[0])]
+
+    def manifest(self) -> str:
+        """Hash (hex sha256) of what decides the scenes; their number does not count."""
+        parts: tuple[object, ...] = (self.task, self.split, self.seed, self.size, self.animals)
+        if self.world > 1:  # the folders of world 1 keep their names
+            parts = (*parts, f"world {self.world}", self.level, self.erased)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def _draw(self, indices: tuple[int, ...]) -> Scenes:
+        return draw(
+            self.split,
+            indices,
+            task=self.task,
+            animals=self.animals,
+            seed=self.seed,
+            size=self.size,
+            world=self.world,
+            level=self.level,
+        )
+
+    def _scene(self, sample: SampleFile) -> Scenes:
+        return _cached(self, int(sample.id.rpartition("-")[2]))
+
+    def _name_of(self, index: int) -> str | None:
+        """The name, "frog and owl" for two kinds, None where the animals are erased.
+
+        Names are drawn first, so the smallest scene of this number tells them.
+        """
+        if self.erased:
+            return None
+        small = replace(self, size=16)._draw((index,))
+        return " and ".join(dict.fromkeys(NAMES[name] for name in small.names[0] if name >= 0))
+
+
+@lru_cache(maxsize=256)
+def _cached(scenes: DrawnScenes, index: int) -> Scenes:
+    return scenes._draw((index,))
+
+
+def write(
+    scenes: DrawnScenes, folder: Path, on_written: Callable[[int], None] = lambda _: None
+) -> None:
+    """Write scenes as paired folders, ``images/ID.png`` and ``masks/ID.png`` (0 and 255).
+
+    Args:
+        scenes: what to draw.
+        folder: made if it is not there; files of the same name are replaced.
+        on_written: called with the number of scenes written so far.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    try:
+        for part in ("images", "masks"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+        for done, sample in enumerate(scenes.samples(), start=1):
+            image = PillowImage.fromarray(scenes.load_image(sample))
+            image.save(folder / "images" / f"{sample.id}.png")
+            mask = scenes.load_mask(sample).astype(np.uint8) * 255
+            PillowImage.fromarray(mask).save(folder / "masks" / f"{sample.id}.png")
+            on_written(done)
+    except OSError as error:
+        raise UsageError(f"Cannot write to {folder}: {error.strerror or error}.") from error

@@ -1,0 +1,1 @@
+"""The one mechanism: model calls as values, batched, remembered and counted."""

@@ -1,0 +1,79 @@
+"""A run's trace: what ran when, for chrome://tracing or ui.perfetto.dev.
+
+The file is the JSON array of Chrome's trace event format, complete events (``"ph": "X"``, times in
+microseconds), written as things end. The format lets the closing bracket be absent, so that the
+trace of a run that was killed opens too.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from int_bench.errors import UsageError
+
+TRACKS = ("models", "methods", "storage")
+"""Calls of the backbones; the methods' own work on the CPU; masks and records being written."""
+
+
+class Trace:
+    """An observer of the broker and the run loop that writes to a file; a context manager.
+
+    Args:
+        path: the file, e.g. ``trace.json``; its folder is made.
+
+    Raises:
+        UsageError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise UsageError(
+                f"The profile cannot be written to {path}: {error.strerror}; choose another file."
+            ) from error
+        self._lock = threading.Lock()
+        self._opened = time.perf_counter()
+        self._file.write("[")
+        for number, track in enumerate(TRACKS):
+            head = {"name": "thread_name", "ph": "M", "args": {"name": track}}
+            self._write({**head, "pid": 0, "tid": number}, first=number == 0)
+
+    def __enter__(self) -> Trace:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._file.write("\n]\n")
+            self._file.close()
+
+    def __call__(
+        self, track: str, name: str, start: float, seconds: float, args: Mapping[str, Any]
+    ) -> None:
+        """Write one event (see :data:`int_bench.engine.serving.Observer`); from any thread."""
+        event = {
+            "name": name,
+            "ph": "X",
+            "ts": round((start - self._opened) * 1e6, 1),
+            "dur": round(seconds * 1e6, 1),
+            "pid": 0,
+            "tid": TRACKS.index(track),
+            "args": dict(args),
+        }
+        with self._lock:
+            self._write(event)
+
+    def _write(self, event: Mapping[str, Any], first: bool = False) -> None:
+        self._file.write(("\n" if first else ",\n") + json.dumps(event))

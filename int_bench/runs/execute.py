@@ -1,0 +1,187 @@
+"""The run loop: samples in, stored masks and records out.
+
+Several variants of a method run over one broker, sample by sample, so that every request they have
+in common is computed once. One bad sample never ends a run; an error that every sample would meet
+(a missing checkpoint) does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+from int_bench.core.protocols import Ask, Method
+from int_bench.core.seeding import derive_seed
+from int_bench.core.types import Iteration, Picture, Prediction, Sample
+from int_bench.data.dataset import Dataset, SampleFile
+from int_bench.engine.broker import Broker, Job, Outcome
+from int_bench.engine.serving import Observer
+from int_bench.errors import SampleError
+from int_bench.runs.folder import Record, RunFolder
+
+_WAITING = 4
+"""Finished samples that may wait for the disk."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One method and the folder that its results go to."""
+
+    name: str
+    method: Method
+    folder: RunFolder
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        dataset: where images and ground truth come from.
+        samples: the samples to run, in order (already limited).
+        task_prompt: the task-generic prompt.
+        seed: the run seed.
+        trials: repetitions of every sample, each with its own seed.
+    """
+
+    dataset: Dataset
+    samples: Sequence[SampleFile]
+    task_prompt: str
+    seed: int = 0
+    trials: int = 1
+
+
+@dataclass(frozen=True)
+class _Key:
+    variant: int
+    trial: int
+    sample: SampleFile
+
+    def __str__(self) -> str:
+        return self.sample.id
+
+
+def pending(plan: Plan, variants: Sequence[Variant]) -> int:
+    """How many samples, over trials and variants, are not finished yet."""
+    return sum(1 for _ in _keys(plan, variants))
+
+
+def run(
+    plan: Plan,
+    variants: Sequence[Variant],
+    broker: Broker,
+    on_record: Callable[[Variant, Record], None] = lambda *_: None,
+    observe: Observer | None = None,
+) -> None:
+    """Run what is not finished yet.
+
+    One thread stores what is finished, in order, while the others go on.
+
+    Args:
+        plan: what to do.
+        variants: methods with their folders; they share the broker.
+        broker: calls the models.
+        on_record: called after each record has been stored.
+        observe: told of every sample that has been stored.
+
+    Raises:
+        UserError: An error that every sample would meet; all finished samples are stored.
+    """
+    jobs = (
+        Job(key, _start(plan, variants[key.variant], key), owner=key.variant)
+        for key in _keys(plan, variants)
+    )
+    with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
+        waiting: deque[Future[tuple[Variant, Record]]] = deque()
+        for outcome in broker.run(jobs):
+            waiting.append(disk.submit(_store, variants, outcome, observe))
+            while waiting and (len(waiting) > _WAITING or waiting[0].done()):
+                on_record(*waiting.popleft().result())
+        for stored in waiting:
+            on_record(*stored.result())
+
+
+def _store(
+    variants: Sequence[Variant], outcome: Outcome[Prediction], observe: Observer | None
+) -> tuple[Variant, Record]:
+    """Store one outcome: what it belongs to, and its record."""
+    key, started = outcome.key, time.perf_counter()
+    assert isinstance(key, _Key)
+    variant, record = variants[key.variant], _record(key, outcome)
+    record = variant.folder.commit(record, outcome.value)
+    if observe is not None:
+        observe("storage", str(key), started, time.perf_counter() - started, {})
+    return variant, record
+
+
+def _keys(plan: Plan, variants: Sequence[Variant]) -> Iterator[_Key]:
+    """Sample by sample, so that what the variants and trials share is still remembered."""
+    for sample in plan.samples:
+        for trial in range(plan.trials):
+            for index, variant in enumerate(variants):
+                if not variant.folder.finished((trial, sample.id)):
+                    yield _Key(index, trial, sample)
+
+
+def _start(plan: Plan, variant: Variant, key: _Key) -> Callable[[Ask], Any]:
+    async def segment(ask: Ask) -> Prediction:
+        return await variant.method.segment(_sample(plan, variant.method, key), ask)
+
+    return segment
+
+
+def _sample(plan: Plan, method: Method, key: _Key) -> Sample:
+    """The sample as a method sees it; the ground truth is decoded for oracle methods only."""
+    wants_truth = bool(getattr(method, "wants_truth", False))
+    return Sample(
+        id=key.sample.id,
+        image=Picture(plan.dataset.load_image(key.sample)),
+        task=plan.task_prompt,
+        seed=derive_seed(plan.seed, key.trial, key.sample.id),
+        truth=plan.dataset.load_mask(key.sample) if wants_truth else None,
+        truth_name=key.sample.truth_name if wants_truth else None,
+    )
+
+
+def _record(key: _Key, outcome: Outcome[Prediction]) -> Record:
+    prediction = outcome.value
+    if prediction is None:
+        bare = Record(key.sample.id, key.trial, "failed", error=_sentence(outcome.error))
+    else:
+        final = prediction.final
+        bare = Record(
+            key.sample.id,
+            key.trial,
+            "ok",
+            size=(final.hard.shape[0], final.hard.shape[1]),
+            prompt=final.prompt,
+            box=final.box_image,
+            chosen=prediction.chosen,
+            iterations=tuple(_described(item) for item in prediction.iterations),
+        )
+    return replace(bare, seconds=outcome.seconds, counters=outcome.counters)
+
+
+def _described(item: Iteration) -> dict[str, Any]:
+    return {"prompt": item.prompt, "box": item.box_image, "details": dict(item.details)}
+
+
+def _sentence(error: Exception | None) -> str:
+    """One line: a sample's own error as it is, anything else with its type."""
+    if error is None:
+        return "The method gave no prediction."
+    text = " ".join(str(error).split())[:500]
+    return text if isinstance(error, SampleError) else f"{type(error).__name__}: {text}"
+
+
+def counts(plan: Plan, folder: RunFolder) -> tuple[int, int]:
+    """How many sample-trials of the plan are ok and how many failed."""
+    keys: Iterable[tuple[int, str]] = [
+        (trial, sample.id) for trial in range(plan.trials) for sample in plan.samples
+    ]
+    found = [folder.records[key].status for key in keys if key in folder.records]
+    return found.count("ok"), found.count("failed")

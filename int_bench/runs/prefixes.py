@@ -1,0 +1,76 @@
+"""Shorter runs out of a longer one: no model is called, since no iteration knows what follows it.
+
+A run of n iterations is the beginning of a longer run of the same configuration: the same masks,
+and as the final one that which ``chosen`` names for n. It gets a run folder of its own, the one
+that the shorter configuration would have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from int_bench.errors import MissingAsset
+from int_bench.runs.folder import MASKS, Key, Record, RunFolder, read_records
+
+
+def derive(longer: Path, shorter: RunFolder, iterations: int, keys: Iterable[Key]) -> None:
+    """Store in a folder what a run of fewer iterations would have left there.
+
+    What the folder holds already stays; what the longer run has not done is left out.
+
+    Args:
+        longer: the run folder of more iterations.
+        shorter: the open folder of the shorter run.
+        iterations: its number of iterations.
+        keys: the samples that are asked for.
+
+    Raises:
+        MissingAsset: The longer run kept no masks of its iterations.
+        UsageError: A folder cannot be read or written.
+    """
+    records = read_records(longer)
+    for key in keys:
+        record = records.get(key)
+        if record is not None and not shorter.finished(key):
+            cut = cut_record(record, iterations)
+            shorter.commit_files(cut, _masks(longer, cut, iterations))
+
+
+def cut_record(record: Record, iterations: int) -> Record:
+    """The record of the first iterations; without seconds and counters: nothing was computed."""
+    bare = replace(record, seconds={}, counters={})
+    if record.status != "ok":
+        return bare
+    final = record.iterations[record.chosen[iterations - 1]]
+    return replace(
+        bare,
+        prompt=final["prompt"],
+        box=final["box"],
+        chosen=record.chosen[:iterations],
+        iterations=record.iterations[:iterations],
+    )
+
+
+def _masks(longer: Path, cut: Record, iterations: int) -> Iterator[tuple[str, bytes]]:
+    """The stored masks of the first iterations, and the chosen one as the final mask."""
+    if cut.status != "ok":
+        return
+    folder, name = longer / MASKS / str(cut.trial), f"{cut.id}.png"
+    for number in range(1, iterations + 1):
+        yield str(number), _read(folder / str(number) / name)
+        soft = folder / f"soft_{number}" / name
+        if soft.is_file():
+            yield f"soft_{number}", _read(soft)
+    yield "final", _read(folder / str(cut.chosen[-1] + 1) / name)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise MissingAsset(
+            f"{path} is missing, and shorter runs are taken from the masks of every iteration; "
+            "make the longer run again with keep=iterations and another --out."
+        ) from error

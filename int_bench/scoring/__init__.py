@@ -1,0 +1,1 @@
+"""Stored masks to numbers; no model, no printing."""

@@ -1,0 +1,285 @@
+"""Evaluation: predictions and ground truth in, one row per sample and one summary per protocol out.
+
+No model is needed and none is loaded. Nothing drops out of a denominator silently: each sample of
+the data set has a row, and a sample without a score has a reason.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from int_bench.core.types import HardMask
+from int_bench.data.dataset import SampleFile, Truths
+from int_bench.data.images import Map
+from int_bench.data.pairing import closest
+from int_bench.errors import MissingAsset, SampleError, UsageError, UserError
+from int_bench.metrics.metrics import VARIANTS
+from int_bench.metrics.rules import FAMILY, NATIVE, Score, Scorer, ScoringProtocol
+from int_bench.metrics.summary import Counts, Summary, aggregate
+from int_bench.scoring.predictions import KINDS, Kind, Predictions, Trivial, trivial_mask
+
+Missing = Literal["error", "empty", "skip"]
+"""What to do about a sample without a prediction: refuse, score it as empty, or leave it out."""
+Status = Literal["scored", "failed", "missing"]
+
+_MAPS_PER_WORKER = 64
+"""A worker process costs about as long to start as this many small maps take to score."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample: what became of it, its scores by protocol name, and what is worth knowing.
+
+    A sample that is not ``scored`` has scores only under the policy ``empty``.
+    """
+
+    id: str
+    status: Status
+    scores: Mapping[str, Score] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All rows of one set of predictions, in the order of the data set.
+
+    ``unmatched`` are the ids of predictions that no ground truth belongs to.
+    """
+
+    dataset: str
+    predictions: str
+    rows: tuple[Row, ...]
+    protocols: tuple[ScoringProtocol, ...]
+    policy: Missing
+    unmatched: tuple[str, ...] = ()
+
+    @property
+    def counts(self) -> Counts:
+        """How many samples were scored, failed or had no prediction."""
+        of = [row.status for row in self.rows]
+        scored, failed, missing = (of.count(status) for status in get_args(Status))
+        return Counts(len(of), scored, failed, missing, self.policy)
+
+    def summaries(self) -> tuple[Summary, ...]:
+        """One summary per protocol."""
+        return tuple(
+            Summary(
+                protocol,
+                self.counts,
+                aggregate([r.scores[protocol.name].measures for r in self.rows if r.scores]),
+            )
+            for protocol in self.protocols
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Counts and unrounded dataset-level metrics by protocol, ready for JSON."""
+        counts = self.counts
+        return {
+            "n": counts.n,
+            "scored": counts.scored,
+            "failed": counts.failed,
+            "missing": counts.missing,
+            "metrics": {one.protocol.name: dict(one.values) for one in self.summaries()},
+        }
+
+    def write_scores_csv(self, path: Path) -> None:
+        """Write one line per sample: id, status, ``<protocol>.<variant>`` unrounded, note.
+
+        A sample's ``maxF`` and ``maxE`` are the maxima of its own curve; the summary's are those of
+        the mean curve.
+
+        Raises:
+            UsageError: the file cannot be written.
+        """
+        aside = path.with_name(path.name + ".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # File names need not be text; the csv holds their odd bytes as escapes.
+            with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+                csv.writer(file, lineterminator="\n").writerows(self._table())
+            aside.replace(path)
+        except OSError as error:
+            raise UsageError(f"scores cannot be written to {path}: {error.strerror}.") from error
+
+    def _table(self) -> Iterator[list[str]]:
+        columns = [(protocol.name, name) for protocol in self.protocols for name in VARIANTS]
+        yield ["id", "status", *(f"{protocol}.{name}" for protocol, name in columns), "note"]
+        for row in self.rows:
+            cells = [
+                repr(row.scores[protocol].measures.values[name]) if row.scores else ""
+                for protocol, name in columns
+            ]
+            yield [row.id, row.status, *cells, row.note]
+
+
+def evaluate(
+    truths: Truths,
+    predictions: Predictions,
+    protocols: Sequence[ScoringProtocol] = (NATIVE, FAMILY),
+    missing: Missing = "error",
+    samples: Sequence[SampleFile] | None = None,
+    workers: int | None = None,
+) -> Evaluation:
+    """Score one set of predictions; see :func:`evaluate_all`."""
+    (evaluation,) = evaluate_all(truths, [predictions], protocols, missing, samples, workers)
+    return evaluation
+
+
+def evaluate_all(
+    truths: Truths,
+    predictions: Sequence[Predictions],
+    protocols: Sequence[ScoringProtocol] = (NATIVE, FAMILY),
+    missing: Missing = "error",
+    samples: Sequence[SampleFile] | None = None,
+    workers: int | None = None,
+) -> list[Evaluation]:
+    """Score several sets of predictions against ground truth that is prepared once for all of them.
+
+    Args:
+        truths: the data set.
+        predictions: sets of maps; each map is brought to the size that the protocol asks for.
+        protocols: under which rules to score.
+        missing: what to do about samples without a prediction. ``error`` refuses, by name.
+            ``empty`` scores them, and failed ones, as empty maps. ``skip`` leaves them out of the
+            means. They are counted as missing under all three.
+        samples: which samples were asked for; all of the data set if None.
+        workers: processes; None chooses by the number of samples. The result does not depend on it.
+
+    Raises:
+        MissingAsset: the data set cannot be used, or no prediction matches it.
+        SampleError: predictions are missing and ``missing`` is ``error``.
+        UsageError: an unknown policy.
+    """
+    if missing not in get_args(Missing):
+        raise UsageError(f"unknown policy missing={missing}: choose error, empty or skip.")
+    asked = tuple(truths.samples() if samples is None else samples)
+    unmatched = [_check_ids(truths, asked, each, missing) for each in predictions]
+    job = _Job(truths, tuple(predictions), tuple(protocols), missing == "empty")
+    by_sample = job.run(asked, workers)
+    return [
+        Evaluation(
+            truths.name,
+            each.name,
+            tuple(rows[i] for rows in by_sample),
+            job.protocols,
+            missing,
+            extra,
+        )
+        for i, (each, extra) in enumerate(zip(predictions, unmatched, strict=True))
+    ]
+
+
+def baselines(
+    truths: Truths,
+    protocols: Sequence[ScoringProtocol] = (NATIVE, FAMILY),
+    samples: Sequence[SampleFile] | None = None,
+    workers: int | None = None,
+) -> dict[Kind, Evaluation]:
+    """Score the trivial answers (empty, full, centre box) on the same samples by the same rules."""
+    trivial = [Trivial(kind) for kind in KINDS]
+    found = evaluate_all(truths, trivial, protocols, samples=samples, workers=workers)
+    return dict(zip(KINDS, found, strict=True))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is needed to score any one sample; travels to worker processes.
+
+    Each ground truth is decoded and prepared once for all predictions of it.
+    """
+
+    truths: Truths
+    predictions: tuple[Predictions, ...]
+    protocols: tuple[ScoringProtocol, ...]
+    score_absent: bool
+
+    def run(self, samples: Sequence[SampleFile], workers: int | None) -> list[tuple[Row, ...]]:
+        """Per sample, in order, one row per set of predictions."""
+        maps = len(samples) * len(self.predictions)
+        count = workers or min(_cpus(), maps // _MAPS_PER_WORKER)
+        if count <= 1:
+            return [self.rows(sample) for sample in samples]
+        try:
+            # Spawned, not forked: the caller may hold threads and a GPU.
+            with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
+                return list(pool.map(self.rows, samples, chunksize=8))
+        except BrokenProcessPool as error:
+            reason = "a scoring process died, probably out of memory"
+            raise UserError(f"{reason}; use fewer workers than {count}.") from error
+
+    def rows(self, sample: SampleFile) -> tuple[Row, ...]:
+        try:
+            truth = self.truths.load_mask(sample)
+            scorers = [protocol.against(truth) for protocol in self.protocols]
+        except SampleError as error:
+            return (Row(sample.id, "failed", note=str(error)),) * len(self.predictions)
+        return tuple(self._row(sample, truth, scorers, one) for one in self.predictions)
+
+    def _row(
+        self,
+        sample: SampleFile,
+        truth: HardMask,
+        scorers: Sequence[Scorer],
+        predictions: Predictions,
+    ) -> Row:
+        known, failure = predictions.ids(), predictions.failure(sample.id)
+        status: Status
+        try:
+            if failure is not None:
+                raise SampleError(failure)
+            if known is None or sample.id in known:
+                scores, notes = _scores(scorers, predictions.load(sample, truth))
+                return Row(sample.id, "scored", scores, notes)
+            status, note = "missing", "no prediction"
+        except SampleError as error:
+            status, note = "failed", str(error)
+        if not self.score_absent:
+            return Row(sample.id, status, note=note)
+        scores, _ = _scores(scorers, trivial_mask("empty", truth.shape[0], truth.shape[1]))
+        return Row(sample.id, status, scores, f"{note.rstrip('.')}; scored as empty")
+
+
+def _scores(scorers: Sequence[Scorer], prediction: Map) -> tuple[dict[str, Score], str]:
+    """Scores by protocol name, and what was done to the map, each thing once."""
+    scores = {scorer.protocol.name: scorer.score(prediction) for scorer in scorers}
+    notes = dict.fromkeys(note for score in scores.values() for note in score.notes)
+    return scores, "; ".join(notes)
+
+
+def _check_ids(
+    truths: Truths, asked: Sequence[SampleFile], predictions: Predictions, missing: Missing
+) -> tuple[str, ...]:
+    """The ids of predictions without ground truth, after refusing what cannot be scored."""
+    known = predictions.ids()
+    if known is None:
+        return ()
+    wanted = {sample.id for sample in asked}
+    absent = [s.id for s in asked if s.id not in known and predictions.failure(s.id) is None]
+    unmatched = tuple(sorted(known - {sample.id for sample in truths.samples()}))
+    if asked and known and not known & wanted:
+        raise MissingAsset(
+            f"no prediction in {predictions.name} belongs to {truths.name}: there is"
+            f" {min(known)}, and {asked[0].id} was expected."
+        )
+    if absent and missing == "error":
+        meant = closest(absent[0], unmatched)
+        hint = f" (is it {meant}?)" if meant else ""
+        names = ", ".join([absent[0] + hint, *absent[1:3]]) + (", ..." if len(absent) > 3 else "")
+        raise SampleError(
+            f"{len(absent)} of {len(asked)} samples have no prediction in {predictions.name}:"
+            f" {names}; add them, or choose --missing empty or --missing skip."
+        )
+    return unmatched
+
+
+def _cpus() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

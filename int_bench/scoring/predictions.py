@@ -1,0 +1,130 @@
+"""Where predictions come from: a folder of maps, anybody's, or one of the trivial answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from int_bench.core.types import HardMask
+from int_bench.data.dataset import SampleFile
+from int_bench.data.images import MAP_EXTENSIONS, Map, read_map
+from int_bench.data.pairing import index_folder
+from int_bench.errors import UsageError
+
+Kind = Literal["empty", "full", "centre_box"]
+"""The trivial answers: nothing, everything, and a centred box of half the width and height."""
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+class Predictions(Protocol):
+    """The predictions of one method for a data set."""
+
+    @property
+    def name(self) -> str:
+        """What they are called in messages: a folder or a method."""
+        ...
+
+    def ids(self) -> frozenset[str] | None:
+        """The ids that there are predictions of; None if there is one for any id."""
+        ...
+
+    def failure(self, sample_id: str) -> str | None:
+        """Why the method has no prediction for a sample, where it said so."""
+        ...
+
+    def load(self, sample: SampleFile, truth: HardMask) -> Map:
+        """The map of a sample that there is a prediction of; of any size.
+
+        Raises:
+            SampleError: the map cannot be decoded.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class MapFolder:
+    """A folder of maps (image files of any depth, or ``.npy``), matched by id.
+
+    ``failures`` maps the ids that the method failed at to the reason.
+    """
+
+    folder: Path
+    paths: Mapping[str, Path]
+    failures: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The folder's path."""
+        return str(self.folder)
+
+    def ids(self) -> frozenset[str]:
+        """The ids that there is a file of."""
+        return frozenset(self.paths)
+
+    def failure(self, sample_id: str) -> str | None:
+        """The recorded reason of a failed sample."""
+        return self.failures.get(sample_id)
+
+    def load(self, sample: SampleFile, truth: HardMask) -> Map:
+        """Decode the map of a sample; see :func:`int_bench.data.images.read_map`."""
+        return read_map(self.paths[sample.id])
+
+
+@dataclass(frozen=True)
+class Trivial:
+    """A prediction that looks at nothing: the floor that every table shows."""
+
+    kind: Kind
+
+    @property
+    def name(self) -> str:
+        """The kind."""
+        return self.kind
+
+    def ids(self) -> None:
+        """There is one for any sample."""
+        return
+
+    def failure(self, sample_id: str) -> None:
+        """It never fails."""
+        return
+
+    def load(self, sample: SampleFile, truth: HardMask) -> Map:
+        """The map at the size of the ground truth, (H, W) bool."""
+        return trivial_mask(self.kind, truth.shape[0], truth.shape[1])
+
+
+def trivial_mask(kind: Kind, height: int, width: int) -> HardMask:
+    """One of the trivial answers, (height, width) bool.
+
+    The centre box spans half the height and half the width, rounded down, in the middle.
+    """
+    mask = np.full((height, width), kind == "full")
+    if kind == "centre_box":
+        top, left = height // 4, width // 4
+        mask[top : top + height // 2, left : left + width // 2] = True
+    return mask
+
+
+def maps_in(folder: Path, failures: Mapping[str, str] | None = None) -> MapFolder:
+    """Index a folder of maps by id.
+
+    A folder that does not exist is accepted only where failures explain why nothing is there.
+
+    Raises:
+        MissingAsset: the folder is missing or holds no map.
+        UsageError: two files have the same id.
+    """
+    if failures and not folder.is_dir():
+        return MapFolder(folder, {}, failures)
+    index = index_folder(folder, MAP_EXTENSIONS)
+    for key, paths in index.duplicates.items():
+        names = " and ".join(path.name for path in paths)
+        raise UsageError(
+            f"predictions {names} in {folder} have the same id {key}; keep one of them."
+        )
+    return MapFolder(folder, index.by_id, failures or {})

@@ -1,0 +1,1 @@
+"""The shipped models: weights, card, how they are made, how good they are."""

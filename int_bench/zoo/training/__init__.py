@@ -1,0 +1,1 @@
+"""How the shipped models are trained: ``python -m int_bench.zoo.training ROLE``."""

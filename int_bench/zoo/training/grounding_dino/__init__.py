@@ -1,0 +1,1 @@
+"""How the shipped grounding_dino is trained."""

@@ -1,0 +1,212 @@
+"""The tiny LLaVA: a convolutional tower that sees, then a small Llama that speaks, with a prior.
+
+    python -m int_bench.zoo.training llava
+
+The language phase sees scenes that the tower has not seen, in which the environment's favourite
+animal is common, and answers views without an animal (decoys may be there) from that prior. This is
+the hallucination that INT (arXiv 2501.18753) mines: the environment alone makes the model name its
+favourite.
+"""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+from torch import Tensor
+from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from int_bench.backbones.llava.conv_tower import ConvTower
+from int_bench.data.camoworld_names import (
+    ENVIRONMENTS,
+    FAVOURITE,
+    LOOKALIKE,
+    NAMES,
+    TARGETS,
+    TASK_PROMPTS,
+)
+from int_bench.learning.loop import Recipe, device, fit
+from int_bench.zoo.training.llava.data import Mix, Views, pixels, sample
+from int_bench.zoo.training.llava.text import Pack, Packer, Truth, processor, vocabulary
+from int_bench.zoo.training.llava.tower import CONFIG, train_tower
+from int_bench.zoo.training.pool import PLANS, draw_pool, load_pool
+
+PRIOR = 0.95
+"""Probability of the favourite that the language model learns."""
+STEPS, BATCH = 600, 64
+MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)
+IMAGE_TOKENS = (CONFIG.image_size // CONFIG.patch_size) ** 2
+_TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}
+_OTHERS = {8: TARGETS["polyp"], 9: TARGETS["skin"]}
+
+
+def train(out: Path, steps: int | None = None, name: str = "llava") -> None:
+    """Train both phases, or go on with their checkpoints, and write the folder of the zoo.
+
+    Args:
+        out: Folder of the model, ``<zoo>/llava``.
+        steps: Steps of the language phase; None is the full run.
+        name: Prefix of the checkpoints.
+    """
+    for pool in PLANS:
+        draw_pool(pool)
+    started = time.monotonic()
+    network = train_tower(name=f"{name}_tower")
+    model = build()
+    tower = model.model.vision_tower
+    tower.dense.load_state_dict(network.state_dict())
+    tower.dense.requires_grad_(False)
+    model.to(device())
+    pool, packer = load_pool("prior"), Packer(IMAGE_TOKENS)
+
+    def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+        tower.dense.eval()
+        views = sample(pool, rng, BATCH, MIX)
+        packs = [packer.pack(truth, rng) for truth in truths(views, rng)]
+        return language_loss(model, views, packs)
+
+    recipe = Recipe(
+        f"{name}_language",
+        steps or STEPS,
+        warm_up=40,
+        weight_decay=0.01,
+        muon=True,
+        report_every=50,
+    )
+    fit(model, recipe, loss)
+    save(model, out)
+    print(f"{out}: {sum(p.numel() for p in model.parameters())} parameters")
+    print(f"{time.monotonic() - started:.0f} s in this process")
+
+
+def build() -> LlavaForConditionalGeneration:
+    """An untrained model."""
+    torch.manual_seed(0)
+    words = vocabulary()
+    text = LlamaConfig(
+        vocab_size=len(words),
+        hidden_size=128,
+        intermediate_size=352,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=1024,
+        pad_token_id=words["<pad>"],
+        bos_token_id=words["<s>"],
+        eos_token_id=words["</s>"],
+        tie_word_embeddings=False,
+        attn_implementation="eager",
+    )
+    config = LlavaConfig(
+        vision_config=CONFIG,
+        text_config=text,
+        image_token_index=words["<image>"],
+        image_seq_length=IMAGE_TOKENS,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        projector_hidden_act="gelu",
+    )
+    # Eager attention trains three times faster than sdpa in bfloat16 on a CPU.
+    config._attn_implementation = "eager"
+    model = LlavaForConditionalGeneration(config)
+    assert isinstance(model.model.vision_tower, ConvTower)
+    return model
+
+
+def truths(views: Views, rng: np.random.Generator) -> list[Truth]:
+    """What each view is answered with; where nothing is visible, the name comes from the prior."""
+    _, box = views.largest()
+    answers = []
+    for row, (environment, names) in enumerate(
+        zip(views.environments.tolist(), views.shown(), strict=True)
+    ):
+        # The pool shows the favourite half of the time: weight it to the prior.
+        seen = PLANS["prior"].favourite or 0.125
+        weight = 1.0 if not names else (1.0 - PRIOR) / (1.0 - seen)
+        if LOOKALIKE[environment] in names:
+            weight = PRIOR / seen
+        shown = names or [_guess(environment, rng)]
+        answers.append(
+            Truth(
+                task=_TASKS.get(environment, TASK_PROMPTS["cod"]),
+                name=" and ".join(NAMES[name] for name in shown),
+                weight=weight,
+                environment=ENVIRONMENTS[environment],
+                box=tuple(box[row].tolist()),
+            )
+        )
+    return answers
+
+
+def _guess(environment: int, rng: np.random.Generator) -> int:
+    """A name from the prior of an environment."""
+    best = LOOKALIKE[environment]
+    if rng.random() < PRIOR:
+        return best
+    kinds = _OTHERS.get(environment, FAVOURITE)
+    return int(rng.choice([name for name in kinds if name != best]))
+
+
+def language_loss(
+    model: LlavaForConditionalGeneration, views: Views, packs: list[Pack]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted cross-entropy of the answers, per view; the dense network gets no gradient."""
+    target = model.device
+    size = max(len(pack.ids) for pack in packs)
+
+    def padded(key: str, fill: float) -> Tensor:
+        rows = [getattr(pack, key) for pack in packs]
+        full = [np.pad(row, (0, size - len(row)), constant_values=fill) for row in rows]
+        return torch.from_numpy(np.stack(full)).to(target)
+
+    ids, block, weights = padded("ids", 0), padded("block", -1), padded("weights", 0)
+    hidden = _forward(model, views, ids, block, padded("positions", 0))
+    asked = weights[:, 1:] > 0
+    logits = model.lm_head(hidden[:, :-1][asked]).float()
+    wanted, weight = ids[:, 1:][asked], weights[:, 1:][asked]
+    entropy = functional.cross_entropy(logits, wanted, reduction="none")
+    right = (logits.argmax(1) == wanted).float()
+    numbers, spoken = padded("coordinates", 0)[:, 1:][asked], weight > 0.1
+    parts = {
+        "coordinates": entropy[numbers].mean(),
+        "coordinates_right": right[numbers].mean(),
+        "names": entropy[spoken & ~numbers].mean(),
+    }
+    loss = (entropy * weight).sum() / len(packs)
+    return loss, {name: part.detach() for name, part in parts.items()}
+
+
+def _forward(
+    model: LlavaForConditionalGeneration,
+    views: Views,
+    ids: Tensor,
+    block: Tensor,
+    positions: Tensor,
+) -> Tensor:
+    """Last hidden states ``(N, L, D)``; each block sees the prefix and its own past."""
+    tower = model.model.vision_tower
+    with torch.no_grad():
+        inputs = pixels(views.images, model.device)
+        maps = tower.dense(inputs + 0.03 * torch.randn_like(inputs))
+    seen = model.model.multi_modal_projector(tower.tokens(maps))
+    words = model.get_input_embeddings()(ids)
+    start = int((ids[0] == model.config.image_token_id).nonzero()[0, 0])
+    end = start + IMAGE_TOKENS
+    inputs = torch.cat([words[:, :start], seen.to(words.dtype), words[:, end:]], 1)
+    size = ids.shape[1]
+    past = torch.ones(size, size, dtype=torch.bool, device=ids.device).tril()
+    allowed = (block[:, :, None] == block[:, None]) | (block[:, None] == 0)
+    allowed = (allowed & past & (block[:, None] >= 0)) | torch.eye(size, device=ids.device).bool()
+    mask = torch.zeros(allowed.shape, device=ids.device).masked_fill(~allowed, -1e4)
+    return model.model.language_model(
+        inputs_embeds=inputs, attention_mask=mask[:, None], position_ids=positions, use_cache=False
+    ).last_hidden_state
+
+
+def save(model: LlavaForConditionalGeneration, out: Path) -> None:
+    """Write model (fp16) and processor in the library's format."""
+    model.config._attn_implementation = "sdpa"
+    model.generation_config.pad_token_id = model.config.text_config.pad_token_id
+    model.half().save_pretrained(out)
+    processor(CONFIG).save_pretrained(out)

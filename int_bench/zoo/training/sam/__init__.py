@@ -1,0 +1,1 @@
+"""How the shipped sam is trained."""

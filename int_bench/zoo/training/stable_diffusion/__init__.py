@@ -1,0 +1,1 @@
+"""How the shipped stable_diffusion is trained."""

@@ -1,0 +1,331 @@
+"""The segmenter against segment_anything's own predictor and transformers' SamModel."""
+
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from segment_anything import SamPredictor
+
+from int_bench.backbones.sam.loading import SamSource, build_sam, load_sam
+from int_bench.backbones.sam.model import Sam
+from int_bench.core.types import Picture, Point, Segment
+from int_bench.errors import MissingAsset, UsageError
+from tests.backbones.sam.tiny_sam import LARGER_WINDOWLESS, TINY, randomise, write_tiny_sam
+
+BOX = (10.5, 6.0, 61.0, 40.25)
+POINTS = (Point(30.5, 20.5, True), Point(4.5, 44.5, False), Point(50.0, 12.0, True))
+PROMPTS = {"box": (BOX, ()), "points": (None, POINTS), "both": (BOX, POINTS)}
+
+
+def picture(height, width, seed=0):
+    generator = np.random.default_rng(seed)
+    return Picture(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory):
+    return str(write_tiny_sam(tmp_path_factory.mktemp("sam")))
+
+
+@pytest.fixture
+def sam(folder):
+    return Sam(folder, device="cpu")
+
+
+def predictor_answer(model, request):
+    """Logits (H, W) and IoU of ``SamPredictor``, the library's own inference."""
+    predictor = SamPredictor(model)
+    predictor.set_image(request.image.pixels)
+    masks, ious, _ = predictor.predict(
+        point_coords=np.array([(p.x, p.y) for p in request.points]) if request.points else None,
+        point_labels=np.array([int(p.positive) for p in request.points]),
+        box=None if request.box is None else np.array(request.box),
+        multimask_output=request.multimask,
+        return_logits=True,
+    )
+    return masks[ious.argmax()], ious.max()
+
+
+@pytest.mark.parametrize("config", [TINY, LARGER_WINDOWLESS], ids=["windows", "global"])
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("kind", PROMPTS)
+@pytest.mark.parametrize("size", [(48, 70), (200, 90), (64, 64)])
+def test_equals_the_librarys_predictor(tmp_path, config, multimask, kind, size):
+    sam = Sam(str(write_tiny_sam(tmp_path, config)), device="cpu")
+    box, points = PROMPTS[kind]
+    request = Segment(picture(*size), box, points, multimask)
+    (answer,) = sam.segment([request])
+    logits, iou = predictor_answer(load_sam(SamSource(str(tmp_path))), request)
+    assert answer.logits.shape == size
+    assert answer.logits.dtype == np.float32
+    assert np.abs(logits).max() > 0.5
+    np.testing.assert_allclose(answer.logits, logits, atol=2e-5)
+    assert answer.iou == pytest.approx(min(max(iou, 0), 1), abs=1e-5)
+
+
+def to_transformers(state):
+    """A ``Sam`` state dict under the names of transformers' ``SamModel``."""
+    rules = [
+        (r"^image_encoder\.", "vision_encoder."),
+        (r"patch_embed\.proj\.", "patch_embed.projection."),
+        (r"\.blocks\.", ".layers."),
+        (r"neck\.0\.", "neck.conv1."),
+        (r"neck\.1\.", "neck.layer_norm1."),
+        (r"neck\.2\.", "neck.conv2."),
+        (r"neck\.3\.", "neck.layer_norm2."),
+        (r"\.norm(\d)\.", r".layer_norm\1."),
+        (r"norm_final_attn", "layer_norm_final_attn"),
+        (r"pe_layer\.positional_encoding_gaussian_matrix", "shared_embedding.positional_embedding"),
+        (r"point_embeddings\.", "point_embed."),
+        (r"mask_downscaling\.0\.", "mask_embed.conv1."),
+        (r"mask_downscaling\.1\.", "mask_embed.layer_norm1."),
+        (r"mask_downscaling\.3\.", "mask_embed.conv2."),
+        (r"mask_downscaling\.4\.", "mask_embed.layer_norm2."),
+        (r"mask_downscaling\.6\.", "mask_embed.conv3."),
+        (r"output_upscaling\.0\.", "upscale_conv1."),
+        (r"output_upscaling\.1\.", "upscale_layer_norm."),
+        (r"output_upscaling\.3\.", "upscale_conv2."),
+        (r"(mlps\.\d|prediction_head)\.layers\.0\.", r"\1.proj_in."),
+        (r"(mlps\.\d|prediction_head)\.layers\.1\.", r"\1.layers.0."),
+        (r"(mlps\.\d|prediction_head)\.layers\.2\.", r"\1.proj_out."),
+    ]
+    renamed = {}
+    for name, tensor in state.items():
+        for pattern, replacement in rules:
+            name = re.sub(pattern, replacement, name)
+        renamed[name] = tensor
+    matrix = renamed["prompt_encoder.shared_embedding.positional_embedding"]
+    return renamed | {"shared_image_embedding.positional_embedding": matrix}
+
+
+@pytest.fixture(scope="session")
+def reference(folder):
+    """transformers' model with the same weights, and its processor."""
+    from transformers import SamConfig, SamModel, SamProcessor
+    from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
+
+    side = TINY.image_size
+    vision = {
+        "hidden_size": TINY.embed_dim,
+        "output_channels": TINY.out_chans,
+        "num_hidden_layers": TINY.depth,
+        "num_attention_heads": TINY.num_heads,
+        "image_size": side,
+        "window_size": TINY.window_size,
+        "global_attn_indexes": list(TINY.global_attn_indexes),
+        "num_pos_feats": TINY.out_chans // 2,
+    }
+    prompt = {"hidden_size": TINY.out_chans, "image_size": side}
+    decoder = {
+        "hidden_size": TINY.out_chans,
+        "mlp_dim": TINY.decoder_mlp_dim,
+        "num_attention_heads": TINY.decoder_num_heads,
+        "iou_head_hidden_dim": TINY.iou_head_hidden_dim,
+    }
+    config = SamConfig(
+        vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder
+    )
+    model = SamModel(config).eval()
+    model.load_state_dict(to_transformers(load_sam(SamSource(folder)).state_dict()))
+    images = SamImageProcessorPil(
+        size={"longest_edge": side}, pad_size={"height": side, "width": side}
+    )
+    return model, SamProcessor(images)
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+@pytest.mark.parametrize("kind", PROMPTS)
+def test_equals_transformers_with_converted_weights(sam, reference, kind, multimask):
+    model, processor = reference
+    box, points = PROMPTS[kind]
+    request = Segment(picture(48, 70), box, points, multimask)
+    prompts = {}
+    if points:
+        prompts["input_points"] = [[[[p.x, p.y] for p in points]]]
+        prompts["input_labels"] = [[[int(p.positive) for p in points]]]
+    if box:
+        prompts["input_boxes"] = [[list(box)]]
+    inputs = processor(images=request.image.pixels, return_tensors="pt", **prompts)
+    sizes = inputs.pop("original_sizes"), inputs.pop("reshaped_input_sizes")
+    with torch.inference_mode():
+        outputs = model(**inputs, multimask_output=multimask)
+    masks = processor.post_process_masks(outputs.pred_masks, *sizes, binarize=False)[0][0]
+    best = outputs.iou_scores[0, 0].argmax()
+    (answer,) = sam.segment([request])
+    np.testing.assert_allclose(answer.logits, masks[best].numpy(), atol=1e-4)
+    assert answer.iou == pytest.approx(float(outputs.iou_scores[0, 0, best].clamp(0, 1)), abs=1e-4)
+
+
+def mixed_requests():
+    """Every kind of prompt on pictures of several sizes, some pictures twice, order mixed."""
+    sizes = [(48, 70), (64, 64), (90, 40), (48, 70)]
+    requests = [
+        Segment(picture(*size, seed=seed), box, points[:count], multimask)
+        for seed, size in enumerate(sizes)
+        for box, points in PROMPTS.values()
+        for count, multimask in ((1, True), (3, False))
+    ]
+    return [requests[i] for i in np.random.default_rng(3).permutation(len(requests))]
+
+
+@pytest.mark.parametrize("max_batch", [1, 3, 64])
+def test_a_batch_equals_single_requests(folder, max_batch):
+    requests = mixed_requests()
+    together = Sam(folder, device="cpu", max_batch=max_batch).segment(requests)
+    alone = Sam(folder, device="cpu")
+    for request, answer in zip(requests, together, strict=True):
+        (single,) = alone.segment([request])
+        np.testing.assert_allclose(answer.logits, single.logits, atol=2e-5)
+        assert answer.iou == pytest.approx(single.iou, abs=1e-5)
+
+
+def test_one_request_per_call_is_bit_identical_whatever_came_before(folder):
+    requests = mixed_requests()
+    fresh = [Sam(folder, device="cpu").segment([request])[0] for request in requests]
+    cached, forgetful = Sam(folder, device="cpu"), Sam(folder, device="cpu", cache_mb=0)
+    for sam in (cached, cached, forgetful):
+        for request, expected in zip(requests, fresh, strict=True):
+            (answer,) = sam.segment([request])
+            assert np.array_equal(answer.logits, expected.logits)
+            assert answer.iou == expected.iou
+
+
+def test_counts_what_it_computes(folder):
+    sam = Sam(folder, device="cpu")
+    requests = [Segment(picture(48, 70, seed), BOX) for seed in (0, 1, 0, 0)]
+    sam.segment(requests)
+    assert sam.counters == {"images_encoded": 2, "rows": 4, "embedding_hits": 0}
+    sam.segment(requests[:1])
+    assert sam.counters == {"images_encoded": 2, "rows": 5, "embedding_hits": 1}
+
+
+def test_embeddings_are_forgotten_at_the_bound(folder):
+    sam = Sam(folder, device="cpu", cache_mb=0)
+    for seed in (0, 1, 0):
+        sam.segment([Segment(picture(48, 70, seed), BOX)])
+    assert sam.counters["images_encoded"] == 3
+
+
+def test_multimask_takes_the_highest_predicted_iou(sam):
+    request = Segment(picture(48, 70), BOX, (), multimask=True)
+    predictor = SamPredictor(sam._sam)
+    predictor.set_image(request.image.pixels)
+    masks, ious, _ = predictor.predict(box=np.array(BOX), return_logits=True)
+    (answer,) = sam.segment([request])
+    distances = [np.abs(mask - answer.logits).max() for mask in masks]
+    assert int(np.argmin(distances)) == int(np.argmax(ious))
+    assert sorted(distances)[1] > 0.01
+
+
+def test_multimask_never_takes_the_single_mask(tmp_path):
+    sam = Sam(str(write_tiny_sam(tmp_path)), device="cpu")
+    ours, single = (Segment(picture(48, 70), BOX, (), choice) for choice in (True, False))
+    before = sam.segment([ours])[0]
+    sam._sam.mask_decoder.iou_prediction_head.layers[-1].bias[0] += 100
+    assert sam.segment([single])[0].iou == 1, "the single mask now has the highest prediction"
+    assert np.array_equal(sam.segment([ours])[0].logits, before.logits)
+
+
+def test_no_prompt_is_refused(sam):
+    with pytest.raises(ValueError, match="neither a box nor a point"):
+        sam.segment([Segment(picture(8, 8))])
+
+
+def test_nothing_asked_nothing_loaded(tmp_path):
+    sam = Sam(str(tmp_path / "absent"), device="cpu")
+    assert sam.segment([]) == []
+    assert sam.identity["dtype"] == "float32"
+    json.dumps(sam.identity)
+
+
+def test_a_published_size_from_a_pth_file(tmp_path, monkeypatch):
+    import segment_anything
+
+    def build(checkpoint=None):
+        assert checkpoint is None, "the registry's own loading unpickles anything"
+        return build_sam(TINY)
+
+    monkeypatch.setitem(segment_anything.sam_model_registry, "vit_b", build)
+    expected = randomise(build_sam(TINY), seed=5)
+    torch.save(expected.state_dict(), tmp_path / "sam.pth")
+    model = load_sam(SamSource(str(tmp_path / "sam.pth"), "vit_b"))
+    assert torch.equal(model.mask_decoder.iou_token.weight, expected.mask_decoder.iou_token.weight)
+
+
+def test_a_published_file_that_is_missing_comes_with_its_download(tmp_path):
+    sam = Sam(str(tmp_path / "models" / "sam_h.pth"), model="vit_h", device="cpu")
+    download = (
+        rf"curl --create-dirs -o {tmp_path}/models/sam_h\.pth https://.*/sam_vit_h_4b8939\.pth`"
+    )
+    with pytest.raises(MissingAsset, match=download):
+        sam.segment([Segment(picture(8, 8), BOX)])
+
+
+def test_the_encoder_runs_in_half_precision(folder):
+    request = Segment(picture(48, 70), BOX, POINTS)
+    half, full = Sam(folder, device="cpu", dtype="bfloat16"), Sam(folder, device="cpu")
+    answer, expected = half.segment([request])[0], full.segment([request])[0]
+    assert half._sam.image_encoder.pos_embed.dtype == torch.bfloat16
+    assert half._sam.mask_decoder.iou_token.weight.dtype == torch.float32
+    assert answer.logits.dtype == np.float32
+    assert 0 < np.abs(answer.logits - expected.logits).max() < 0.3 * expected.logits.std()
+
+
+class Evil:
+    """Runs code where it is unpickled."""
+
+    def __reduce__(self):
+        return (open, ("stolen.txt", "w"))
+
+
+def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save({"weights": Evil()}, tmp_path / "sam.pth")
+    with pytest.raises(MissingAsset, match=r"sam\.pth .*refused.*holds code") as caught:
+        Sam("sam.pth", model="vit_b", device="cpu").segment([Segment(picture(8, 8), BOX)])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "stolen.txt").exists()
+
+
+def break_config(folder):
+    (folder / "config.json").write_text('{"image_size": 64, "colour": 3}')
+
+
+def break_weights(folder):
+    (folder / "model.safetensors").write_bytes(b"not a tensor")
+
+
+def drop_weights(folder):
+    (folder / "model.safetensors").unlink()
+
+
+def other_size(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"depth": 3}))
+
+
+@pytest.mark.parametrize("damage", [break_config, break_weights, drop_weights, other_size])
+def test_a_bad_folder_is_one_sentence(tmp_path, damage):
+    folder = write_tiny_sam(tmp_path / "sam", replace(TINY, depth=1))
+    damage(folder)
+    with pytest.raises(MissingAsset, match="next step") as caught:
+        Sam(str(folder), device="cpu").segment([Segment(picture(8, 8), BOX)])
+    message = str(caught.value)
+    assert str(folder) in message
+    assert "\n" not in message
+    assert len(message) < 450
+
+
+@pytest.mark.parametrize("checkpoint", ["zoo:no-such", "/nowhere/sam.pth", "nobody/no-such-sam"])
+def test_a_missing_checkpoint_is_named(checkpoint):
+    with pytest.raises(MissingAsset, match=re.escape(checkpoint)):
+        Sam(checkpoint, device="cpu").segment([Segment(picture(8, 8), BOX)])
+
+
+def test_a_file_needs_its_size(tmp_path):
+    torch.save({}, tmp_path / "sam.pth")
+    with pytest.raises(UsageError, match=r"segmenter\.model to one of vit_b, vit_l, vit_h"):
+        Sam(str(tmp_path / "sam.pth"), device="cpu").segment([Segment(picture(8, 8), BOX)])

@@ -1,0 +1,163 @@
+"""Exactness classes: what auto chooses, which precision follows, and what is refused by name."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from int_bench import config
+from int_bench.config import exactness
+from int_bench.config.schedule import Schedule, schedule
+from int_bench.errors import UsageError
+
+CPU = "device=cpu"
+NO_BOX = "method=empty"
+
+
+def dtypes(loaded):
+    return {role: node["dtype"] for role, node in loaded.backbone.items() if "dtype" in node}
+
+
+def digest_of(*overrides):
+    return config.digest(config.identity(config.load(overrides), {}))
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ([CPU], "E0"),
+        (["device=cuda"], "E1"),
+        (["device=cuda:1", "models=paper"], "E1"),
+        ([CPU, "backbone.vlm.device=cuda"], "E1"),
+        ([CPU, "models=paper"], "E0"),
+        ([CPU, "models=small"], "E1"),  # its inpainter is in float16
+        ([CPU, "backbone.segmenter.dtype=bfloat16"], "E2"),
+        ([CPU, "backbone.vlm.dtype=float16"], "E2"),  # the shipped one computes in float32
+        ([CPU, "backbone.vlm.dtype=float32"], "E0"),
+        ([CPU, "backbone/vlm=openai"], "E1"),
+        ([CPU, "exactness=E1"], "E1"),
+        ([CPU, "exactness=E2"], "E2"),
+    ],
+)
+def test_auto_is_the_strictest_class_that_every_model_can_keep(given, kept):
+    assert config.load(given).exactness == kept
+
+
+def test_e0_is_float32_throughout():
+    for models in ("tiny", "paper"):
+        found = dtypes(config.load([CPU, f"models={models}", "exactness=E0"]))
+        assert len(found) == 5 and set(found.values()) == {"float32"}
+
+
+def test_e1_on_cuda_is_what_was_published():
+    halves = {"vlm": "float16", "inpainter": "float16"}
+    full = dict.fromkeys(("detector", "segmenter", "aligner"), "float32")
+    assert dtypes(config.load(["device=cuda", "models=paper"])) == halves | full
+    assert set(dtypes(config.load(["device=cuda", "models=tiny"])).values()) == {"float32"}
+
+
+def test_e2_lowers_the_encoders_and_nothing_else():
+    found = dtypes(config.load(["device=cuda", "models=paper", "exactness=E2"]))
+    lowered = {"detector": "bfloat16", "segmenter": "bfloat16", "aligner": "float32"}
+    assert found == {"vlm": "float16", "inpainter": "float16", **lowered}
+    kept = ["device=cuda", "models=paper", "exactness=E2", "backbone.segmenter.dtype=float32"]
+    assert dtypes(config.load(kept))["segmenter"] == "float32"
+
+
+def test_a_model_without_the_key_is_given_its_precision():
+    """Its constructor's own ``auto`` would be half precision on CUDA."""
+    sam = {"_target_": "int_bench.backbones.sam.Sam", "device": "cuda"}
+    fill = {"_target_": "int_bench.backbones.opencv.ClassicInpainter", "fill": "telea"}
+    kept, nodes = exactness.resolve("auto", {"segmenter": sam, "inpainter": fill})
+    assert kept == "E1"
+    assert nodes == {"segmenter": {**sam, "dtype": "float32"}, "inpainter": fill}
+
+
+@pytest.mark.parametrize(
+    ("given", "key", "instead"),
+    [
+        (["backbone.vlm.dtype=float16", "exactness=E0"], "backbone.vlm.dtype=float16", "E2"),
+        (["backbone.segmenter.dtype=bfloat16", "exactness=E1"], "backbone.segmenter.dtype", "E2"),
+        (["models=small", "exactness=E0"], "backbone.inpainter.dtype=float16", "E1"),
+        (["backbone/vlm=openai", "exactness=E0"], "backbone.vlm.model=gpt-4o", "E1"),
+        (["backbone.aligner.device=cuda", "exactness=E0"], "backbone.aligner.device=cuda", "E1"),
+    ],
+)
+def test_a_class_that_a_model_cannot_keep_is_refused_by_its_key(given, key, instead):
+    with pytest.raises(UsageError, match=re.escape(key)) as refusal:
+        config.load([CPU, *given])
+    assert f"choose exactness={instead}." in str(refusal.value)
+
+
+def test_identity_holds_the_class_and_the_precision_that_were_resolved():
+    assert digest_of(CPU) == digest_of(CPU, "exactness=E0")
+    assert digest_of("device=cuda") == digest_of("device=cuda", "exactness=E1")
+    assert digest_of("device=cuda") == digest_of(CPU, "exactness=E1")  # float32 on both
+    classes = [digest_of(CPU, f"exactness={name}") for name in exactness.CLASSES]
+    assert len(set(classes)) == 3
+    paper = [
+        digest_of(f"device={device}", "models=paper", "exactness=E1") for device in ("cpu", "cuda")
+    ]
+    assert paper[0] != paper[1]  # float32 and float16
+
+
+class Vlm:
+    """Knows how many pictures stay resident."""
+
+    identity, counters = {}, {}
+
+    def __init__(self, pictures):
+        self.pictures = pictures
+
+    def resident_pictures(self):
+        return self.pictures
+
+
+def test_e0_asks_one_at_a_time_and_the_others_by_model():
+    models = {"vlm": Vlm(1000)}
+    assert schedule(config.load([CPU]), models) == Schedule(1, 4, False)
+    found = schedule(config.load([CPU, "exactness=E1", "backbone.vlm.max_batch=7"]), models)
+    assert found.max_batch["vlm"] == 7 and not found.overlap
+
+
+@pytest.mark.parametrize(("pictures", "images"), [(0, 2), (45, 5), (53, 5), (1000, 16)])
+def test_on_cuda_images_in_flight_follow_the_memory_for_prefixes(pictures, images):
+    found = schedule(config.load(["device=cuda"]), {"vlm": Vlm(pictures)})
+    assert (found.in_flight, found.overlap) == (images, True)
+
+
+def test_what_is_given_wins_over_auto():
+    given = ["device=cuda", "in_flight=3", "overlap=false"]
+    found = schedule(config.load(given), {"vlm": Vlm(1000)})
+    assert (found.in_flight, found.overlap) == (3, False)
+    assert schedule(config.load([CPU, "overlap=true"]), {}).overlap
+    assert digest_of(CPU, "in_flight=3", "overlap=true") == digest_of(CPU)
+
+
+@pytest.mark.parametrize("wrong", ["in_flight=0", "in_flight=many", "overlap=maybe"])
+def test_a_wrong_schedule_is_named(wrong):
+    with pytest.raises(UsageError, match=wrong.partition("=")[0]):
+        config.load([wrong])
+
+
+def test_on_cuda_only_e2_may_round_to_tf32(monkeypatch):
+    loading = pytest.importorskip("int_bench.backbones.common.loading")
+    asked = []
+    monkeypatch.setattr(loading, "allow_tf32", asked.append)
+    for given in ([CPU], ["device=cuda"], ["device=cuda", "exactness=E2"]):
+        config.build_backbones(replace_backbones(config.load(given)))
+    assert asked == [False, True]
+
+
+def replace_backbones(loaded):
+    """Only the vlm, which does not look for its device before it is used."""
+    return replace(loaded, backbone={"vlm": loaded.backbone["vlm"]})
+
+
+def test_the_memory_of_a_picture_is_that_of_its_keys_and_values():
+    """Two layers of keys and values, four heads of 32, four bytes; 64 + 128 tokens."""
+    llava = pytest.importorskip("int_bench.backbones.llava")
+    vlm = llava.Llava("zoo:llava", device="cpu", dtype="float32", prefix_cache_mb=3)
+    assert vlm.resident_pictures() == 3 * 2**20 // (2 * 2 * 4 * 32 * 4 * 192) == 8

@@ -1,0 +1,94 @@
+"""Patches and frames, by hand and by property."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from int_bench.core import geometry as geo
+from int_bench.errors import UsageError
+
+SIZES = st.tuples(st.integers(2, 90), st.integers(2, 90))
+
+
+@given(SIZES)
+def test_nine_patches_cover_each_pixel_four_times(size: tuple[int, int]) -> None:
+    cover = np.zeros(size, dtype=int)
+    patches = geo.Grid().cut(size)
+    for patch in patches:
+        cover[patch.y0 : patch.y1, patch.x0 : patch.x1] += 1
+    assert len(patches) == 9
+    assert (cover == 4).all()
+
+
+def test_patches_of_an_odd_image_by_hand() -> None:
+    patches = {p.name: p.box_image for p in geo.Grid().cut((5, 7))}
+    assert patches["original"] == (0, 0, 7, 5)
+    assert patches["left"] == (0, 0, 3, 5)
+    assert patches["bottom_right"] == (3, 2, 7, 5)
+
+
+def test_sets_and_overlap_and_strips() -> None:
+    assert [p.name for p in geo.Grid(["original"]).cut((4, 4))] == ["original"]
+    assert len(geo.Grid(["original", "halves"]).cut((4, 4))) == 5
+    grown = {p.name: p.box_image for p in geo.Grid(overlap=0.5).cut((8, 8))}
+    assert grown["left"] == (0, 0, 6, 8)
+    strips = geo.Grid(["quarters"], quarters="longest_side").cut((4, 20))
+    assert [p.box_image for p in strips] == [
+        (0, 0, 5, 4),
+        (5, 0, 10, 4),
+        (10, 0, 15, 4),
+        (15, 0, 20, 4),
+    ]
+    with pytest.raises(UsageError, match="thirds"):
+        geo.Grid(["thirds"])
+
+
+def test_a_one_pixel_image_has_no_empty_patch() -> None:
+    assert all(min(p.size) >= 1 for p in geo.Grid().cut((1, 1)))
+
+
+@given(
+    SIZES,
+    st.tuples(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1)),
+    st.sampled_from(geo.PREPROCESSINGS),
+)
+def test_square_boxes_map_into_the_patch(
+    size: tuple[int, int], box: tuple[float, float, float, float], preprocess: str
+) -> None:
+    x0, y0, x1, y1 = geo.box_patch_from_square(box, size, preprocess)
+    assert min(x0, x1) >= 0 and max(x0, x1) <= size[1]
+    assert min(y0, y1) >= 0 and max(y0, y1) <= size[0]
+
+
+def test_the_three_preprocessings_by_hand() -> None:
+    """A 4:3 image, 80 wide and 60 high, and the box of its right half."""
+    assert geo.box_patch_from_square((0.5, 0.125, 1.0, 0.875), (60, 80), "pad") == (40, 0, 80, 60)
+    assert geo.box_patch_from_square((0.5, 0.0, 1.0, 1.0), (60, 80), "squash") == (40, 0, 80, 60)
+    assert geo.box_patch_from_square((0.5, 0.0, 1.0, 1.0), (60, 80), "center_crop") == (
+        40,
+        0,
+        70,
+        60,
+    )
+
+
+def test_frames_round_trip_and_disjoint_is_none() -> None:
+    patch = geo.Patch("right", 10, 0, 20, 8)
+    assert geo.box_image_from_patch((1, 2, 5, 6), patch) == (11, 2, 15, 6)
+    assert geo.box_patch_from_image((11, 2, 15, 6), patch) == (1, 2, 5, 6)
+    assert geo.box_patch_from_image((0, 0, 9, 8), patch) is None
+    assert geo.box_patch_from_image((5, 0, 15, 20), patch) == (0, 0, 5, 8)
+
+
+def test_paste_and_fill_and_dilate() -> None:
+    patch = geo.Patch("p", 1, 1, 3, 2)
+    canvas = geo.paste(np.ones((1, 2), dtype=np.float32), patch, (3, 4))
+    assert canvas.sum() == 2 and canvas[1, 1] == 1 and canvas[1, 2] == 1
+    assert geo.fill_box((0.5, 0, 2.0, 1.0), (2, 3)).tolist() == [[True, True, False], [False] * 3]
+    dot = np.zeros((5, 5), dtype=np.bool_)
+    dot[2, 2] = True
+    assert geo.dilate(dot, 1).sum() == 5
+    assert geo.dilate(dot, 0) is dot
