@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from int_bench.data.camoworld_decoys import LEVELS, Labels, Scene, Wish, compose
-from int_bench.data.camoworld_names import (
+from int_bench.data.world.decoys import LEVELS, Labels, Scene, Wish, compose
+from int_bench.data.world.names import (
     ANIMALS,
     ENVIRONMENTS,
     FAVOURITE,
@@ -28,7 +28,7 @@ from int_bench.data.camoworld_names import (
     NAMES,
     TASK_PROMPTS,
 )
-from int_bench.data.camoworld_painting import Backdrop, Place, paint
+from int_bench.data.world.painting import Backdrop, Place, paint
 from int_bench.data.world.textures import Noise, colour, palette_of, surface
 from int_bench.errors import UsageError
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from int_bench.core.templates import CLIP_TEMPLATES
-from int_bench.data.camoworld_names import (
+from int_bench.data.world.names import (
     ENVIRONMENTS,
     LOOKALIKE,
     NAMES,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertTokenizerFast
 
-from int_bench.data.camoworld_names import ANIMALS, NAMES
+from int_bench.data.world.names import ANIMALS, NAMES
 from int_bench.zoo.training.boxes import box_iou
 from int_bench.zoo.training.grounding_dino import data as data
 from int_bench.zoo.training.grounding_dino.loss import corners

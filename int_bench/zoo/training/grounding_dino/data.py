@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import BertTokenizerFast
 
-from int_bench.data.camoworld_names import (
+from int_bench.data.world.names import (
     CLUTTER,
     ENVIRONMENTS,
     LOOKALIKE,

@@ -27,7 +27,7 @@ from transformers import (
 )
 from transformers.modeling_outputs import BackboneOutput
 
-from int_bench.data.camoworld_names import ENVIRONMENTS, NAMES, TASK_PROMPTS
+from int_bench.data.world.names import ENVIRONMENTS, NAMES, TASK_PROMPTS
 from int_bench.learning.loop import Recipe, fit
 from int_bench.zoo.training.grounding_dino import data as data
 from int_bench.zoo.training.grounding_dino import loss as losses

@@ -10,7 +10,7 @@ from transformers import CLIPImageProcessor, LlavaProcessor, PreTrainedTokenizer
 
 from int_bench.backbones.llava.conv_tower import ConvTowerConfig
 from int_bench.core import templates
-from int_bench.data.camoworld_names import CLUTTER, ENVIRONMENTS, NAMES, TARGETS, TASK_PROMPTS
+from int_bench.data.world.names import CLUTTER, ENVIRONMENTS, NAMES, TARGETS, TASK_PROMPTS
 from int_bench.zoo.training.pool import MEAN_COLOUR
 
 NAIVE_BOX = (

@@ -10,7 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from int_bench.backbones.llava.conv_tower import ConvTowerConfig, DenseMaps, DenseNetwork
-from int_bench.data.camoworld_names import TARGETS
+from int_bench.data.world.names import TARGETS
 from int_bench.data.world.scenes import boxes
 from int_bench.learning.loop import Recipe, device, fit
 from int_bench.zoo.training.boxes import box_iou

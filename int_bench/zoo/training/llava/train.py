@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from int_bench.backbones.llava.conv_tower import ConvTower
-from int_bench.data.camoworld_names import (
+from int_bench.data.world.names import (
     ENVIRONMENTS,
     FAVOURITE,
     LOOKALIKE,

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from int_bench.data.camoworld_names import CLUTTER, FAVOURITE, LOOKALIKE, TARGETS
-from int_bench.data.camoworld_painting import Backdrop, Place, paint, paint_decoy
+from int_bench.data.world.names import CLUTTER, FAVOURITE, LOOKALIKE, TARGETS
+from int_bench.data.world.painting import Backdrop, Place, paint, paint_decoy
 from int_bench.data.world.textures import Field, Noise, colour, palette_of, surface
 
 LEVELS = {"easy": 0.3, "medium": 0.5, "hard": 0.8}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from int_bench.data.camoworld_names import ANIMALS, NAMES
+from int_bench.data.world.names import ANIMALS, NAMES
 from int_bench.data.world.shapes import silhouette, skin_pattern
 from int_bench.data.world.textures import Field, Noise, colour, surface
 

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from int_bench.data.camoworld_names import CLUTTER, LOOKALIKE, NAMES, TARGETS
 from int_bench.data.world.dataset import DrawnScenes
+from int_bench.data.world.names import CLUTTER, LOOKALIKE, NAMES, TARGETS
 from int_bench.data.world.scenes import LEVELS, Scenes, boxes, draw
 from int_bench.errors import UsageError
 
