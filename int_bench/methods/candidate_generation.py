@@ -162,7 +162,9 @@ class CandidateGeneration:
         names = parse_names(said.get("name", ""))
         environments = parse_names(said.get("environment", ""))
         if "name_and_environment" in said:
-            words = parse_names(said["name_and_environment"].replace(" ", ", "))
+            words = parse_names(said["name_and_environment"])
+            if len(words) == 1:  # no separator: as many words as there are
+                words = tuple(words[0].split())
             names, environments = words[:-1] or words, words[1:][-1:]
         side, _, _ = padded_square(patch.size)
         box_square = parse_box(said["box"], side)

@@ -21,7 +21,7 @@ import numpy as np
 
 from int_bench.core import geometry
 from int_bench.core.geometry import Grid, Patch, padded_square
-from int_bench.core.parsing import canonical, parse_names
+from int_bench.core.parsing import canonical, distinct, parse_names
 from int_bench.core.protocols import Ask
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import (
@@ -123,7 +123,7 @@ class _Lists:
 
     def write(self, words: Sequence[str]) -> str:
         """Distinct words joined by commas; or all of them as a list would print."""
-        return ", ".join(_distinct(words)) if self.plain else repr(list(words))
+        return ", ".join(distinct(words)) if self.plain else repr(list(words))
 
     @property
     def inpainting(self) -> tuple[str, str]:
@@ -139,7 +139,7 @@ class _Lists:
         if not self.plain:
             return (repr([name]),), (self.write(self.environments),)
         key = canonical(name)
-        background = tuple(e for e in _distinct(self.environments) if canonical(e) != key)
+        background = tuple(e for e in distinct(self.environments) if canonical(e) != key)
         return (name,), background
 
 
@@ -308,11 +308,3 @@ def box_square(box_patch: Box, size: tuple[int, int], frame: str) -> Box:
         left, top = -((width - min(size)) // 2), -((height - min(size)) // 2)
     x0, y0, x1, y1 = box_patch
     return (x0 + left) / wide, (y0 + top) / high, (x1 + left) / wide, (y1 + top) / high
-
-
-def _distinct(words: Sequence[str]) -> tuple[str, ...]:
-    """The words without those that count as the same, in order of first appearance."""
-    first: dict[str, str] = {}
-    for word in words:
-        first.setdefault(canonical(word), word)
-    return tuple(first.values())
