@@ -208,6 +208,9 @@ class Broker:
                     if queue and flight:
                         last = queue[0]
                         self._deliver(queue, *flight)
+            except BaseException:  # Ctrl-C, or who asks has closed this generator
+                self._server.stop()
+                raise
             finally:
                 self._close()
 

@@ -95,6 +95,11 @@ class Server:
         first = self.serve(role, verb, requests[:middle])
         return first + self.serve(role, verb, requests[middle:])
 
+    def stop(self) -> None:
+        """Tell the backbones that wait for others (``stop``) that nobody waits for them now."""
+        for backbone in self._backbones.values():
+            getattr(backbone, "stop", lambda: None)()
+
     def _call(self, role: str, verb: str, requests: Sequence[Request[Any]]) -> list[Any]:
         """One call of a backbone, timed and counted whether it fails or not."""
         started, failed = time.perf_counter(), 1

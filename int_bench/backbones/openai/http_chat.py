@@ -5,11 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import socket
+import ssl
 import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
@@ -33,15 +36,15 @@ class Pace:
     _next: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def wait(self) -> None:
-        """Return when the next request may be sent."""
+    def wait(self, stopped: threading.Event | None = None) -> None:
+        """Return when the next request may be sent, or at once when ``stopped`` is set."""
         if self.per_minute <= 0:
             return
         with self._lock:
             now = time.monotonic()
             start = max(now, self._next)
             self._next = start + 60.0 / self.per_minute
-        time.sleep(start - now)
+        (stopped or threading.Event()).wait(start - now)
 
 
 def read_key(variable: str) -> str | None:
@@ -78,6 +81,53 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, *args: Any, **kwargs: Any) -> None:
         """Follow nothing."""
+
+
+class _TimedHeaders(http.client.HTTPConnection):
+    """Gives up when the headers are not there by the deadline, however steadily bytes come.
+
+    A socket's own timeout begins anew with every byte.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._deadline = time.monotonic() + float(self.timeout or 0)
+
+    def getresponse(self) -> http.client.HTTPResponse:
+        late, link = threading.Event(), self.sock
+
+        def cut() -> None:
+            late.set()
+            with suppress(OSError):
+                # Not TLS's own shutdown, which is not for another thread than the reader's.
+                socket.socket.shutdown(link, socket.SHUT_RDWR)
+
+        timer = threading.Timer(max(self._deadline - time.monotonic(), 0.0), cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            response = super().getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise (TimeoutError() if late.is_set() else error) from error
+        finally:
+            timer.cancel()
+        if late.is_set():  # headers that were cut look like headers that ended
+            raise TimeoutError
+        return response
+
+
+class _TimedHeadersTls(_TimedHeaders, http.client.HTTPSConnection):
+    pass
+
+
+class _Http(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_TimedHeaders, req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_TimedHeadersTls, req, context=ssl.create_default_context())
 
 
 class _TryAgain(Exception):
@@ -117,7 +167,13 @@ class ChatClient:
         self.pace = pace
         self.count = count
         self.first_pause_s = first_pause_s
-        self._opener = urllib.request.build_opener(_NoRedirects)
+        self._opener = urllib.request.build_opener(_NoRedirects, _Http, _Https)
+        self._stopped = threading.Event()
+
+    def stop(self) -> None:
+        """End the pauses of what is being asked now; later questions are not concerned."""
+        stopped, self._stopped = self._stopped, threading.Event()
+        stopped.set()
 
     def ask(self, body: dict[str, Any], key: str | None) -> str:
         """The text of the answer, outer blanks removed.
@@ -131,10 +187,13 @@ class ChatClient:
         Raises:
             SampleError: Every attempt failed, or the model refused; with the last reason.
             MissingAsset: The endpoint does not accept the key or knows no such model or address.
+            KeyboardInterrupt: :meth:`stop` was called between two attempts.
         """
-        reason = ""
+        reason, stopped = "", self._stopped
         for attempt in range(self.retries + 1):
-            self.pace.wait()
+            self.pace.wait(stopped)
+            if stopped.is_set():
+                raise KeyboardInterrupt
             self.count("requests_sent")
             try:
                 return _text(self._post(body, key))
@@ -143,7 +202,7 @@ class ChatClient:
                 if attempt < self.retries:
                     self.count("retries")
                     wanted = failure.pause or self.first_pause_s * 2**attempt
-                    time.sleep(min(wanted, _LONGEST_PAUSE_S))
+                    stopped.wait(min(wanted, _LONGEST_PAUSE_S))
         raise SampleError(f"The endpoint failed {self.retries + 1} times, last: {reason}.")
 
     def _post(self, body: dict[str, Any], key: str | None) -> Any:
@@ -216,6 +275,8 @@ def _text(answer: Any) -> str:
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not isinstance(content, str) or not content.strip():
         raise _TryAgain("an empty answer")
+    if any("\ud800" <= letter <= "\udfff" for letter in content):
+        raise _TryAgain("half a letter (a lone surrogate) in the answer")
     return content.strip()
 
 

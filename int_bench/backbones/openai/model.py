@@ -120,6 +120,10 @@ class OpenAI:
         with ThreadPoolExecutor(min(self.max_batch, max(len(requests), 1))) as pool:
             return list(pool.map(self._answer, requests))
 
+    def stop(self) -> None:
+        """End the pauses between attempts: the run has been interrupted."""
+        self._client.stop()
+
     def contrast(self, requests: Sequence[ContrastiveAnswer]) -> list[str]:
         """Not possible.
 

@@ -8,19 +8,30 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
+
+from int_bench.backbones.openai.model import OpenAI
 
 
 class Reply:
     """One answer of the server: a status, a body, headers, and seconds to wait before it.
 
-    ``drip`` are the seconds to wait before every byte of the body; ``{headers}`` in the body is
+    ``drip`` are the seconds to wait before every byte of the body, ``head_drip`` before every byte
+    of a header that never ends; ``{headers}`` in the body is
     filled with what the client sent, as servers do that explain a refusal.
     """
 
     def __init__(
-        self, body: Any, status: int = 200, wait: float = 0.0, drip: float = 0.0, **headers: str
+        self,
+        body: Any,
+        status: int = 200,
+        wait: float = 0.0,
+        drip: float = 0.0,
+        head_drip: float = 0.0,
+        **headers: str,
     ) -> None:
+        self.head_drip = head_drip
         self.body = body if isinstance(body, str) else json.dumps(body)
         self.status, self.wait, self.drip = status, wait, drip
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -61,6 +72,10 @@ def serving(*replies: Reply) -> Iterator[Endpoint]:
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
+            while reply.head_drip:
+                self.flush_headers()
+                time.sleep(reply.head_drip)
+                self.wfile.write(b"X")
             self.end_headers()
             sent = json.dumps("".join(f"{k}: {v}, " for k, v in self.headers.items()))[1:-1]
             body = reply.body.replace("{headers}", sent)
@@ -82,3 +97,19 @@ def serving(*replies: Reply) -> Iterator[Endpoint]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def vlm(endpoint: Endpoint, tmp_path: Path, **options: Any) -> OpenAI:
+    """A client of the server that keeps its answers under ``tmp_path`` and does not pause."""
+    made = OpenAI(
+        "eye-1",
+        endpoint.url,
+        **{
+            "cache_dir": str(tmp_path / "answers"),
+            "requests_per_minute": 0,
+            "timeout_s": 5.0,
+            **options,
+        },
+    )
+    made._client.first_pause_s = 0.0
+    return made
