@@ -20,6 +20,8 @@ from int_bench.data.dataset import Dataset
 from int_bench.errors import MissingAsset, UsageError, UserError
 
 _NAMED = re.compile(rf"""^[^#\n]*?{TARGET}["']?\s*:\s*["']?([\w.]+)""", re.MULTILINE)
+_FORMER = {"int_bench.data.drawn.DrawnScenes": "int_bench.data.world.dataset.DrawnScenes"}
+"""Data sets that older run folders name by the module that they were in."""
 _typed: set[str] = set()
 
 
@@ -76,7 +78,8 @@ def build_stored_dataset(manifest: Mapping[str, Any], file: Path) -> Dataset:
     node = config.get("dataset") if isinstance(config, Mapping) else None
     if not isinstance(node, Mapping) or TARGET not in node:
         raise MissingAsset(f"{file} is not a run's description: it names no data set.")
-    dataset: Dataset = build(node, "dataset", file)
+    target = str(node[TARGET])
+    dataset: Dataset = build({**node, TARGET: _FORMER.get(target, target)}, "dataset", file)
     return dataset
 
 

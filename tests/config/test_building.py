@@ -113,7 +113,6 @@ def test_nothing_that_a_stranger_names_is_executed(command, tmp_path, untyped, t
         lambda node: {**node, "_partial_": True},
         lambda node: {**node, "_target_": [node["_target_"]]},
         lambda node: {**node, "_target_": "int_bench.data.world.dataset.replace"},
-        lambda node: {"_target_": "int_bench.methods.trivial.Full", "x": node},
     ],
 )
 def test_no_depth_and_no_wrapping_hides_a_target(tmp_path, untyped, monkeypatch, wrapped):
@@ -124,6 +123,18 @@ def test_no_depth_and_no_wrapping_hides_a_target(tmp_path, untyped, monkeypatch,
     with pytest.raises(MissingAsset, match=r"run\.json: dataset names .*nothing of it was loaded"):
         build_stored_dataset({"config": {"dataset": node}}, tmp_path / "run.json")
     assert "evil_module" not in sys.modules and not (tmp_path / "trace").exists()
+
+
+def test_a_stored_data_set_is_a_data_set(tmp_path):
+    node = load(["method=full"]).method
+    with pytest.raises(MissingAsset, match=r"dataset names 'int_bench\.methods"):
+        build_stored_dataset({"config": {"dataset": node}}, tmp_path / "run.json")
+
+
+def test_a_data_set_is_found_under_its_former_module(tmp_path):
+    node = {"_target_": "int_bench.data.drawn.DrawnScenes", "name": "camoworld", "count": 3}
+    dataset = build_stored_dataset({"config": {"dataset": node}}, tmp_path / "run.json")
+    assert [sample.id for sample in dataset.samples()] == ["test-00000", "test-00001", "test-00002"]
 
 
 def test_texts_of_a_stored_node_are_not_evaluated(tmp_path, monkeypatch):
