@@ -16,7 +16,7 @@ from int_bench.config.overrides import options
 from int_bench.errors import UsageError
 from int_bench.runs.prepare import Asked
 
-_AXES = ("module", "patches", "iterations")
+_AXES = ("module", "patches", "reading", "iterations")
 _MODULE, _PATCHES = "no_", "patches_"
 _FULL = "original+halves+quarters"
 _SETS = {"o": "original", "h": "halves", "q": "quarters", "oh": "original+halves", "ohq": _FULL}
@@ -61,7 +61,8 @@ def _axes(given: Sequence[str]) -> dict[str, str]:
     if not axes or len(axes) < len(found):
         raise UsageError(
             f"Say what to vary, each once: module={'|'.join(modules())}|all, "
-            f"patches={'|'.join(_SETS.values())}|all, iterations=1..6."
+            f"patches={'|'.join(_SETS.values())}|all, reading={'|'.join(options('reading'))}|all, "
+            "iterations=1..6."
         )
     return axes
 
@@ -71,6 +72,7 @@ def _refuse_choices(rest: Sequence[str], axes: Mapping[str, str]) -> None:
     chosen = {
         "module": lambda key: key == "ablation",
         "patches": lambda key: key == "ablation" or key.endswith("grid.sets"),
+        "reading": lambda key: key == "reading",
         "iterations": lambda key: key == "method.iterations",
     }
     for axis in axes:
@@ -79,12 +81,13 @@ def _refuse_choices(rest: Sequence[str], axes: Mapping[str, str]) -> None:
 
 
 def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[Asked]:
-    """The full method and its variants of modules and patches; none where neither is varied."""
+    """The full method and its variants of modules, patches and readings; none if none varies."""
     names = [f"{_MODULE}{name.lower()}" for name in _of_modules(axes.get("module"))]
     names += [_PATCHES + name.replace("+", "_") for name in _of_patches(axes.get("patches"))]
-    if not {"module", "patches"} & set(axes):
+    if not {"module", "patches", "reading"} & set(axes):
         return []
-    variants = [[], *([f"ablation={name}"] for name in names)]
+    readings = [[f"reading={name}"] for name in _of_readings(axes.get("reading"))]
+    variants = [[], *([f"ablation={name}"] for name in names), *readings]
     return [Asked(configuration.load([*rest, *variant])) for variant in variants]
 
 
@@ -102,6 +105,15 @@ def _of_patches(text: str | None) -> list[str]:
         return [] if text is None else known[:-1]
     names = [_SETS.get(name, name) for name in text.lower().split(",")]
     return [name for name in names if _one_of(name, known, "patches") != _FULL]
+
+
+def _of_readings(text: str | None) -> list[str]:
+    """The readings that are not the default's."""
+    known = options("reading")
+    if text is None:
+        return []
+    names = known if text.lower() == "all" else text.lower().split(",")
+    return [n for n in names if _one_of(n, known, "reading") != configuration.DEFAULT_READING]
 
 
 def _one_of(name: str, known: list[str], axis: str) -> str:

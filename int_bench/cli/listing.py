@@ -19,7 +19,7 @@ from int_bench.report.roster import roster
 
 def list_methods() -> int:
     """Each method with its one-line description, the ablations, and the paper's rows."""
-    for group in ("method", "ablation"):
+    for group in ("method", "ablation", "reading"):
         for name in options(group):
             print(f"{group}={name:<20} {_headline(group, name)}")
     print("\nThe rows of the paper's Tables 1 and 2:")

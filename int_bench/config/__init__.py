@@ -30,6 +30,7 @@ from int_bench.errors import UsageError
 from int_bench.metrics.metrics import BACKENDS
 
 ROLES = ("vlm", "inpainter", "detector", "segmenter", "aligner")
+DEFAULT_READING = "text"
 KEEP = ("final", "iterations", "soft")
 _SPEED_ONLY = (
     "device",
@@ -102,9 +103,10 @@ class RunConfig:
 
     @property
     def method_name(self) -> str:
-        """The method in run folders and tables, e.g. ``int`` or ``int-no_pnm``."""
-        ablation = self.choices.get("ablation")
-        return self.choices["method"] + (f"-{ablation}" if ablation else "")
+        """The method in run folders and tables, e.g. ``int``, ``int-no_pnm`` or ``int-printed``."""
+        parts = [self.choices.get("ablation"), self.choices.get("reading")]
+        kept = [part for part in parts if part and part != DEFAULT_READING]
+        return "-".join([self.choices["method"], *kept])
 
 
 def load(overrides: Sequence[str] = ()) -> RunConfig:

@@ -17,6 +17,7 @@ from int_bench.core.types import HardMask, Image, SoftMask, TokenLogProbs
 from int_bench.errors import UsageError
 
 Evidence = NDArray[np.float64]
+BASES = ("once", "original", "recursive")
 PROBABILITY_READINGS = ("seq_geo", "first_token", "seq_prob", "cand_softmax")
 CLAMPS = ("relu", "abs", "none")
 NORMALISATIONS = ("category", "patch")
@@ -177,25 +178,28 @@ def reweight(
     view: NDArray[np.float32],
     mask: SoftMask,
     w: float = 0.3,
-    base: str = "original",
+    base: str = "once",
 ) -> NDArray[np.float32]:
     """Eq. (12): the next view, dimmed outside the mask.
 
-    X_{i+1} = w (X . M_i) + (1 - w) X_i.
+    X_{i+1} = w (X . M_i) + (1 - w) X_i, as printed.
 
     Args:
         image: the original X, (H, W, 3) in 0..255.
         view: X_i, (H, W, 3) float in 0..255; kept in float, rounded only where a model looks at it.
         mask: M_i, (H, W) in 0..1.
         w: the paper's 0.3.
-        base: what the mask multiplies. Reading: ``original`` X as in the predecessor's code, so
-        that a
-            darkened pixel can recover; ``recursive`` X_i as printed.
+        base: Reading: paper and code disagree. ``once``, w (X . M_i) + (1 - w) X: Section 3.2 and
+            the introduction apply the mask to the original image, so nothing is dimmed twice.
+            ``original``, w (X . M_i) + (1 - w) X_i: the predecessors' code; what one mask leaves
+            out stays dimmed until later masks bring it back. ``recursive``, w (X_i . M_i) + (1 - w)
+            X_i: as printed; nothing ever recovers.
     """
-    if base not in ("original", "recursive"):
-        raise UsageError(f"Unknown base {base!r} of Eq. (12); choose original or recursive.")
-    lit = image if base == "original" else view
-    return (w * lit * mask[..., None] + (1.0 - w) * view).astype(np.float32)
+    if base not in BASES:
+        raise UsageError(f"Unknown base {base!r} of Eq. (12); choose {', '.join(BASES)}.")
+    lit = view if base == "recursive" else image
+    rest = image if base == "once" else view
+    return (w * lit * mask[..., None] + (1.0 - w) * rest).astype(np.float32)
 
 
 def closest_to_mean(masks: Sequence[SoftMask]) -> int:

@@ -111,7 +111,7 @@ class Cycle:
         five
             masks (seven for polyps); its table over iterations agrees with its headline at five.
         w: weight of the masked image in Eq. (12).
-        base: what the mask multiplies in Eq. (12), ``original`` or ``recursive``.
+        base: what Eq. (12) dims: ``once``, ``original`` or ``recursive`` (`equations.reweight`).
         final: how the final mask is chosen, a key of ``final_choice.CHOICES``: ``closest``
             (Eq. 13), ``last``, or a predecessor's rule.
     """
@@ -122,7 +122,7 @@ class Cycle:
         masker: Masker,
         iterations: int = 5,
         w: float = 0.3,
-        base: str = "original",
+        base: str = "once",
         final: str = "closest",
     ) -> None:
         if iterations < 1:

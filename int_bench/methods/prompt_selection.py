@@ -12,10 +12,11 @@ import numpy as np
 
 from int_bench.core import equations, geometry
 from int_bench.core.equations import Evidence
+from int_bench.core.parsing import canonical, parse_names
 from int_bench.core.protocols import Ask
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
-from int_bench.core.types import FirstToken, HardMask, Inpaint, Picture, Score, Stencil
+from int_bench.core.types import Answer, FirstToken, HardMask, Inpaint, Picture, Score, Stencil
 from int_bench.engine.broker import gather
 from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import Pool
@@ -124,21 +125,28 @@ class PromptSelection:
         erasure: where and how to erase.
         reading: what p(c | X) means, see ``equations.name_probabilities``; or ``vocab_max``, the
             literal largest difference over the whole vocabulary at the first token, credited to the
-            patch's own answer.
+            patch's own answer; or ``sampled``, the share of sampled answers that give the name,
+            drawn anew in each iteration. That is a condition with noise: where a model tells no
+            probabilities, or to see what progress (Eq. 6, 7) averages out.
         clamp: see ``equations.differences``.
         compete: ``all`` scores the whole pool in every patch; ``own`` only what the patch proposed.
         negative: False scores p(c | X_k) alone, without erasing (the paper's ablation of PSNM).
+        samples: answers per picture of ``sampled``; their seeds come from sample, iteration and
+            picture.
+        temperature: of those answers.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the options of Eq. 3 to 5)
         self,
         erasure: Erasure,
         reading: str = "seq_geo",
         clamp: str = "relu",
         compete: str = "all",
         negative: bool = True,
+        samples: int = 3,
+        temperature: float = 1.0,
     ) -> None:
-        if reading not in (*equations.PROBABILITY_READINGS, "vocab_max"):
+        if reading not in (*equations.PROBABILITY_READINGS, "vocab_max", "sampled"):
             raise UsageError(f"Unknown reading {reading!r} of p(c|X).")
         if compete not in ("all", "own"):
             raise UsageError(f"Unknown competition {compete!r}; choose all or own.")
@@ -146,7 +154,11 @@ class PromptSelection:
         self.reading = reading
         self.clamp = clamp
         self.compete = compete
+        if samples < 1 or temperature <= 0.0:
+            raise UsageError("Sampled answers need samples >= 1 and a temperature above 0.")
         self.negative = negative
+        self.samples = samples
+        self.temperature = temperature
 
     async def differences(self, state: State, pool: Pool, ask: Ask) -> Evidence:
         """D_i, (K, C): Eq. (3) for each patch and candidate; zeros if nothing is erased."""
@@ -166,9 +178,32 @@ class PromptSelection:
 
     async def _score(self, state: State, pool: Pool, pictures: list[Picture], ask: Ask) -> Evidence:
         question = NAME.format(task=state.sample.task)
+        if self.reading == "sampled":
+            shares = (
+                self._share(state, pool, picture, index, ask)
+                for index, picture in enumerate(pictures)
+            )
+            return np.stack(await gather(shares))
         reading = "first_token" if self.reading == "vocab_max" else self.reading
         answers = await gather(ask(Score(p, question, pool.names)) for p in pictures)
         return np.stack([equations.name_probabilities(answer, reading) for answer in answers])
+
+    async def _share(
+        self, state: State, pool: Pool, picture: Picture, index: int, ask: Ask
+    ) -> Evidence:
+        """Share of sampled answers that give each candidate's name, (C,)."""
+        question = NAME.format(task=state.sample.task)
+        seeds = [
+            derive_seed(state.sample.seed, "sampled", str(state.iteration), index, draw)
+            for draw in range(self.samples)
+        ]
+        answers = await gather(
+            ask(Answer(picture, question, temperature=self.temperature, seed=seed))
+            for seed in seeds
+        )
+        given = [{canonical(name) for name in parse_names(answer)} for answer in answers]
+        hits = [[candidate.key in names for candidate in pool.candidates] for names in given]
+        return cast(Evidence, np.mean(hits, axis=0, dtype=np.float64))
 
     async def _vocab_max(
         self, state: State, pool: Pool, originals: list[Picture], erased: list[Picture], ask: Ask

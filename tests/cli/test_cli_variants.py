@@ -40,6 +40,19 @@ def test_ablate_plans_the_patches_of_table_3b(command):
     assert re.findall(r"run folder .*", short) == re.findall(r"run folder .*", out)
 
 
+def test_ablate_plans_the_readings_of_the_paper(command):
+    code, out, _ = command("ablate", "reading=all", "--dry-run")
+    names = [line.split()[1] for line in out.splitlines() if line.startswith("method")]
+    assert code == 0
+    assert names == ["int", "int-lineage", "int-printed"]
+    assert len(set(re.findall(r"[0-9a-f]{12}", out))) == 3
+    # The text's reading is the default, by name or without.
+    plain, named = (command("run", *words, "--dry-run")[1] for words in ([], ["reading=text"]))
+    assert re.findall(r"run folder .*", plain) == re.findall(r"run folder .*", named)
+    code, _, err = command("ablate", "reading=loud")
+    assert code == 2 and "lineage, printed, text or all" in err and err.count("\n") == 1
+
+
 def test_methods_run_together_into_the_folders_that_each_has_alone(command):
     words = ("--limit", "2", "--json")
     code, out, err = command("run", "method=centre_box,full,centre_box", *words)

@@ -103,13 +103,18 @@ def test_eq12_by_hand_and_identity_under_a_full_mask() -> None:
     image = np.full((1, 2, 3), 100, dtype=np.uint8)
     view = image.astype(np.float32)
     mask = np.array([[1.0, 0.0]], dtype=np.float32)
-    once = eq.reweight(image, view, mask)
-    assert once[0, :, 0] == pytest.approx([100.0, 70.0])
-    twice = eq.reweight(image, once, mask)
-    assert twice[0, :, 0] == pytest.approx([100.0, 49.0])
+    dimmed = eq.reweight(image, view, mask)
+    assert dimmed[0, :, 0] == pytest.approx([100.0, 70.0])
     flipped = 1.0 - mask
-    assert eq.reweight(image, once, flipped)[0, 1, 0] == pytest.approx(0.3 * 100 + 0.7 * 70)
-    assert eq.reweight(image, once, flipped, base="recursive")[0, 1, 0] == pytest.approx(70.0)
+    # The second pass, with the same mask and with the other one, as each reading has it.
+    for base, same, other in (
+        ("once", [100.0, 70.0], [70.0, 100.0]),
+        ("original", [100.0, 49.0], [70.0, 0.3 * 100 + 0.7 * 70]),
+        ("recursive", [100.0, 49.0], [70.0, 70.0]),
+    ):
+        assert eq.reweight(image, dimmed, mask, base=base)[0, :, 0] == pytest.approx(same)
+        assert eq.reweight(image, dimmed, flipped, base=base)[0, :, 0] == pytest.approx(other)
+    assert np.array_equal(eq.reweight(image, dimmed, mask), dimmed)  # "once" is the default
 
 
 def test_eq13_closest_to_the_mean_not_the_smallest() -> None:

@@ -15,6 +15,7 @@ import pytest
 from int_bench.core.geometry import Grid, Patch, fill_box
 from int_bench.core.types import Picture, Prediction, Sample
 from int_bench.engine.broker import Broker, Job
+from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import CandidateGeneration, PatchAnswer, Pool
 from int_bench.methods.cycle import Cycle
 from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration, Weighing
@@ -133,6 +134,7 @@ def test_uniform_weighing_asks_no_similarity() -> None:
         {"selection": {"reading": "first_token"}},
         {"selection": {"reading": "seq_prob"}},
         {"selection": {"reading": "vocab_max"}},
+        {"selection": {"reading": "sampled"}},
         {"selection": {"compete": "own"}},
         {"masker": {"output": "soft"}},
         {"masker": {"weighing": Weighing("minmax")}},
@@ -148,6 +150,26 @@ def test_every_named_alternative_finds_the_square_too(options: dict[str, Any]) -
     prediction = run(build(3, **options))
     assert prediction.final.prompt == "frog"
     assert (prediction.final.hard == red(scene())).all()
+
+
+def test_sampled_answers_are_drawn_anew_in_each_iteration_and_the_same_in_each_run() -> None:
+    drawn = []
+    for _ in range(2):
+        models, asked = all_fakes(), list[Any]()
+        models["vlm"]._seen = asked.extend
+        method = build(2, selection={"reading": "sampled", "samples": 2})
+        run(method, models)
+        drawn.append([(r.image.digest, r.seed) for r in asked if getattr(r, "temperature", 0) > 0])
+    assert drawn[0] == drawn[1]
+    assert len({seed for _, seed in drawn[0]}) == len(drawn[0])  # no two draws share a seed
+    # 9 patches, whole and erased, 2 answers each, in 2 iterations: none is answered from memory.
+    assert len(drawn[0]) == 2 * 9 * 2 * 2
+
+
+def test_sampling_needs_a_number_and_a_temperature() -> None:
+    for options in ({"samples": 0}, {"temperature": 0.0}):
+        with pytest.raises(UsageError, match="samples"):
+            build(1, selection={"reading": "sampled", **options})
 
 
 def test_candidate_softmax_lets_the_image_prior_in() -> None:
