@@ -16,14 +16,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from typing import Any
-from urllib.parse import quote
 
+from int_bench.core.text import keep_secret, redact
 from int_bench.errors import MissingAsset, SampleError, UsageError
 
 _LONGEST_PAUSE_S = 60.0
 _LARGEST_ANSWER = 4 * 2**20
 _LONGEST_REASON = 200
-_SHORTEST_SECRET = 6
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _REFUSED = frozenset({401, 403, 404})
 
@@ -59,21 +58,8 @@ def read_key(variable: str) -> str | None:
             f"The key in {variable} holds a blank, a control character or a letter outside ASCII; "
             f"set {variable} to the key alone."
         )
+    keep_secret(key)
     return key or None
-
-
-def redact(text: str, key: str | None) -> str:
-    """The text with ``[key]`` for the key, plain or as JSON and URLs write it.
-
-    A word of less than six letters ("EMPTY" for a server that asks for no key) is no secret.
-    """
-    if key is None or len(key) < _SHORTEST_SECRET:
-        return text
-    as_json = json.dumps(key)[1:-1]
-    forms = {key, as_json, as_json.replace("/", "\\/"), quote(key), quote(key, safe="")}
-    for form in sorted(forms, key=len, reverse=True):
-        text = text.replace(form, "[key]")
-    return text
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

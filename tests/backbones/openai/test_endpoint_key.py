@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from int_bench.backbones.openai.http_chat import redact
 from int_bench.core.types import Answer
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from tests.backbones.openai.endpoint import Reply, says, serving, vlm
@@ -81,8 +80,3 @@ def test_a_blank_key_is_none(tmp_path, picture, monkeypatch):
     with serving(says("frog")) as endpoint:
         vlm(endpoint, tmp_path).answer([Answer(picture, "Name?")])
     assert endpoint.keys == [None]
-
-
-def test_a_word_that_is_no_secret_stays_in_answers():
-    assert redact("EMPTY", "EMPTY") == "EMPTY" and redact("a frog", None) == "a frog"
-    assert redact("?k=sk-%2Fsecret&", "sk-/secret") == "?k=[key]&"
