@@ -7,21 +7,22 @@ checkpoint needs no generator state beyond the step's number.
 
 import math
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
 Loss = Callable[[np.random.Generator], tuple[Tensor, Mapping[str, float | Tensor]]]
 """Draws a batch with the step's generator; returns the loss (scalar) and figures to report."""
 Validation = Callable[[], Mapping[str, float]]
+Say = Callable[[str], None]
+PRINT: Say = partial(print, flush=True)
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,11 @@ def device() -> torch.device:
 
 
 def fit(
-    model: nn.Module, recipe: Recipe, loss: Loss, validate: Validation | None = None
+    model: nn.Module,
+    recipe: Recipe,
+    loss: Loss,
+    validate: Validation | None = None,
+    say: Say = PRINT,
 ) -> nn.Module:
     """Train the model's parameters that require gradients, resuming where a checkpoint lies.
 
@@ -76,27 +81,28 @@ def fit(
         recipe: The run.
         loss: Draws a batch and returns the loss; called in training mode.
         validate: Figures for the report line; called in evaluation mode without gradients.
+        say: Told each line of the report: how far the run is, and its figures.
     """
     optimizers = _optimizers(model, recipe)
     path = recipe.cache / f"{recipe.name}.ckpt"
     first = _resume(path, model, optimizers)
     saved, started, means = time.monotonic(), time.monotonic(), dict[str, float]()
     model.train()
-    with _progress(recipe.name) as bar:
-        task = bar.add_task(recipe.name, total=recipe.steps, completed=first)
-        for step in range(first, recipe.steps):
-            figures = _step(model, optimizers, recipe, loss, step)
-            for name, value in figures.items():
-                means[name] = 0.95 * means.get(name, float(value)) + 0.05 * float(value)
-            bar.update(task, completed=step + 1)
-            last = step + 1 == recipe.steps
-            if last or (step + 1) % recipe.report_every == 0:
-                _report(bar, f"{step + 1} {time.monotonic() - started:.0f}s", means)
-                if validate is not None:
-                    _validate(bar, model, recipe, validate)
-            if last or time.monotonic() - saved > recipe.save_every:
-                _save(path, model, optimizers, step + 1)
-                saved = time.monotonic()
+    for step in range(first, recipe.steps):
+        figures = _step(model, optimizers, recipe, loss, step)
+        for name, value in figures.items():
+            means[name] = 0.95 * means.get(name, float(value)) + 0.05 * float(value)
+        last = step + 1 == recipe.steps
+        if last or (step + 1) % recipe.report_every == 0:
+            seconds = time.monotonic() - started
+            left = seconds / (step + 1 - first) * (recipe.steps - step - 1)
+            head = f"{recipe.name} {step + 1}/{recipe.steps} {seconds:.0f}s, {left:.0f}s left"
+            say(_line(head, means))
+            if validate is not None:
+                say(_line("    validation", _validated(model, recipe, validate)))
+        if last or time.monotonic() - saved > recipe.save_every:
+            _save(path, model, optimizers, step + 1)
+            saved = time.monotonic()
     return model.eval()
 
 
@@ -174,27 +180,14 @@ def _save(path: Path, model: nn.Module, optimizers: list[torch.optim.Optimizer],
     aside.replace(path)
 
 
-def _progress(name: str) -> Progress:
-    return Progress(
-        TextColumn(name),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        disable=not sys.stdout.isatty(),
-    )
+def _line(head: str, figures: Mapping[str, float]) -> str:
+    return " ".join([head, *(f"{name} {value:.4g}" for name, value in figures.items())])
 
 
-def _report(bar: Progress, head: str, figures: Mapping[str, float]) -> None:
-    line = head + " " + " ".join(f"{name} {value:.4g}" for name, value in figures.items())
-    if sys.stdout.isatty():
-        bar.console.print(line)
-    else:
-        print(line, flush=True)
-
-
-def _validate(bar: Progress, model: nn.Module, recipe: Recipe, validate: Validation) -> None:
+def _validated(model: nn.Module, recipe: Recipe, validate: Validation) -> Mapping[str, float]:
     model.eval()
     kind = next(model.parameters()).device.type
     with torch.no_grad(), torch.autocast(kind, torch.bfloat16, enabled=recipe.autocast):
-        _report(bar, "    validation", validate())
+        figures = validate()
     model.train()
+    return figures

@@ -9,7 +9,7 @@ bounds are fixed.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -69,7 +69,7 @@ def differences(
 
 
 def _distance(verb: str, first: Sequence[Any], second: Sequence[Any]) -> float:
-    measures = {
+    measures: dict[str, Callable[[Any, Any], float]] = {
         "answer": lambda a, b: float(a != b),
         "score": _largest_fall,
         "inpaint": lambda a, b: float(np.abs(a.astype(float) - b).mean() / 255),
@@ -83,7 +83,9 @@ def _distance(verb: str, first: Sequence[Any], second: Sequence[Any]) -> float:
 
 
 def _largest_fall(a: Any, b: Any) -> float:
-    return max(abs(x - y) for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True))
+    return max(
+        float(abs(x - y)) for p, q in zip(a, b, strict=True) for x, y in zip(p, q, strict=True)
+    )
 
 
 def _detections_differ(a: Any, b: Any) -> float:
@@ -123,7 +125,7 @@ def closed_forms(log: Log, reference: Executor, engine: Mapping[str, int]) -> li
     """
     plain: PlainLlava = reference.backbones["vlm"].wrapped
     steps = reference.backbones["inpainter"].wrapped.steps
-    once = distinct(log)
+    once: dict[str, list[tuple[Any, Any]]] = dict(distinct(log))
     count = {verb: sum(request.verb == verb for request, _ in log) for verb in once}
     pictures = {verb: len({request.image.digest for request, _ in once[verb]}) for verb in once}
     named = sum(len(request.names) for request, _ in log if isinstance(request, Score))

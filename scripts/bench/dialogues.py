@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ async def _chat(original: Picture, erased: Picture | None, ask: Ask) -> list[Sai
 def engine(vlm: Llava, images: Sequence[Patches], most: int, in_flight: int) -> list[list[Said]]:
     """The chats of all images through the broker."""
     broker = Broker({"vlm": vlm}, max_batch=most, in_flight=in_flight)
-    jobs = [Job(at, lambda ask, item=item: converse(item, ask)) for at, item in enumerate(images)]
+    jobs = [Job(at, partial(converse, item)) for at, item in enumerate(images)]
     done = {outcome.key: outcome for outcome in broker.run(jobs)}
     for outcome in done.values():
         if outcome.error is not None:

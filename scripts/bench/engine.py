@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from int_bench.core.types import Answer, Turn
@@ -138,7 +139,7 @@ def scaling(images: int, iterations: int, bars: bool) -> list[Row]:
     zoo.engine(sizes, zoo.E1, 4, memo_mb=8, ids=ids[:images])
     # Scenes differ in cost, so all of them are run both ways.
     groups = [
-        timed(lambda at=at: zoo.engine(sizes, zoo.E1, 4, memo_mb=8, ids=ids[at : at + images]))
+        timed(partial(zoo.engine, sizes, zoo.E1, 4, memo_mb=8, ids=ids[at : at + images]))
         for at in range(0, len(ids), images)
     ]
     together, whole = timed(lambda: zoo.engine(sizes, zoo.E1, 4, memo_mb=8))

@@ -109,7 +109,7 @@ def useful_tflops(machine: Machine, image: Replay) -> float:
     remembering: Ask = ask  # type: ignore[assignment]
     with FlopCounterMode(display=False) as counter:
         run_plain([image.run], remembering)
-    return counter.get_total_flops() / 1e12
+    return float(counter.get_total_flops()) / 1e12
 
 
 def same_tokens(machine: Machine) -> Row:

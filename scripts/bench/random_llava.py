@@ -115,7 +115,7 @@ def _config(size: LlavaSize) -> LlavaConfig:
         eos_token_id=None, pad_token_id=2,
     )  # fmt: skip
     return LlavaConfig(
-        vision_config=vision, text_config=text, image_token_id=SPECIAL.index("<image>"),
+        vision_config=vision, text_config=text, image_token_index=SPECIAL.index("<image>"),
         vision_feature_layer=-2, vision_feature_select_strategy="default",
     )  # fmt: skip
 

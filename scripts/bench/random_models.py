@@ -19,7 +19,7 @@ from diffusers import (
 )
 from transformers import (
     BertConfig,
-    BertTokenizerFast,
+    BertTokenizer,
     CLIPTextConfig,
     CLIPTextModel,
     CLIPTokenizer,
@@ -45,8 +45,8 @@ NAME = "random weights"
 def stable_diffusion(full: bool, device: str, dtype: str, **options: Any) -> StableDiffusion:
     """SD-2-inpainting: 512 pixels and 50 steps; reduced: 32 pixels and 3 steps."""
     place, precision = torch.device(device), getattr(torch, dtype)
-    sizes = {"size": 512, "steps": 50} if full else {"size": 32, "steps": 3}
-    backbone = StableDiffusion(NAME, device=device, dtype=dtype, **sizes, **options)
+    size, steps = (512, 50) if full else (32, 3)
+    backbone = StableDiffusion(NAME, device=device, dtype=dtype, size=size, steps=steps, **options)
     layout = (backbone.channels_last, backbone.compile)
     key = ("StableDiffusion", NAME, None, str(precision), str(place), *layout)
     cached_load(key, lambda: _pipeline(full, place, precision, backbone))
@@ -112,17 +112,17 @@ def _detector(full: bool, device: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     edges = {"shortest_edge": 800, "longest_edge": 1333} if full else {
         "shortest_edge": 80, "longest_edge": 96}  # fmt: skip
     processor = GroundingDinoProcessor(
-        GroundingDinoImageProcessorPil(size=edges), BertTokenizerFast(vocab=vocabulary)
+        GroundingDinoImageProcessorPil(size=edges), BertTokenizer(vocab=vocabulary)
     )
     swin = SwinConfig(
         embed_dim=96 if full else 16, depths=[2, 2, 6, 2] if full else [1] * 4,
         num_heads=[3, 6, 12, 24] if full else [1, 2, 2, 2], window_size=7 if full else 4,
-        out_indices=[2, 3, 4],
+        out_indices=[2, 3, 4],  # type: ignore[call-arg]  # a keyword of the base class
     )  # fmt: skip
-    text = {} if full else {
+    text: dict[str, Any] = {} if full else {
         "vocab_size": 1030, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
         "intermediate_size": 64}  # fmt: skip
-    sizes = {} if full else {
+    sizes: dict[str, Any] = {} if full else {
         "d_model": 32, "encoder_layers": 1, "decoder_layers": 2, "encoder_ffn_dim": 64,
         "decoder_ffn_dim": 64, "num_queries": 30, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4}  # fmt: skip

@@ -96,7 +96,8 @@ class Replay:
             view = Picture(np.rint(dimmed).astype(np.uint8))
 
     async def _chat(self, patch: Patch, ask: Ask) -> None:
-        picture, turns = self._crop(self.picture, patch), []
+        picture = self._crop(self.picture, patch)
+        turns: list[Turn] = []
         for question, length in zip(QUESTIONS, self.script["answers"], strict=True):
             await ask(Answer(picture, question, tuple(turns), max_tokens=length))
             turns.append(Turn(question, " ".join((SPOKEN * 2)[:length])))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,7 @@ class Zoo:
             )
             for scene in scenes.samples()
         ]
-        return {s.id: lambda ask, sample=s: method.segment(sample, ask) for s in samples}
+        return {sample.id: partial(method.segment, sample) for sample in samples}
 
 
 @cache

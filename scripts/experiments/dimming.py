@@ -39,8 +39,8 @@ def main(n: Annotated[int, typer.Option(help="Validation scenes.")] = 128) -> No
     for name, kept in lit.items():
         views = [dimmed(*pair) for pair in zip(scenes.images, kept, strict=True)]
         requests = [
-            Segment(Picture(view), tuple(map(float, box)))
-            for view, box in zip(views, boxes(scenes.masks)[:, 0], strict=True)
+            Segment(Picture(view), (float(x0), float(y0), float(x1), float(y1)))
+            for view, (x0, y0, x1, y1) in zip(views, boxes(scenes.masks)[:, 0], strict=True)
         ]
         masks = np.stack([answer.logits > 0 for answer in zoo.ask(segment, requests)])
         figures = [iou(masks, truths), share(masks, halves), share(masks, truths & ~halves)]

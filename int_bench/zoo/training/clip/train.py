@@ -70,7 +70,8 @@ class Trainer:
             both = self.texts.pairs(self.model, batch.names[:, :2]) - texts[clip_loss.EMPTY]
             share = clip_loss.occupancy(batch.masks[:, :2]).sum(1)
             peak = peak + clip_loss.map_loss(features.cells[:SCENES], both, scale, share)
-        names, good, worse = cuts.target_name(), *features.whole[SCENES:].split(CUTS)
+        names = cuts.target_name()
+        good, worse = features.whole[SCENES:].split(CUTS)
         touched = (bad * cuts.masks.sum(1)).sum((1, 2))
         # A cut-out elsewhere shows the environment alone; one cut by a patch may show nothing.
         valid = touched < 0.05 * bad.sum((1, 2)) if away else touched > 0.3 * exact.sum((1, 2))
@@ -113,7 +114,8 @@ class Trainer:
         return clip_loss.word_loss(whole, texts, self._scale(), labels, weights)
 
     def _scale(self) -> Tensor:
-        return self.model.logit_scale.exp().clamp(max=LARGEST_SCALE).cpu()
+        scale: Tensor = self.model.logit_scale.exp().clamp(max=LARGEST_SCALE).cpu()
+        return scale
 
 
 def pretrain_tower(steps: int = TOWER_STEPS, cache: Path = CACHE) -> open_clip.CLIP:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers import BertTokenizerFast
+from transformers import BertTokenizer
 
 from int_bench.data.world.names import ANIMALS, NAMES
 from int_bench.zoo.training.boxes import box_iou
@@ -69,7 +69,7 @@ class Validator:
         iou, _ = box_iou(box, self.single.boxes[:, 0])
         return {"name": float(name.float().mean()), "iou": float(iou.mean())}
 
-    def detector(self, model: Any, tokenizer: BertTokenizerFast) -> dict[str, float]:
+    def detector(self, model: Any, tokenizer: BertTokenizer) -> dict[str, float]:
         """Phase 2, with the best box: recall, AUC of right against third names, two animals.
 
         Above the threshold: ``right`` name on the animal, the ``decoy``'s name on a decoy, a
@@ -109,7 +109,7 @@ class Validator:
             **self._medical(model, tokenizer),
         }
 
-    def _medical(self, model: Any, tokenizer: BertTokenizerFast) -> dict[str, float]:
+    def _medical(self, model: Any, tokenizer: BertTokenizer) -> dict[str, float]:
         found = {}
         for kind, views in (("polyp", self.polyps), ("lesion", self.lesions)):
             box, _ = top(model, tokenizer, views, [NAMES[n] for n in views.names[:, 0]])
@@ -119,7 +119,7 @@ class Validator:
 
 @torch.no_grad()
 def top(
-    model: Any, tokenizer: BertTokenizerFast, views: data.Views, phrases: list[str]
+    model: Any, tokenizer: BertTokenizer, views: data.Views, phrases: list[str]
 ) -> tuple[Tensor, Tensor]:
     """Best box (N, 4) as corners in fractions of the view, and its score (N,), per view."""
     boxes, scores = [], []

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers import BertTokenizerFast
+from transformers import BertTokenizer
 
 from int_bench.data.world.names import (
     CLUTTER,
@@ -78,7 +78,8 @@ def dim(image: Bytes, masks: Bools, rng: np.random.Generator) -> Bytes:
     size = int(rng.integers(1, 12))
     change = cv2.dilate if rng.random() < 0.7 else cv2.erode
     mask = masks[rng.choice(np.flatnonzero(masks.any((1, 2))))]
-    rough = change(mask.astype(np.float32), np.ones((size, size), np.uint8))
+    cut = change(mask.astype(np.float32), np.ones((size, size), np.uint8))
+    rough = np.asarray(cut, np.float32)
     if rng.random() < 0.6:
         x0, y0, x1, y1 = list(PATCHES.values())[int(rng.integers(1, len(PATCHES)))]
         inside = np.zeros_like(rough)
@@ -86,8 +87,9 @@ def dim(image: Bytes, masks: Bools, rng: np.random.Generator) -> Bytes:
         if (mask * inside).sum() < 0.15 * mask.sum():
             inside = 1.0 - inside
         rough = rough * (inside + (1.0 - inside) * np.float32(rng.uniform(0.0, 0.6)))
-    soft = cv2.GaussianBlur(rough, (0, 0), 1 + 3 * rng.random())
-    return dim_by(image[None], soft[None], int(rng.choice([1, 1, 2, 3, 4, 5])))[0]
+    soft = np.asarray(cv2.GaussianBlur(rough, (0, 0), 1 + 3 * rng.random()), np.float32)
+    dimmed: Bytes = dim_by(image[None], soft[None], int(rng.choice([1, 1, 2, 3, 4, 5])))[0]
+    return dimmed
 
 
 def crop(image: Bytes, masks: Bools, patch: Rectangle) -> tuple[Bytes, Bools, tuple[int, int]]:
@@ -100,7 +102,8 @@ def crop(image: Bytes, masks: Bools, patch: Rectangle) -> tuple[Bytes, Bools, tu
     part, part_masks = image[y0:y1, x0:x1], masks[:, y0:y1, x0:x1]
     factor = SIZE // max(y1 - y0, x1 - x0)
     if factor > 1:
-        part = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        large = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        part = np.asarray(large, np.uint8)
         part_masks = part_masks.repeat(factor, 1).repeat(factor, 2)
     height, width = part.shape[:2]
     canvas = np.zeros((SIZE, SIZE, 3), np.uint8)
@@ -244,7 +247,7 @@ def names_of_phrase(words: str) -> set[int]:
 
 
 def encode(
-    tokenizer: BertTokenizerFast, prompts: list[list[str]], names: torch.Tensor
+    tokenizer: BertTokenizer, prompts: list[list[str]], names: torch.Tensor
 ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     """Tokenize prompts and find the tokens that name each figure.
 

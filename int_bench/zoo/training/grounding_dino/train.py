@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import (
     BertConfig,
-    BertTokenizerFast,
+    BertTokenizer,
     GroundingDinoConfig,
     GroundingDinoForObjectDetection,
     GroundingDinoImageProcessorPil,
@@ -32,7 +32,7 @@ from int_bench.learning.loop import Recipe, fit
 from int_bench.zoo.training.grounding_dino import data as data
 from int_bench.zoo.training.grounding_dino import loss as losses
 from int_bench.zoo.training.grounding_dino.check import Validator
-from int_bench.zoo.training.pool import Pool, load_pool
+from int_bench.zoo.training.pool import SIZE, Pool, load_pool
 
 # The class finds the ends of phrases by these four ids: [CLS], [SEP], the full stop, "?".
 SPECIAL = {
@@ -68,12 +68,12 @@ def vocabulary() -> dict[str, int]:
 def build_processor() -> GroundingDinoProcessor:
     """Image processor (longest side 128, padded to a square, PIL) and word tokenizer."""
     images = GroundingDinoImageProcessorPil(
-        size={"shortest_edge": data.SIZE, "longest_edge": data.SIZE},
-        pad_size={"height": data.SIZE, "width": data.SIZE},
+        size={"shortest_edge": SIZE, "longest_edge": SIZE},
+        pad_size={"height": SIZE, "width": SIZE},
         image_mean=list(data.MEAN),
         image_std=list(data.STD),
     )
-    tokenizer = BertTokenizerFast(vocab=vocabulary(), model_max_length=data.MAX_TEXT)
+    tokenizer = BertTokenizer(vocab=vocabulary(), model_max_length=data.MAX_TEXT)
     return GroundingDinoProcessor(images, tokenizer)
 
 
@@ -84,7 +84,7 @@ def backbone_config() -> RTDetrResNetConfig:
         hidden_sizes=[48, 96, 128],
         depths=[1, 2, 2],
         layer_type="basic",
-        out_features=["stage2", "stage3"],
+        out_features=["stage2", "stage3"],  # type: ignore[call-arg]  # of the base class
     )
 
 
@@ -139,7 +139,8 @@ class DenseBackbone(nn.Module):
         """Map (B, 3, 128, 128) normalised pixels to (B, 1 + 22 + 4, 16, 16)."""
         fine, coarse = self.backbone(pixels).feature_maps
         coarse = nn.functional.interpolate(coarse, scale_factor=2.0)
-        return self.head(torch.cat([fine, coarse], 1))
+        maps: torch.Tensor = self.head(torch.cat([fine, coarse], 1))
+        return maps
 
 
 def pretrain_backbone(pool: Pool, steps: int) -> RTDetrResNetBackbone:
@@ -233,7 +234,8 @@ def library_model(trained: nn.Module) -> GroundingDinoForObjectDetection:
     }
     model = build_model()
     model.load_state_dict(state)
-    return model.eval()
+    model.eval()
+    return model
 
 
 def save(model: GroundingDinoForObjectDetection, out: Path) -> None:

@@ -164,7 +164,7 @@ def _region(masks: Bools, rng: np.random.Generator) -> Bools:
     if len(present) == 0 or kind < 0.25:
         side, start = rng.integers(20, 80, 2), rng.integers(0, 90, 2)
         return _box_region(np.array([*start, *(start + side)], np.float32), rng)
-    mask = masks[rng.choice(present)] if rng.random() < 0.6 else masks.any(0)
+    mask = np.asarray(masks[rng.choice(present)] if rng.random() < 0.6 else masks.any(0))
     if kind < 0.65:
         return _box_region(boxes(mask), rng)
     reach = int(rng.integers(2, 9))

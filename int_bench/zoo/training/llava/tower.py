@@ -29,7 +29,8 @@ def train_tower(steps: int = STEPS, name: str = "llava_tower") -> DenseNetwork:
     """Train the dense network, or go on with its checkpoint."""
     target = device()
     torch.manual_seed(0)
-    network = DenseNetwork(CONFIG).to(target, memory_format=torch.channels_last)
+    network = DenseNetwork(CONFIG).to(target)
+    network = network.to(memory_format=torch.channels_last)
     pool, validation = load_pool("train"), load_pool("validation")
     recipe = Recipe(
         name, steps, learning_rate=3e-3, warm_up=50, weight_decay=0.02, report_every=200

@@ -49,15 +49,15 @@ def train(out: Path, steps: int | None = None, name: str = "llava") -> None:
         steps: Steps of the language phase; None is the full run.
         name: Prefix of the checkpoints.
     """
-    for pool in PLANS:
-        draw_pool(pool)
+    for plan in PLANS:
+        draw_pool(plan)
     started = time.monotonic()
     network = train_tower(name=f"{name}_tower")
     model = build()
     tower = model.model.vision_tower
     tower.dense.load_state_dict(network.state_dict())
     tower.dense.requires_grad_(False)
-    model.to(device())
+    model.to(device())  # type: ignore[arg-type]  # a decorator hides self
     pool, packer = load_pool("prior"), Packer(IMAGE_TOKENS)
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
@@ -96,7 +96,7 @@ def build() -> LlavaForConditionalGeneration:
         bos_token_id=words["<s>"],
         eos_token_id=words["</s>"],
         tie_word_embeddings=False,
-        attn_implementation="eager",
+        attn_implementation="eager",  # type: ignore[call-arg]  # of the base class
     )
     config = LlavaConfig(
         vision_config=CONFIG,
@@ -199,14 +199,15 @@ def _forward(
     allowed = (block[:, :, None] == block[:, None]) | (block[:, None] == 0)
     allowed = (allowed & past & (block[:, None] >= 0)) | torch.eye(size, device=ids.device).bool()
     mask = torch.zeros(allowed.shape, device=ids.device).masked_fill(~allowed, -1e4)
-    return model.model.language_model(
+    hidden: Tensor = model.model.language_model(
         inputs_embeds=inputs, attention_mask=mask[:, None], position_ids=positions, use_cache=False
     ).last_hidden_state
+    return hidden
 
 
 def save(model: LlavaForConditionalGeneration, out: Path) -> None:
     """Write model (fp16) and processor in the library's format."""
     model.config._attn_implementation = "sdpa"
-    model.generation_config.pad_token_id = model.config.text_config.pad_token_id
+    model.generation_config.pad_token_id = model.config.get_text_config().pad_token_id
     model.half().save_pretrained(out)
     processor(CONFIG).save_pretrained(out)

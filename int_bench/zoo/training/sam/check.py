@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from int_bench.zoo.training import views
 from int_bench.zoo.training.pool import ONE, SIZE, Pool
+from int_bench.zoo.training.sam.forward import decode, overlaps, square
 from int_bench.zoo.training.sam.prompts import Prompt, centre_points, random_points, true_boxes
 
 _BLOCK = 32
@@ -52,8 +53,6 @@ class Validator:
         self, batch: views.Batch, rng: np.random.Generator
     ) -> dict[str, tuple[Tensor, Tensor]]:
         """IoU with the target and with the other animal, per kind of prompt."""
-        from int_bench.zoo.training.sam.train import square
-
         pixels, masks = square(batch, _WHOLE)
         rows = torch.arange(len(masks))
         wanted, others = masks[rows, batch.target], masks[rows, 1 - batch.target]
@@ -70,8 +69,6 @@ class Validator:
     def _scores(
         self, embedding: Tensor, prompt: Prompt, batch: views.Batch
     ) -> tuple[Tensor, Tensor]:
-        from int_bench.zoo.training.sam.train import decode, overlaps
-
         logits, scores = decode(self.sam, embedding, prompt)
         rows = torch.arange(len(logits))
         best = logits[rows, 1 + scores[:, 1:].argmax(1)][:, None]

@@ -20,64 +20,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from int_bench.backbones.sam.loading import CONFIG_FILE, WEIGHTS_FILE, SamConfig, build_sam
+from int_bench.backbones.sam.loading import CONFIG_FILE, WEIGHTS_FILE, build_sam
 from int_bench.learning.loop import Recipe, device, fit
 from int_bench.zoo.training import views, vit
 from int_bench.zoo.training.clip.train import pretrain_tower
 from int_bench.zoo.training.half import save_half
-from int_bench.zoo.training.pool import CACHE, Pool, Rectangle, load_pool
+from int_bench.zoo.training.pool import CACHE, Pool, load_pool
 from int_bench.zoo.training.sam.check import Validator
-from int_bench.zoo.training.sam.prompts import CELL, Prompt, random_prompt
+from int_bench.zoo.training.sam.forward import CONFIG, decode, overlaps, square
+from int_bench.zoo.training.sam.prompts import random_prompt
 
 STEPS = 1600
 SCENES, PAIRS, PATCHES = 5, 6, 5
 DIMMED = 0.65
 _LEAST = 12.0
 """Cells that a figure needs to be asked for."""
-CONFIG = SamConfig(
-    image_size=256, patch_size=16, embed_dim=vit.WIDTH, depth=vit.DEPTH, num_heads=vit.HEADS,
-    mlp_ratio=4.0, out_chans=96, window_size=0, global_attn_indexes=(), use_rel_pos=False,
-    mask_in_chans=8, num_multimask_outputs=3, decoder_depth=2, decoder_mlp_dim=256,
-    decoder_num_heads=4, iou_head_depth=2, iou_head_hidden_dim=64,
-    pixel_mean=(255.0 * vit.MEAN,) * 3, pixel_std=(255.0 * vit.STD,) * 3,
-)  # fmt: skip
-
-
-def square(batch: views.Batch, rectangle: Rectangle) -> tuple[Tensor, Tensor]:
-    """One rectangle of every scene as SAM sees it: longest side 256, zeros right and below.
-
-    Returns:
-        Normalised pixels ``(B, 3, 256, 256)`` and masks ``(B, 5, 64, 64)`` in 0..1.
-    """
-    x0, y0, x1, y1 = rectangle
-    side = CONFIG.image_size
-    factor = side // max(x1 - x0, y1 - y0)
-    height, width = (y1 - y0) * factor, (x1 - x0) * factor
-    pixels = vit.prepare(batch.images[:, y0:y1, x0:x1])
-    large = F.interpolate(pixels, (height, width), mode="bilinear")
-    masks = F.interpolate(batch.masks[:, :, y0:y1, x0:x1], (height // CELL, width // CELL),
-                          mode="bilinear", antialias=True)  # fmt: skip
-    right, below = side - width, side - height
-    return F.pad(large, (0, right, 0, below)), F.pad(masks, (0, right // CELL, 0, below // CELL))
-
-
-def decode(sam: Any, embedding: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]:
-    """Mask logits ``(B, 4, 64, 64)`` and predicted IoUs ``(B, 4)`` on the CPU.
-
-    There is one prompt per embedding, where ``MaskDecoder.forward`` wants one embedding for all.
-    """
-    sparse, dense = sam.prompt_encoder(**prompt.arguments(embedding.device))
-    decoder, count = sam.mask_decoder, len(embedding)
-    first = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([first.expand(count, -1, -1), sparse], dim=1)
-    position = sam.prompt_encoder.get_dense_pe().expand(count, -1, -1, -1)
-    hidden, source = decoder.transformer(embedding + dense, position, tokens)
-    grid = source.transpose(1, 2).reshape(embedding.shape)
-    upscaled = decoder.output_upscaling(grid)
-    heads = decoder.output_hypernetworks_mlps
-    kernels = torch.stack([head(hidden[:, 1 + i]) for i, head in enumerate(heads)], dim=1)
-    masks = torch.einsum("bmc,bchw->bmhw", kernels, upscaled)
-    return masks.float().cpu(), decoder.iou_prediction_head(hidden[:, 0]).float().cpu()
 
 
 def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
@@ -87,13 +44,6 @@ def mask_loss(logits: Tensor, masks: Tensor) -> Tensor:
     soft = logits.sigmoid()
     overlap = 2.0 * (soft * target).sum((2, 3)) + 1.0
     return 5.0 * entropy + 1.0 - overlap / (soft.sum((2, 3)) + target.sum((2, 3)) + 1.0)
-
-
-def overlaps(logits: Tensor, masks: Tensor) -> Tensor:
-    """IoU of thresholded masks, ``(B, M)``."""
-    predicted, true = logits > 0, masks[:, None] > 0.5
-    both, either = (predicted & true).sum((2, 3)), (predicted | true).sum((2, 3))
-    return both / either.clamp(min=1)
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ def build_tokenizer() -> CLIPTokenizer:
         vocab_size=10**6, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
     )
     trained.train_from_iterator(words, trainer)
-    merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
+    merges: Any = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
     tokens = alphabet + [letter + "</w>" for letter in alphabet]
     tokens += ["".join(pair) for pair in merges]
     vocabulary = {token: index for index, token in enumerate([*tokens, BEGIN, END])}
@@ -150,8 +150,10 @@ class Denoiser(nn.Module):
         self.live = nn.ModuleDict(
             {"text": build_text_encoder(self.tokenizer), "unet": build_unet()}
         )
-        self.live["unet"].set_attn_processor(AttnProcessor())  # backward twice as fast on a CPU
+        unet: Any = self.live["unet"]
+        unet.set_attn_processor(AttnProcessor())  # backward twice as fast on a CPU
         self.averages = copy.deepcopy(self.live).requires_grad_(False)
+        self.count: Tensor
         self.register_buffer("count", torch.zeros((), dtype=torch.long))
         self.vae = [vae]  # in a list: no part of the state that is checkpointed
         self.signal = build_scheduler().alphas_cumprod
@@ -169,7 +171,8 @@ class Denoiser(nn.Module):
         """Scaled latents (B, 4, 32, 32) of images (B, 3, 128, 128) in -1..1."""
         vae = self.vae[0]
         posterior = vae.encode(images.contiguous(memory_format=torch.channels_last)).latent_dist
-        return posterior.sample().float() * vae.config.scaling_factor
+        latents: Tensor = posterior.sample().float() * vae.config.scaling_factor
+        return latents
 
     def loss(self, batch: Holes) -> tuple[Tensor, Tensor]:
         """Velocity error, mostly inside the hole, and the error of 4 x 4 means of the latents."""

@@ -145,13 +145,14 @@ def vae_loss(vae: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
     texture = (high_pass(made) - high_pass(images)).abs().mean()
     divergence = posterior.kl().float().mean() / posterior.mean[0].numel()
     colour = F.avg_pool2d(error, 8).abs().mean()
-    return (
+    loss: torch.Tensor = (
         error.abs().mean()
         + 2 * error.square().mean()
         + 2 * colour
         + 0.5 * texture
         + 1e-4 * divergence
     )
+    return loss
 
 
 def reconstruction_figures(vae: AutoencoderKL, images: torch.Tensor) -> dict[str, float]:
