@@ -1,32 +1,45 @@
 """Errors that a user can cause, each one sentence with the name of the thing and the next step.
 
-Exit codes are part of the interface: 0 done, 1 bug, 2 usage or configuration, 3 an asset is
-missing, 4 finished but incomplete, 130 interrupted.
+The Python API raises them; the command line prints the sentence and ends with the error's code.
 """
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Exit(IntEnum):
+    """How a command ends: part of the interface."""
+
+    DONE = 0
+    BUG = 1
+    USAGE = 2
+    MISSING = 3
+    INCOMPLETE = 4
+    INTERRUPTED = 130
 
 
 class UserError(Exception):
     """A mistake or a lack that the user can mend; printed as one sentence, never as a traceback."""
 
-    exit_code = 1
+    exit_code: ClassVar[Exit] = Exit.BUG
 
 
 class UsageError(UserError):
-    """A wrong command line, override or configuration value (exit code 2)."""
+    """A wrong command line, override, configuration value or argument."""
 
-    exit_code = 2
+    exit_code = Exit.USAGE
 
 
 class MissingAsset(UserError):
-    """A file or folder that was asked for is missing or holds nothing usable (exit code 3)."""
+    """A file or folder that was asked for is missing or holds nothing usable."""
 
-    exit_code = 3
+    exit_code = Exit.MISSING
 
 
 class SampleError(UserError):
-    """One sample cannot be processed: it is recorded as failed, the run goes on (exit code 4)."""
+    """One sample cannot be processed: it is recorded as failed, the run goes on."""
 
-    exit_code = 4
+    exit_code = Exit.INCOMPLETE
 
 
 class OutOfMemory(Exception):

@@ -1,8 +1,7 @@
 """The command line: ``int-bench run | eval | table | compare | ablate | methods | ...``.
 
 Only Typer is imported here; each command imports what it needs when it runs, so that ``--help``
-and completion stay fast. Exit codes: 0 done, 1 bug, 2 usage or configuration, 3 something that was
-asked for is missing, 4 finished but incomplete, 130 interrupted.
+and completion stay fast. Exit codes: :class:`int_bench.errors.Exit`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from int_bench.errors import UserError
+from int_bench.errors import Exit, UserError
 
 _USAGE_ERRORS: tuple[type[Exception], ...] = (
     typer.BadParameter,
@@ -275,9 +274,9 @@ def exit_code(arguments: Sequence[str] | None) -> int:
     except UserError as error:
         return _complain(str(error), error.exit_code)
     except _USAGE_ERRORS as error:
-        return _complain(f"{_message_of(error)} See `int-bench --help`.", 2)
+        return _complain(f"{_message_of(error)} See `int-bench --help`.", Exit.USAGE)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("Interrupted.", 130)
+        return _complain("Interrupted.", Exit.INTERRUPTED)
 
 
 def _message_of(error: BaseException) -> str:

@@ -23,10 +23,9 @@ from int_bench.data.folders import PairedFolders
 from int_bench.data.map_doctor import check_maps
 from int_bench.data.pairing import Finding
 from int_bench.data.world.dataset import DrawnScenes, write
-from int_bench.errors import MissingAsset, UsageError
+from int_bench.errors import Exit, MissingAsset, UsageError
 
 _SHOWN = 5  # messages of one kind
-_FINDINGS, _MISSING = 4, 3
 _LINE_SECONDS = 5.0
 
 
@@ -45,11 +44,11 @@ class Report:
     findings: tuple[Finding, ...]
 
     @property
-    def exit_code(self) -> int:
+    def exit_code(self) -> Exit:
         """0 clean, 3 if there is nothing to examine, 4 with findings."""
         if any(finding.kind == "missing_folder" for finding in self.findings):
-            return _MISSING
-        return _FINDINGS if self.findings else 0
+            return Exit.MISSING
+        return Exit.INCOMPLETE if self.findings else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         """Everything: each kind of finding with all its subjects and messages."""
@@ -135,7 +134,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
     except MissingAsset as error:
         if not archives_of(dataset):
             print("\n".join(_instructions(dataset)))
-            return _MISSING
+            return Exit.MISSING
         if not missing_archives(dataset):
             raise MissingAsset(
                 f"{error} Its folders are there but not whole: move them away and fetch again."

@@ -18,13 +18,12 @@ from int_bench.engine.serving import Observer
 from int_bench.engine.sharing import Sharing, Tally
 from int_bench.engine.trace import Trace
 from int_bench.engine.work import Work, work_of
+from int_bench.errors import Exit
 from int_bench.runs.execute import Plan, Variant, pending, run
 from int_bench.runs.folder import Record
 from int_bench.runs.prepare import Asked, Prepared, prepare, with_all_models
 from int_bench.scoring.score import Finished, Rules, Scored, print_json, print_scores, score_runs
 
-_INTERRUPTED = 130
-_INCOMPLETE = 4
 _ONLY_BY_NAME = ("sam3", "vlm_api_sam")
 """Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
 
@@ -91,7 +90,7 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
         except KeyboardInterrupt:
             return _interrupted(command, runs)
     _print(command, scored, done, time.monotonic() - started)
-    return 0 if all(one.complete for one in scored) else _INCOMPLETE
+    return Exit.DONE if all(one.complete for one in scored) else Exit.INCOMPLETE
 
 
 def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: float) -> None:
@@ -174,7 +173,7 @@ def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:
     for one in runs:
         say(f"Interrupted: {one.finished} of {one.total} images are done and safe in {one.path}.")
     say(f"Resume with: {command.text}")
-    return _INTERRUPTED
+    return Exit.INTERRUPTED
 
 
 def _describe(prepared: Sequence[Prepared]) -> int:

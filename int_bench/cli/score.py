@@ -14,7 +14,7 @@ from int_bench.cli.screen import say, terminable
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.folders import PairedFolders
 from int_bench.data.subset import First
-from int_bench.errors import MissingAsset, UsageError, UserError
+from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.metrics.metrics import BACKENDS
 from int_bench.runs import folder as store
 from int_bench.runs.provenance import provenance
@@ -33,7 +33,6 @@ from int_bench.scoring.score import (
 from int_bench.scoring.stored import SCORES
 
 _DEFAULT_ROOT = Path("results/runs")
-_INCOMPLETE = 4
 _NAMED = 5  # samples on stderr, of each kind
 _NAME = re.compile(r"(?:[\w+-][\w.+() -]*/)?[\w+-][\w.+() -]*")
 _POLICIES: dict[str, Missing] = {policy: policy for policy in get_args(Missing)}
@@ -87,7 +86,7 @@ def eval_command(command: EvalCommand) -> int:
         print_json(scored, time.monotonic() - started, {}, "runs")
     else:
         print_scores(scored)
-    return 0 if all(one.complete for one in scored) else _INCOMPLETE
+    return Exit.DONE if all(one.complete for one in scored) else Exit.INCOMPLETE
 
 
 def _checked(command: EvalCommand) -> Rules:

@@ -126,6 +126,11 @@ class Ask(Protocol):
 class Method(Protocol):
     """Segments ONE image; reads like Section 3 of the paper."""
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask with its options; no others are built for it."""
+        ...
+
     async def segment(self, sample: Sample, ask: Ask) -> Prediction:
         """The masks of all iterations and the one that is chosen."""
         ...

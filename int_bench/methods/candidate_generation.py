@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from int_bench.core.geometry import (
     Grid,
@@ -106,6 +106,8 @@ class CandidateGeneration:
         frame
             of its boxes.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"vlm"})
 
     def __init__(
         self,

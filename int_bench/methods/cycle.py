@@ -88,6 +88,11 @@ class Proposal:
 class Prompter(Protocol):
     """From the task-generic prompt to the instance-specific prompt."""
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask with its options."""
+        ...
+
     async def propose(self, state: State, ask: Ask) -> Proposal:
         """The prompt of this iteration."""
         ...
@@ -95,6 +100,11 @@ class Prompter(Protocol):
 
 class Masker(Protocol):
     """From the instance-specific prompt to masks."""
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask with its options."""
+        ...
 
     async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
         """The masks of this iteration."""
@@ -135,6 +145,11 @@ class Cycle:
         self.w = w
         self.base = base
         self.final = final
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that its parts can ask."""
+        return self.prompter.roles | self.masker.roles
 
     @property
     def wants_truth(self) -> bool:

@@ -7,6 +7,8 @@ model it uses.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from int_bench.core.geometry import Patch, area, box_patch_from_square, padded_square
 from int_bench.core.parsing import parse_box
 from int_bench.core.protocols import Ask
@@ -23,6 +25,8 @@ _SMALLEST_SIDE = 2.0
 
 class GenericPrompt:
     """Takes the task-generic prompt for the name and looks at nothing."""
+
+    roles: ClassVar[frozenset[str]] = frozenset()
 
     async def propose(self, state: State, ask: Ask) -> Proposal:
         """The task-generic prompt."""
@@ -42,6 +46,8 @@ class BoxQuestion:
         preprocess: how the VLM makes the image square; the frame of its boxes.
         temperature: 0 decodes greedily.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"vlm"})
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ class SynonymPrompter:
         synonyms: replaces those of ``templates.GENSAM_SYNONYMS``. A task without any is asked for
             by its prompt alone.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"vlm"})
 
     def __init__(
         self,
@@ -100,6 +102,8 @@ class HeatMapMask:
         points: which cells become points.
         growth: share of its sides by which the box grows over the last mask.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"aligner", "segmenter"})
 
     def __init__(self, points: PointPicker, growth: float = 0.1) -> None:
         self.points = points

@@ -61,6 +61,11 @@ class BoxFinder:
         if self.source not in SOURCES:
             raise UsageError(f"Unknown source of boxes {self.source!r}; choose from {SOURCES}.")
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask."""
+        return frozenset() if self.source == "vlm" else frozenset({"detector"})
+
     async def find(
         self, picture: Picture, patch: Patch, proposal: Proposal, ask: Ask
     ) -> tuple[Box, ...]:
@@ -111,6 +116,11 @@ class Weighing:
     def __post_init__(self) -> None:
         if self.mode not in ("uniform", *equations.SIMILARITY_NORMALISATIONS):
             raise UsageError(f"Unknown weighing {self.mode!r} of the patch masks.")
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model role that gives the similarities, if they decide anything."""
+        return frozenset() if self.mode == "uniform" else frozenset({"aligner"})
 
     def weigh(self, similarities: list[float]) -> NDArray[np.float64]:
         """Weights, (K,), of masks with these similarities."""
@@ -163,6 +173,12 @@ class SemanticMaskGeneration:
         self.weighing = weighing or Weighing()
         self.output = output
         self.semantic = semantic
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that its parts can ask; without semantics SAM and its points alone."""
+        sam = frozenset({"segmenter"}) | self.points.roles
+        return sam | self.boxes.roles | self.weighing.roles if self.semantic else sam
 
     async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
         """M_i from the masks of all patches of the view X_i."""

@@ -7,6 +7,7 @@ Sources: Grounded-SAM's demo (Ren et al., arXiv 2401.14159), CLIP Surgery's demo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit
@@ -26,6 +27,8 @@ class PromptedMask:
     Args:
         multimask: take the mask of highest predicted IoU of several, as the predecessors do.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"segmenter"})
 
     def __init__(self, multimask: bool = True) -> None:
         self.multimask = multimask
@@ -47,6 +50,8 @@ class DetectedMask:
         text_threshold: smallest confidence of a word, the demo's.
         multimask: the demo takes SAM's single mask.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"detector", "segmenter"})
 
     def __init__(
         self,
@@ -78,6 +83,11 @@ class PointMask:
     def __init__(self, points: PointPicker) -> None:
         self.points = points
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask."""
+        return frozenset({"segmenter"}) | self.points.roles
+
     async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
         """SAM's mask of highest predicted IoU for all points."""
         return await segment_whole(state, Proposal(proposal.name), self.points, ask)
@@ -90,6 +100,8 @@ class ConceptMask:
         threshold: smallest confidence of an instance, the library's default for masks. Without any
             the mask is empty.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"concept_segmenter"})
 
     def __init__(self, threshold: float = 0.5) -> None:
         self.threshold = threshold

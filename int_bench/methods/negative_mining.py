@@ -99,6 +99,11 @@ class NegativeMining:
         self.requery = requery
         self.vlm_image = vlm_image
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that its parts can ask."""
+        return self.generation.roles | self.selection.roles
+
     async def propose(self, state: State, ask: Ask) -> Proposal:
         """The instance-specific prompt of this iteration."""
         memory: Memory | None = state.memory

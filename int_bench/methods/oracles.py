@@ -7,6 +7,8 @@ such rows.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 from scipy import ndimage
 
@@ -28,6 +30,7 @@ class TruthBoxes:
             of the annotation.
     """
 
+    roles: ClassVar[frozenset[str]] = frozenset()
     wants_truth = True
 
     def __init__(self, smallest: float = 0.05) -> None:
@@ -61,6 +64,11 @@ class TruthName:
 
     def __init__(self, generation: CandidateGeneration) -> None:
         self.generation = generation
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask."""
+        return self.generation.roles
 
     async def propose(self, state: State, ask: Ask) -> Proposal:
         """The true name.

@@ -37,6 +37,11 @@ class PointPicker:
         if self.placement not in PLACEMENTS:
             raise UsageError(f"Unknown placement {self.placement!r}; choose from {PLACEMENTS}.")
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model role that a masker asks for the heat map, if it is to give any points."""
+        return frozenset() if self.placement == "none" else frozenset({"aligner"})
+
     def pick(self, heat: SoftMask, size: tuple[int, int]) -> tuple[Point, ...]:
         """The n lowest cells as negative, the n highest as positive points; at least one of each.
 

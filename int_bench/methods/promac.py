@@ -170,6 +170,12 @@ class ContrastivePrompter:
         self.erasure = erasure
         self.lists = lists
 
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask: without a picture in the contrast nothing is erased."""
+        visual = self.reasoning.branch == "visual"
+        return frozenset({"vlm"}) | (self.erasure.roles if visual else frozenset())
+
     async def propose(self, state: State, ask: Ask) -> Proposal:
         """Name and box of this iteration.
 

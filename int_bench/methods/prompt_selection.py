@@ -6,7 +6,7 @@ the model hallucinates from the surroundings does not.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import ClassVar, cast
 
 import numpy as np
 
@@ -43,6 +43,8 @@ class Erasure:
             the whole image, then by the smallest box. Reading: the paper is silent; an image that
             is erased as a whole tells nothing.
     """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"inpainter"})
 
     def __init__(
         self,
@@ -159,6 +161,11 @@ class PromptSelection:
         self.negative = negative
         self.samples = samples
         self.temperature = temperature
+
+    @property
+    def roles(self) -> frozenset[str]:
+        """The model roles that it can ask: nothing is erased without negative mining."""
+        return frozenset({"vlm"}) | (self.erasure.roles if self.negative else frozenset())
 
     async def differences(self, state: State, pool: Pool, ask: Ask) -> Evidence:
         """D_i, (K, C): Eq. (3) for each patch and candidate; zeros if nothing is erased."""

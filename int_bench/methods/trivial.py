@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from int_bench.core.geometry import fill_box
@@ -16,6 +18,8 @@ def _single(hard: HardMask) -> Prediction:
 class Empty:
     """Predicts nothing."""
 
+    roles: ClassVar[frozenset[str]] = frozenset()
+
     async def segment(self, sample: Sample, ask: Ask) -> Prediction:
         """An empty mask."""
         return _single(np.zeros(sample.image.size, dtype=np.bool_))
@@ -24,6 +28,8 @@ class Empty:
 class Full:
     """Predicts everything."""
 
+    roles: ClassVar[frozenset[str]] = frozenset()
+
     async def segment(self, sample: Sample, ask: Ask) -> Prediction:
         """A full mask."""
         return _single(np.ones(sample.image.size, dtype=np.bool_))
@@ -31,6 +37,8 @@ class Full:
 
 class CentreBox:
     """Predicts the centred box of half the height and half the width."""
+
+    roles: ClassVar[frozenset[str]] = frozenset()
 
     async def segment(self, sample: Sample, ask: Ask) -> Prediction:
         """The mask of the centre box."""

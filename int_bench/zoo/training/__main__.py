@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from int_bench.backbones.common.zoo_files import record
-from int_bench.errors import UsageError, UserError
+from int_bench.errors import Exit, UsageError, UserError
 from int_bench.zoo.training.pool import PLANS, draw_pool
 
 ROLES = ("llava", "stable_diffusion", "grounding_dino", "sam", "clip")
@@ -52,7 +52,7 @@ def main() -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(Exit.INTERRUPTED)
 
 
 if __name__ == "__main__":

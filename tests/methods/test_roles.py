@@ -1,0 +1,75 @@
+"""A method says which models it can ask, and asks no others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from int_bench.core.types import Detect, Detection
+from tests.fakes import RedBox, red, scene
+from tests.methods.running import method, run, sample
+from tests.methods.test_direct import Instances
+from tests.methods.test_promac import Biased
+
+INT = {"vlm", "inpainter", "detector", "segmenter", "aligner"}
+NONE: set[str] = set()
+METHODS = {
+    "int": INT,
+    "promac": INT - {"detector"},
+    "promac_released": INT - {"detector", "inpainter"},
+    "gensam": {"vlm", "segmenter", "aligner"},
+    "grounding_sam": {"detector", "segmenter"},
+    "clip_surgery_sam": {"aligner", "segmenter"},
+    "llava_sam": {"vlm", "segmenter"},
+    "vlm_api_sam": {"vlm", "segmenter"},
+    "sam3": {"concept_segmenter"},
+    "oracle_box_sam": {"segmenter"},
+    "oracle_name": INT - {"inpainter"},
+    "empty": NONE,
+    "full": NONE,
+    "centre_box": NONE,
+}
+OPTIONS = {
+    "prompter.selection.negative=false": INT - {"inpainter"},
+    "masker.semantic=false": INT - {"detector"},
+    "masker.boxes.source=vlm": INT - {"detector"},
+    "masker.weighing.mode=uniform": INT,
+}
+
+
+class AnyBox(RedBox):
+    """A detector that finds whatever it is asked for."""
+
+    @staticmethod
+    def _find(request: Detect) -> tuple[Detection, ...]:
+        return (Detection((0, 0, 9, 9), 0.9),)
+
+
+def asked(segmenting: Any) -> set[str]:
+    truth = sample(truth=red(scene()), truth_name="frog")
+    models = {"vlm": Biased(), "detector": AnyBox(), "concept_segmenter": Instances()}
+    return {request.role for request in run(segmenting, models, truth)[1]}
+
+
+def test_every_shipped_method_is_here() -> None:
+    from int_bench.config.overrides import options
+
+    assert set(options("method")) == set(METHODS)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_asks_the_roles_that_it_says(name: str) -> None:
+    assert method(name).roles == METHODS[name] == asked(method(name))
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_roles_follow_the_options(option: str) -> None:
+    segmenting = method("int", f"method.{option}")
+    assert segmenting.roles == OPTIONS[option] == asked(segmenting)
+
+
+def test_neither_points_nor_similarities_need_no_aligner() -> None:
+    options = ("masker.weighing.mode=uniform", "masker.points.placement=none")
+    segmenting = method("int", *(f"method.{option}" for option in options))
+    assert segmenting.roles == INT - {"aligner"} == asked(segmenting)
