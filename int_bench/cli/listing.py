@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -50,13 +51,13 @@ def _terms(config: configuration.RunConfig) -> Iterator[str]:
 
 
 def list_models() -> int:
-    """Each preset, its models, and whether they are here."""
+    """Each preset, its models, whether they are here, and the command that brings what is not."""
     for preset in options("models"):
         print(f"models={preset:<10} {_headline('models', preset)}")
         config = configuration.load([f"models={preset}", "method=empty"])
         for role, node in config.backbone.items():
             choice = config.choices[f"backbone/{role}"]
-            print(f"{'':<8}{role:<10} {choice:<22} {_state_of_model(node)}")
+            print(f"{'':<8}{role:<10} {choice:<22} {_state_of_model(role, choice, node)}")
     return 0
 
 
@@ -99,15 +100,28 @@ def _state_of_data(name: str, config: configuration.RunConfig) -> str:
     return f"here: {len(samples)} samples"
 
 
-def _state_of_model(node: Mapping[str, Any]) -> str:
-    """Whether a checkpoint is on this machine, told from its name alone."""
+def _state_of_model(role: str, choice: str, node: Mapping[str, Any]) -> str:
+    """Whether a checkpoint is on this machine, told from its name alone; else how to get it."""
     checkpoint = node.get("checkpoint")
     if checkpoint is None:
         return "needs no weights"
     if "pretrained" in node:
         return f"{checkpoint} ({node['pretrained']}): from the hub at first use"
     place = _place_of(str(checkpoint))
-    return f"{checkpoint}: {'here' if place.exists() else f'missing ({place})'}"
+    if place.exists():
+        return f"{checkpoint}: here"
+    return f"{checkpoint}: missing; get it with `{_command(role, choice, str(checkpoint), place)}`"
+
+
+def _command(role: str, choice: str, checkpoint: str, place: Path) -> str:
+    """What brings a checkpoint: a shipped one, a file whose YAML says where it is, a hub's."""
+    if checkpoint.startswith("zoo:"):
+        return f"python -m int_bench.zoo.training {place.name}"
+    text = (CONF / "backbone" / role / f"{choice}.yaml").read_text(encoding="utf-8")
+    url = re.search(r"^# from (\S+)$", text, re.MULTILINE)
+    if url is not None:
+        return f"curl --create-dirs -o {place} {url[1]}"
+    return f"hf download {checkpoint}"
 
 
 def _place_of(checkpoint: str) -> Path:
