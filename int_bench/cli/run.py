@@ -12,7 +12,7 @@ from int_bench.cli.screen import Command, Meter, quiet_libraries, say, terminabl
 from int_bench.config import RunConfig
 from int_bench.config.overrides import options
 from int_bench.config.schedule import schedule
-from int_bench.core.protocols import Backbone
+from int_bench.core.protocols import Backbone, Method
 from int_bench.engine.broker import Broker
 from int_bench.engine.serving import Observer
 from int_bench.engine.sharing import Sharing, Tally
@@ -76,13 +76,14 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
     prepared = prepare(asked)
     runs = [one for one in prepared if one.source is None]
     config = with_all_models(runs)
+    built = [configuration.build_method(one.config) for one in runs]  # refuses before models load
     if command.dry_run:
         return _describe(prepared)
     started = time.monotonic()
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            done = _run(runs, config, trace)
+            done = _run(runs, built, config, trace)
             for one in prepared:
                 if one.source is not None:
                     one.take(one.source)
@@ -104,11 +105,14 @@ def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: floa
         print("\n".join(["", *block]), end="\n" if block else "")
 
 
-def _run(runs: Sequence[Prepared], config: RunConfig, observe: Observer | None) -> Done:
+def _run(
+    runs: Sequence[Prepared], built: Sequence[Method], config: RunConfig, observe: Observer | None
+) -> Done:
     """Run what is not finished.
 
     Args:
         runs: what is asked for.
+        built: their methods.
         config: the first of them, with the models of all.
         observe: told of every call, step and stored sample.
     """
@@ -119,12 +123,8 @@ def _run(runs: Sequence[Prepared], config: RunConfig, observe: Observer | None) 
     models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
     with ExitStack() as stack:
         variants = [
-            Variant(
-                one.label,
-                configuration.build_method(one.config),
-                stack.enter_context(one.open(models)),
-            )
-            for one in runs
+            Variant(one.label, method, stack.enter_context(one.open(models)))
+            for one, method in zip(runs, built, strict=True)
         ]
         tallies = _loop(runs[0].plan, variants, broker, observe)
     images = sum(one.images for one in tallies.values())

@@ -1,49 +1,36 @@
 """Checks that configuration binds to the constructor it names, without importing that constructor.
 
-A backbone's module imports its model library; reading its source instead keeps ``--dry-run`` and
-the configuration tests free of torch.
+What a constructor takes is read from its source: names, defaults, types, choices and ranges.
 """
 
 from __future__ import annotations
 
 import ast
-import difflib
-import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from importlib.machinery import PathFinder
-from pathlib import Path
 from typing import Any
 
+from int_bench.config.annotations import TARGET, Kind, closest, complaint, read
+from int_bench.config.sources import definition
 from int_bench.errors import UsageError
 
-TARGET = "_target_"
-_SCALARS: dict[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (float, int),
-    "str": (str,),
-    "bool": (bool,),
-    "None": (type(None),),
-}
+__all__ = ["TARGET", "Parameter", "check", "closest", "constant", "signature"]
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One constructor argument: its annotation as written, "" if none, and whether it is needed."""
+    """One constructor argument: its annotation, where that is written, and whether it is needed."""
 
-    annotation: str
+    annotation: ast.expr | None
+    module: str
     required: bool
 
-
-def closest(word: str, known: Mapping[str, Any] | list[str]) -> str:
-    """`` Did you mean 'x'?`` for the most similar known word, or nothing.
-
-    >>> closest("cod10", ["cod10k", "camo"])
-    " Did you mean 'cod10k'?"
-    """
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f" Did you mean {match[0]!r}?" if match else ""
+    @property
+    def kind(self) -> Kind:
+        """Which values it takes."""
+        return read(self.annotation, self.module)
 
 
 @cache
@@ -53,53 +40,63 @@ def signature(target: str) -> Mapping[str, Parameter] | None:
     Raises:
         UsageError: There is no such module or name.
     """
-    module, _, name = target.rpartition(".")
-    source = _source(module, target)
-    for node in source.body:
-        if isinstance(node, ast.FunctionDef) and node.name == name:
-            return _of_function(node, skip=0)
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return _of_class(node, module)
-    for imported, origin in _imports(source):
-        if imported == name:
-            return signature(origin)
-    raise UsageError(f"_target_ {target}: the module {module} has no {name}.")
+    module, node = definition(target)
+    if isinstance(node, ast.FunctionDef):
+        return _of_function(node, module, skip=0)
+    if isinstance(node, ast.ClassDef):
+        return _of_class(node, module)
+    raise UsageError(f"_target_ {target} is neither a class nor a function.")
 
 
-def _source(module: str, target: str) -> ast.Module:
-    """The source of a module, found without importing it or the packages above it."""
-    top, *rest = module.split(".")
-    try:
-        spec = importlib.util.find_spec(top) if top else None
-    except (ImportError, ValueError):
-        spec = None
-    name = top
-    for part in rest:
-        name = f"{name}.{part}"
-        places = spec.submodule_search_locations if spec is not None else None
-        spec = PathFinder.find_spec(name, list(places)) if places else None
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        raise UsageError(f"_target_ {target}: there is no module {module or target!r}.")
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+def constant(target: str, name: str, default: Any = None) -> Any:
+    """A literal that a class or one of its bases assigns in its body, read without importing it.
+
+    Args:
+        target: the class by its dotted path.
+        name: of the class attribute.
+        default: what is returned for a function, and where nobody assigns it.
+
+    Raises:
+        UsageError: There is no such class, or what it assigns is no literal.
+    """
+    module, node = definition(target)
+    if not isinstance(node, ast.ClassDef):
+        return default
+    for item in node.body:
+        named = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+        value = getattr(item, "value", None)
+        if isinstance(named, ast.Name) and named.id == name and value is not None:
+            try:
+                return ast.literal_eval(value)
+            except ValueError as error:
+                raise UsageError(f"{target}.{name} must be a literal.") from error
+    for base in _bases(node, module):
+        inherited = constant(base, name)
+        if inherited is not None:
+            return inherited
+    return default
 
 
-def _imports(source: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in source.body:
-        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            for alias in node.names:
-                yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+def _bases(node: ast.ClassDef, module: str) -> list[str]:
+    """The dotted paths of the base classes whose source can be read, the last to win last."""
+    bases = []
+    for base in node.bases:
+        path = f"{module}.{base.id}" if isinstance(base, ast.Name) else ""
+        with suppress(UsageError):  # a built-in class, or one of a compiled module
+            definition(path)
+            bases.append(path)
+    return bases
 
 
 def _of_class(node: ast.ClassDef, module: str) -> Mapping[str, Parameter] | None:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-            return _of_function(item, skip=1)
+            return _of_function(item, module, skip=1)
     inherited: dict[str, Parameter] = {}
-    for base in node.bases:
-        if isinstance(base, ast.Name) and base.id not in ("Protocol", "object"):
-            inherited.update(signature(f"{module}.{base.id}") or {})
+    for base in _bases(node, module):
+        inherited.update(signature(base) or {})
     own = {
-        item.target.id: Parameter(ast.unparse(item.annotation), item.value is None)
+        item.target.id: Parameter(item.annotation, module, item.value is None)
         for item in node.body
         if isinstance(item, ast.AnnAssign)
         and isinstance(item.target, ast.Name)
@@ -109,19 +106,18 @@ def _of_class(node: ast.ClassDef, module: str) -> Mapping[str, Parameter] | None
     return inherited | own
 
 
-def _of_function(node: ast.FunctionDef, skip: int) -> Mapping[str, Parameter] | None:
+def _of_function(node: ast.FunctionDef, module: str, skip: int) -> Mapping[str, Parameter] | None:
     if node.args.kwarg is not None:
         return None
     positional = (node.args.posonlyargs + node.args.args)[skip:]
     needed = len(positional) - len(node.args.defaults)
-    found = {arg.arg: Parameter(_note(arg), i < needed) for i, arg in enumerate(positional)}
-    for arg, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        found[arg.arg] = Parameter(_note(arg), default is None)
-    return found
-
-
-def _note(arg: ast.arg) -> str:
-    return ast.unparse(arg.annotation) if arg.annotation else ""
+    taken = {
+        argument.arg: Parameter(argument.annotation, module, index < needed)
+        for index, argument in enumerate(positional)
+    }
+    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
+        taken[argument.arg] = Parameter(argument.annotation, module, default is None)
+    return taken
 
 
 def check(node: Any, where: str) -> None:
@@ -132,7 +128,8 @@ def check(node: Any, where: str) -> None:
         where: the dotted key of ``node``, for messages.
 
     Raises:
-        UsageError: An argument that the constructor does not take, lacks, or of another type.
+        UsageError: An argument that the constructor does not take, lacks, or that is of another
+            type, not among its choices or out of its range.
     """
     if isinstance(node, list):
         for index, item in enumerate(node):
@@ -154,19 +151,11 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
         if key not in parameters:
             raise UsageError(
                 f"Unknown key {where}.{key}: {node[TARGET]} takes {', '.join(parameters)}."
-                + closest(key, dict(parameters))
+                + closest(key, parameters)
             )
-        _check_type(f"{where}.{key}", value, parameters[key].annotation)
+        wrong = complaint(parameters[key].kind, value)
+        if wrong:
+            raise UsageError(f"{where}.{key} {wrong}")
     lacking = [key for key, p in parameters.items() if p.required and key not in given]
     if lacking:
         raise UsageError(f"{where} lacks {', '.join(lacking)}, which {node[TARGET]} needs.")
-
-
-def _check_type(where: str, value: Any, annotation: str) -> None:
-    """Scalar annotations only; the constructor itself judges the rest."""
-    names = [part.strip() for part in annotation.split("|")]
-    if not all(name in _SCALARS for name in names):
-        return
-    allowed = tuple(kind for name in names for kind in _SCALARS[name])
-    if (isinstance(value, bool) and "bool" not in names) or not isinstance(value, allowed):
-        raise UsageError(f"{where} must be {annotation.replace('None', 'null')}, not {value!r}.")

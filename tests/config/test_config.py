@@ -164,9 +164,9 @@ def test_signatures_are_read_from_the_source():
     [
         ({"size": 1, "nmae": "x"}, "Did you mean 'name'?"),
         ({"name": "x"}, "lacks size"),
-        ({"size": "big"}, "size must be int"),
-        ({"size": True}, "size must be int"),
-        ({"size": 1, "name": 2}, "name must be str | null"),
+        ({"size": "big"}, "size must be a whole number, not"),
+        ({"size": True}, "size must be a whole number, not"),
+        ({"size": 1, "name": 2}, "name must be a text or null, not 2"),
     ],
 )
 def test_what_does_not_bind_is_named(node, complaint):

@@ -1,0 +1,77 @@
+"""Classes and names read from their source, without importing it or the packages above it.
+
+A backbone's module imports its model library; reading it instead keeps configuration free of torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator
+from functools import cache
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from int_bench.errors import UsageError
+
+
+@cache
+def definition(target: str) -> tuple[str, ast.stmt]:
+    """The module that defines a dotted name, and the statement that does.
+
+    From-imports are followed, so that a package may re-export the name.
+
+    Raises:
+        UsageError: There is no such module or name.
+    """
+    module, _, name = target.rpartition(".")
+    found = names(module, target).get(name)
+    if found is None:
+        raise UsageError(f"_target_ {target}: the module {module} has no {name}.")
+    return definition(found) if isinstance(found, str) else (module, found)
+
+
+@cache
+def names(module: str, target: str = "") -> dict[str, ast.stmt | str]:
+    """What a module defines: the statement of each name, or the dotted origin of an imported one.
+
+    Raises:
+        UsageError: There is no such module; the sentence names ``target``.
+    """
+    known: dict[str, ast.stmt | str] = {}
+    for node in _statements(_parsed(module, target).body):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            known[node.name] = node
+        elif isinstance(node, ast.Assign):
+            known.update({t.id: node for t in node.targets if isinstance(t, ast.Name)})
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            known[node.target.id] = node
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            for alias in node.names:
+                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return known
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements of a module, those under ``if TYPE_CHECKING:`` among them."""
+    for node in body:
+        if isinstance(node, ast.If):
+            yield from _statements(node.body)
+        else:
+            yield node
+
+
+def _parsed(module: str, target: str) -> ast.Module:
+    top, *rest = module.split(".")
+    try:
+        spec = importlib.util.find_spec(top) if top else None
+    except (ImportError, ValueError):
+        spec = None
+    name = top
+    for part in rest:
+        name = f"{name}.{part}"
+        places = spec.submodule_search_locations if spec is not None else None
+        spec = PathFinder.find_spec(name, list(places)) if places else None
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        raise UsageError(f"_target_ {target}: there is no module {module or target!r}.")
+    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
