@@ -11,21 +11,19 @@ intervals, to ``results/zoo.json``. The test split is read by this script alone.
 
 from __future__ import annotations
 
-import csv
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 
 import int_bench.zoo.measures as zoo
+import int_bench.zoo.vision_measures as vision
 from int_bench.config import build_backbones, load
-from int_bench.core.parsing import canonical
+from int_bench.zoo import mechanism
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "int_bench" / "zoo" / "README.md"
@@ -34,9 +32,9 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MODEL_PARTS: Mapping[str, Callable[..., list[zoo.Measure]]] = {
     "vlm": zoo.measure_vlm,
     "mining": zoo.measure_mining,
-    "sam": zoo.measure_sam,
-    "clip": zoo.measure_clip,
-    "detector": zoo.measure_detector,
+    "sam": vision.measure_sam,
+    "clip": vision.measure_clip,
+    "detector": vision.measure_detector,
     "inpainter": zoo.measure_inpainter,
 }
 PARTS = (*MODEL_PARTS, "int")
@@ -72,53 +70,48 @@ def main(
 
 
 def end_to_end(n: int, split: str) -> list[zoo.Measure]:
-    """INT by the command that a user types: scores, and names against the plain answer."""
-    command = [sys.executable, "-m", "int_bench", "run", "dataset=camoworld", "--json"]
-    options = [f"dataset.count={n}", f"dataset.split={split}", "exactness=E1", "in_flight=16"]
-    done = subprocess.run([*command, *options], check=True, capture_output=True, text=True)
-    folder = Path(json.loads(done.stdout.strip().splitlines()[-1])["run_dir"])
-    with (folder / "scores.csv").open(encoding="utf-8") as file:
-        scores = {row["id"]: row for row in csv.DictReader(file)}
-    records = {}
-    for path in sorted(folder.glob("records*.jsonl")):
-        records.update({r["id"]: r for r in map(json.loads, path.read_text().split("\n")[:-1])})
-    ids = sorted(scores)
-    floors = {kind: _floor(kind, n, split) for kind in ("empty", "full", "centre_box")}
-    best = max(floors.values(), key=lambda values: float(values.mean()))
-    structure = _column(scores, ids, "native.S")
-    truth = zoo.names_of(zoo.draw(split, range(n)))
-    final = [canonical(records[i]["prompt"]) for i in ids]
-    plain = [_plain_answer(records[i]) for i in ids]
-    right, right_plain = zoo.equal(final, truth), zoo.equal(plain, truth)
-    return [
-        zoo.Measure("INT", "S, native", structure, ">= .70", ">= .82"),
+    """INT against its baselines and without its parts; names; two animals."""
+    rivals = ["GroundingSAM", "CLIP Surgery+SAM", "LLaVA+SAM", "GenSAM", "ProMaC"]
+    cut = ["without HCG", "without PSNM", "without PNM", "without SMG"]
+    told = ["true name", mechanism.DECOY]
+    scenes = zoo.draw(split, range(n), animals="mixed", world=2)
+    found = mechanism.measure(["INT", *rivals, *cut, *told], scenes, "cod", ())
+    ours = found["INT"]
+    rows = [
+        zoo.Measure("INT", "S", ours.final),
         zoo.Measure(
-            "INT", "adaptive F, native", _column(scores, ids, "native.adpF"), ">= .60", ">= .78"
+            "INT",
+            "S of iteration 5 - of 1",
+            ours.structure[:, -1] - ours.structure[:, 0],
+            ">= 0",
+            ">= .03",
         ),
-        zoo.Measure("INT", "gain in S over the best floor", structure - best, ">= .15", ">= .25"),
-        zoo.Measure("INT", "final prompt is the right name", right),
-        zoo.Measure("INT", "plain full-image answer is the right name", right_plain),
-        zoo.Measure("INT", "gain in names", right - right_plain, ">= .03", ">= .08"),
+        zoo.Measure("INT", "right name in the pool", ours.pool, ">= .80", ">= .88"),
+        zoo.Measure("INT", "right name at last", ours.right[:, -1], ">= .68", ">= .78"),
     ]
-
-
-def _floor(kind: str, n: int, split: str) -> zoo.Values:
-    from int_bench.data.world.dataset import DrawnScenes
-    from int_bench.metrics.rules import NATIVE
-    from int_bench.scoring.evaluate import baselines
-
-    found = baselines(DrawnScenes(count=n, split=split), (NATIVE,))
-    rows = sorted(found[kind].rows, key=lambda row: row.id)  # type: ignore[index]
-    return np.array([row.scores["native"].measures.values["S"] for row in rows])
-
-
-def _plain_answer(record: Mapping[str, Any]) -> str:
-    names = record["iterations"][0]["details"]["answers"][0]["names"]
-    return canonical(names[0]) if names else ""
-
-
-def _column(scores: Mapping[str, Mapping[str, str]], ids: list[str], name: str) -> zoo.Values:
-    return np.array([float(scores[i][name]) for i in ids])
+    bars = {"ProMaC": (">= 0", ">= .02")}
+    bars |= {"without HCG": ("<= -.03", "<= -.08"), "without PSNM": ("<= -.06", "<= -.12")}
+    for name in rivals:
+        must, aim = bars.get(name, (">= .03", ">= .08"))
+        rows.append(
+            zoo.Measure("INT", f"S: INT - {name}", ours.final - found[name].final, must, aim)
+        )
+    for name in cut:
+        must, aim = bars.get(name, ("", ""))
+        rows.append(
+            zoo.Measure("INT", f"S: {name} - INT", found[name].final - ours.final, must, aim)
+        )
+    gap = found["true name"].final - found[mechanism.DECOY].final
+    rows.append(zoo.Measure("INT", "S: true name - decoys' name", gap, ">= .15", ">= .25"))
+    pair = zoo.draw(split, range(n // 2), animals="two_same", world=2)
+    both = mechanism.measure(["INT", "without SMG"], pair, "cod", ())
+    gap = both["without SMG"].final - both["INT"].final
+    return [
+        *rows,
+        zoo.Measure("INT", "two of a kind, S: without SMG - INT", gap, "<= -.06", "<= -.12"),
+        zoo.Measure("INT", "two of a kind, both found", both["INT"].found, ">= .80", ">= .93"),
+        zoo.Measure("INT", "two of a kind, both found without SMG", both["without SMG"].found),
+    ]
 
 
 def as_json(row: zoo.Measure, split: str) -> dict[str, Any]:

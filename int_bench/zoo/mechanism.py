@@ -1,0 +1,215 @@
+"""What each part of INT is worth on the drawn world: methods, ablations and oracles side by side.
+
+    python -m int_bench.zoo.mechanism --n 64                          # validation scenes
+    python -m int_bench.zoo.mechanism --animals two_different --only INT,"without SMG"
+    python -m int_bench.zoo.mechanism --task polyp --world 2 reading=printed
+
+All variants run in one process over one broker, so that what they share is computed once. Prints
+the structure measure S (Fan et al. 2017) after each iteration and of the final mask, the paired
+difference to the first variant with half of its 95 % interval, and how often the prompt names
+something that is there. Draws the test split only if it is told to.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from int_bench.config import build_backbones, build_method, load
+from int_bench.config.schedule import schedule
+from int_bench.core.parsing import canonical
+from int_bench.core.protocols import Ask, Method
+from int_bench.core.seeding import derive_seed
+from int_bench.core.types import Picture, Prediction, Sample
+from int_bench.data.world.names import NAMES, TASK_PROMPTS
+from int_bench.data.world.scenes import Scenes, draw
+from int_bench.engine.broker import Broker, Job
+from int_bench.metrics.objects import all_found
+from int_bench.metrics.rules import NATIVE
+
+Values = NDArray[np.float64]
+DECOY = "decoys' name"
+VARIANTS: Mapping[str, Sequence[str]] = {
+    "INT": (),
+    "GroundingSAM": ("method=grounding_sam",),
+    "CLIP Surgery+SAM": ("method=clip_surgery_sam",),
+    "LLaVA+SAM": ("method=llava_sam",),
+    "GenSAM": ("method=gensam",),
+    "ProMaC": ("method=promac",),
+    "without HCG": ("ablation=no_hcg",),
+    "without PSNM": ("ablation=no_psnm",),
+    "without PNM": ("ablation=no_pnm",),
+    "first prompt kept": ("ablation=freeze_first",),
+    "without SMG": ("ablation=no_smg",),
+    "printed": ("reading=printed",),
+    "lineage": ("reading=lineage",),
+    "sampled, k=1": ("method.prompter.selection.reading=sampled",
+                     "method.prompter.selection.samples=1"),
+    "sampled, k=1, without PNM": ("method.prompter.selection.reading=sampled",
+                                  "method.prompter.selection.samples=1", "ablation=no_pnm"),
+    "true name": ("method=oracle_name",),
+    DECOY: ("method=oracle_name",),
+}  # fmt: skip
+"""Overrides of each variant; the two oracles are told what stands there."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One variant on N scenes, T iterations.
+
+    Attributes:
+        structure: ``(N, T)`` S of each iteration's mask.
+        final: ``(N,)`` S of the final mask.
+        right: ``(N, T)`` whether the prompt names something that hides there.
+        pool: ``(N,)`` whether a candidate does; zeros for methods without candidates.
+        found: ``(N,)`` whether each animal has an IoU of .5 with the final mask.
+    """
+
+    structure: Values
+    final: Values
+    right: Values
+    pool: Values
+    found: Values
+
+    @classmethod
+    def of(cls, predictions: Sequence[Prediction], scenes: Scenes) -> Measured:
+        """Score all predictions."""
+        rows = [_measured(p, scenes, i) for i, p in enumerate(predictions)]
+        columns = zip(*rows, strict=True)
+        return cls(*(np.array(column, dtype=np.float64) for column in columns))
+
+
+def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, ...]:
+    objects = [mask for mask in scenes.masks[index] if mask.any()]
+    truth = scenes.masks[index].any(axis=0)
+    names = {NAMES[name] for name in scenes.names[index] if name >= 0}
+    each = [_structure(iteration.hard, truth) for iteration in prediction.iterations]
+    right = [canonical(iteration.prompt) in names for iteration in prediction.iterations]
+    candidates = prediction.iterations[0].details.get("candidates", ())
+    pool = any(canonical(candidate["name"]) in names for candidate in candidates)
+    hard = prediction.final.hard
+    return each, _structure(hard, truth), right, pool, all_found(hard, objects)
+
+
+def _structure(hard: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    return float(NATIVE.score(hard, truth).measures.values["S"])
+
+
+def interval(values: Values) -> tuple[float, float]:
+    """Mean and half of its 95 % interval over scenes (normal approximation)."""
+    return float(values.mean()), float(1.96 * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+def measure(
+    names: Sequence[str], scenes: Scenes, task: str, base: Sequence[str], trial: int = 0
+) -> dict[str, Measured]:
+    """Run variants on scenes, side by side.
+
+    Args:
+        names: keys of VARIANTS.
+        scenes: what to segment.
+        task: ``cod``, ``polyp`` or ``skin``.
+        base: overrides that all variants share, e.g. of the models.
+        trial: changes the seeds of everything that is sampled.
+    """
+    shared = [f"task={task}", "exactness=E1", *base]
+    configs = {name: load([*shared, *VARIANTS[name]]) for name in names}
+    first = next(iter(configs.values()))
+    models = build_backbones(load(shared))
+    plan = schedule(first, models)
+    broker = Broker(models, max_batch=plan.max_batch, memo_bytes=2**30, in_flight=16)
+    jobs = (
+        Job((name, index), _start(method, _sample(scenes, index, task, name, trial)), owner=name)
+        for index in range(len(scenes.images))
+        for name, method in ((name, build_method(config)) for name, config in configs.items())
+    )
+    done: dict[str, dict[int, Prediction]] = {name: {} for name in names}
+    for outcome in broker.run(jobs):
+        if outcome.value is None:
+            raise RuntimeError(f"{outcome.key} failed") from outcome.error
+        name, index = outcome.key
+        done[name][index] = outcome.value
+    return {
+        name: Measured.of([found[i] for i in range(len(found))], scenes)
+        for name, found in done.items()
+    }
+
+
+def _sample(scenes: Scenes, index: int, task: str, variant: str, trial: int) -> Sample:
+    shown = scenes.decoy_names if variant == DECOY else scenes.names
+    return Sample(
+        id=f"scene-{index:05d}",
+        image=Picture(scenes.images[index]),
+        task=TASK_PROMPTS[task],
+        seed=derive_seed(trial, f"scene-{index:05d}"),
+        truth=scenes.masks[index].any(axis=0),
+        truth_name=NAMES[shown[index, 0]],
+    )
+
+
+def _start(method: Method, sample: Sample) -> Callable[[Ask], Coroutine[Any, Any, Prediction]]:
+    def begin(ask: Ask) -> Coroutine[Any, Any, Prediction]:
+        return method.segment(sample, ask)  # type: ignore[return-value]
+
+    return begin
+
+
+def table(found: Mapping[str, Measured]) -> Iterator[str]:
+    """The rows of a Markdown table; differences are paired and against the first variant."""
+    yield "| | S at 1.. | last - first | S | minus the first | names, 1 - last | pool | found |"
+    yield "|---|---|---|---|---|---|---|---|"
+    base = next(iter(found.values()))
+    for name, one in found.items():
+        each = " ".join(f"{value:.3f}" for value in one.structure.mean(axis=0))
+        gain, gain_half = interval(one.structure[:, -1] - one.structure[:, 0])
+        mean, half = interval(one.final)
+        apart = "" if one is base else "{:+.3f}±{:.3f}".format(*interval(one.final - base.final))
+        first, last = one.right[:, 0].mean(), one.right[:, -1].mean()
+        yield (
+            f"| {name} | {each} | {gain:+.3f}±{gain_half:.3f} | {mean:.3f}±{half:.3f} | {apart} "
+            f"| {first:.2f} - {last:.2f} | {one.pool.mean():.2f} | {one.found.mean():.2f} |"
+        )
+
+
+def main(  # noqa: PLR0913  (one per dial of the world)
+    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE of all variants")] = None,
+    n: Annotated[int, typer.Option(help="scenes")] = 64,
+    first: Annotated[int, typer.Option(help="number of the first scene")] = 0,
+    split: Annotated[str, typer.Option(help="validation, or test")] = "validation",
+    task: Annotated[str, typer.Option(help="cod, polyp or skin")] = "cod",
+    animals: Annotated[str, typer.Option(help="one, two_same, two_different, mixed")] = "mixed",
+    world: Annotated[int, typer.Option(help="1 or 2")] = 2,
+    level: Annotated[str, typer.Option(help="easy, medium or hard decoys")] = "medium",
+    only: Annotated[str, typer.Option(help="variants, comma-separated")] = ",".join(
+        name for name in VARIANTS if not name.startswith("sampled")
+    ),
+    out: Annotated[Path | None, typer.Option(help="values per scene, as JSON")] = None,
+) -> None:
+    """Measure and print."""
+    names = [name for name in VARIANTS if name in only.replace(", k", "; k").split(",")]
+    names += [name for name in VARIANTS if name.startswith("sampled") and "sampled" in only]
+    if world == 1:
+        names = [name for name in names if name != DECOY]
+    started = time.monotonic()
+    scenes = draw(split, range(first, first + n), task=task, animals=animals, world=world,
+                  level=level)  # fmt: skip
+    found = measure(names, scenes, task, overrides or ())
+    print(f"{split} {first}..{first + n - 1}, {task}, {animals}, world {world}, {level} decoys")
+    print("\n".join(table(found)))
+    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
+    if out is not None:
+        values = {name: {k: v.tolist() for k, v in vars(m).items()} for name, m in found.items()}
+        out.write_text(json.dumps(values) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    typer.run(main)
