@@ -235,4 +235,4 @@ def _on(found: Sequence[tuple[Any, float]], wanted: NDArray[np.float32]) -> Valu
 def _auc(right: Values, wrong: Values) -> Values:
     """Per right case the share of wrong cases that score lower; its mean is the AUC."""
     ranks = rankdata(np.concatenate([right, wrong]))[: len(right)] - rankdata(right)
-    return ranks / len(wrong)
+    return np.asarray(ranks / len(wrong), dtype=np.float64)
