@@ -1,3 +1,32 @@
-"""INT (arXiv 2501.18753) and its predecessors for task-generic promptable segmentation."""
+"""INT (arXiv 2501.18753) and its predecessors for task-generic promptable segmentation.
+
+    import int_bench
+    model = int_bench.load("method=int", "models=tiny", task="camouflaged animal")
+    result = model.segment("photo.jpg")  # .mask, .prompt, .boxes, .iterations, .why()
+
+What is wrong with a call is one of :mod:`int_bench.errors`, in the sentence of the command line.
+Importing this reads neither the models' libraries nor the configuration's; the first call does.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from int_bench.api.model import Model, load
+    from int_bench.api.result import Result
 
 __version__ = "0.1.0"
+__all__ = ["Model", "Result", "__version__", "load"]
+
+_HOMES = {"Model": "model", "Result": "result", "load": "model"}
+"""The module of ``int_bench.api`` that each name comes from."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"int_bench.api.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

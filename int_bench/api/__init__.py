@@ -1,0 +1,1 @@
+"""What ``import int_bench`` offers: one image, a whole run, anybody's masks. No printing."""
