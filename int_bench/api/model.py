@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ class Model:
                 f"method={config.method_name} reads the ground truth; run it on a data set with "
                 "int_bench.run."
             )
-        self._backbones = build_backbones(config)
+        used = {r: node for r, node in config.backbone.items() if r in self._method.roles}
+        self._backbones = build_backbones(replace(config, backbone=used))
 
     def segment(self, image: Picturelike, name: str | None = None) -> Result:
         """Segment one image.

@@ -127,7 +127,7 @@ def answered_boxes(vlm: Any, images: Sequence[Picture]) -> list[Box | None]:
     side = images[0].size[0]
     texts = ask(vlm.answer, [Answer(p, BOX.format(task=TASK)) for p in images])
     parsed = [parse_box(text, side) for text in texts]
-    return [box and tuple(v * side for v in box) for box in parsed]
+    return [box and (box[0] * side, box[1] * side, box[2] * side, box[3] * side) for box in parsed]
 
 
 def measure_vlm(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
@@ -199,13 +199,16 @@ def measure_mining(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
 
     def mined(found: Sequence[Box | None]) -> NDArray[np.bool_]:
         after = probabilities(vlm, fill(models, scenes, box_masks(found, side)))
-        return np.argmax(before - after, axis=1) == truth
+        right: NDArray[np.bool_] = np.argmax(before - after, axis=1) == truth
+        return right
 
     right, control = mined(own), mined([own[i] for i in shuffled])
     broken = plain & ~right
     return [
-        Measure("mining", "right name, plain answer over 8 names", plain.astype(float)),
-        Measure("mining", "gain of mining, own boxes", right * 1.0 - plain, ">= .05", ">= .10"),
+        Measure("mining", "right name, plain answer over 8 names", plain * 1.0),
+        Measure(
+            "mining", "gain of mining, own boxes", 1.0 * right - 1.0 * plain, ">= .05", ">= .10"
+        ),
         Measure(
             "mining", "gain over erasing a random box", right * 1.0 - control, ">= .08", ">= .12"
         ),

@@ -23,6 +23,7 @@ import typer
 import int_bench.zoo.measures as zoo
 import int_bench.zoo.vision_measures as vision
 from int_bench.config import build_backbones, load
+from int_bench.data.world.scenes import draw
 from int_bench.zoo import mechanism
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
     rivals = ["GroundingSAM", "CLIP Surgery+SAM", "LLaVA+SAM", "GenSAM", "ProMaC"]
     cut = ["without HCG", "without PSNM", "without PNM", "without SMG"]
     told = ["true name", mechanism.DECOY]
-    scenes = zoo.draw(split, range(n), animals="mixed", world=2)
+    scenes = draw(split, range(n), animals="mixed", world=2)
     found = mechanism.measure(["INT", *rivals, *cut, *told], scenes, "cod", ())
     ours = found["INT"]
     rows = [
@@ -103,7 +104,7 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
         )
     gap = found["true name"].final - found[mechanism.DECOY].final
     rows.append(zoo.Measure("INT", "S: true name - decoys' name", gap, ">= .15", ">= .25"))
-    pair = zoo.draw(split, range(n // 2), animals="two_same", world=2)
+    pair = draw(split, range(n // 2), animals="two_same", world=2)
     both = mechanism.measure(["INT", "without SMG"], pair, "cod", ())
     gap = both["without SMG"].final - both["INT"].final
     return [

@@ -19,7 +19,9 @@ from int_bench.errors import MissingAsset, SampleError, UsageError
 
 def imported_by(code: str) -> set[str]:
     script = f"{code}\nimport sys, json\nprint(json.dumps(sorted(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], check=True, capture_output=True, text=True
+    )
     return set(json.loads(done.stdout))
 
 
