@@ -210,7 +210,11 @@ def measure_mining(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
             "mining", "gain of mining, own boxes", 1.0 * right - 1.0 * plain, ">= .05", ">= .10"
         ),
         Measure(
-            "mining", "gain over erasing a random box", right * 1.0 - control, ">= .08", ">= .12"
+            "mining",
+            "gain over erasing a random box",
+            1.0 * right - 1.0 * control,
+            ">= .08",
+            ">= .12",
         ),
         Measure("mining", "right answers broken", broken[plain] * 1.0, "<= .02", "<= .01"),
     ]
