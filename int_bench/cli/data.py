@@ -16,6 +16,7 @@ from typing import Any
 from int_bench import config as configuration
 from int_bench.cli.screen import say, terminable
 from int_bench.config.building import build
+from int_bench.core.paths import expanded
 from int_bench.data import doctor
 from int_bench.data.fetching.download import megabytes
 from int_bench.data.fetching.fetch import archives_of, fetch, missing_archives, space_needed
@@ -45,10 +46,11 @@ class Report:
 
     @property
     def exit_code(self) -> Exit:
-        """0 clean, 3 if there is nothing to examine, 4 with findings."""
+        """0 clean or with notes alone, 3 if there is nothing to examine, 4 with other findings."""
         if any(finding.kind == "missing_folder" for finding in self.findings):
             return Exit.MISSING
-        return Exit.INCOMPLETE if self.findings else Exit.DONE
+        grave = any(finding.severity != "note" for finding in self.findings)
+        return Exit.INCOMPLETE if grave else Exit.DONE
 
     def as_json(self) -> dict[str, Any]:
         """Everything: each kind of finding with all its subjects and messages."""
@@ -87,7 +89,7 @@ def check_command(
         as_json: print one line of JSON instead of text.
 
     Returns:
-        0 clean, 4 with findings of any severity, 3 if a folder is missing.
+        0 clean or with notes alone, 4 with errors or warnings, 3 if a folder is missing.
 
     Raises:
         UsageError: options that do not go together, or a configuration that is wrong.
@@ -208,8 +210,8 @@ def _plan(dataset: PairedFolders) -> Iterable[str]:
     for one in missing_archives(dataset):
         size = megabytes(one.bytes) if one.bytes else "size not published"
         yield f"get:     {one.url} ({size}, sha256 {one.sha256 or 'not published'})"
-        yield f"to:      {Path(dataset.root).expanduser() / one.folder}"
-    free = shutil.disk_usage(_existing(Path(dataset.root).expanduser().absolute())).free
+        yield f"to:      {expanded(dataset.root) / one.folder}"
+    free = shutil.disk_usage(_existing(expanded(dataset.root).absolute())).free
     yield f"space:   {megabytes(space_needed(dataset))} needed, {megabytes(free)} free"
 
 

@@ -13,6 +13,7 @@ from int_bench import config as configuration
 from int_bench.config.binding import closest
 from int_bench.config.building import build
 from int_bench.config.overrides import CONF, options
+from int_bench.core.paths import expanded
 from int_bench.data.world.dataset import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
 from int_bench.report.roster import roster
@@ -127,7 +128,7 @@ def _command(role: str, choice: str, checkpoint: str, place: Path) -> str:
 def _place_of(checkpoint: str) -> Path:
     if checkpoint.startswith("zoo:"):
         return CONF.parent / "zoo" / checkpoint.removeprefix("zoo:")
-    path = Path(checkpoint).expanduser()
+    path = expanded(checkpoint)
     if path.exists() or checkpoint.startswith(("/", "~", ".")):
         return path
     home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()

@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 
 from int_bench import config as configuration
-from int_bench.cli.screen import Command, Meter, quiet_libraries, say, terminable
+from int_bench.cli.screen import Command, Meter, quiet_libraries, say, say_some, terminable
 from int_bench.config import RunConfig
 from int_bench.config.overrides import options
 from int_bench.config.schedule import schedule
@@ -22,7 +22,15 @@ from int_bench.errors import Exit
 from int_bench.runs.execute import Plan, Variant, pending, run
 from int_bench.runs.folder import Record
 from int_bench.runs.prepare import Asked, Prepared, prepare, with_all_models
-from int_bench.scoring.score import Finished, Rules, Scored, print_json, print_scores, score_runs
+from int_bench.scoring.score import (
+    Finished,
+    Rules,
+    Scored,
+    print_json,
+    print_scores,
+    remarks_of,
+    score_runs,
+)
 
 _ONLY_BY_NAME = ("sam3", "vlm_api_sam")
 """Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
@@ -95,6 +103,7 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
 
 
 def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: float) -> None:
+    say_some(remarks_of(scored), "the notes in scores.csv name all")
     if command.json:
         key = "runs" if command.verb == "run" else "variants"
         report = {"work": done.work.as_json(), "sharing": done.sharing.as_json()}

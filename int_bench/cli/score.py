@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from int_bench.cli.screen import say, terminable
+from int_bench.cli.screen import say, say_some, terminable
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.folders import PairedFolders
 from int_bench.data.subset import First
@@ -27,13 +27,13 @@ from int_bench.scoring.score import (
     evaluate_with_floor,
     print_json,
     print_scores,
+    remarks_of,
     score_runs,
     summarise,
 )
 from int_bench.scoring.stored import SCORES
 
 _DEFAULT_ROOT = Path("results/runs")
-_NAMED = 5  # samples on stderr, of each kind
 _NAME = re.compile(r"(?:[\w+-][\w.+() -]*/)?[\w+-][\w.+() -]*")
 _POLICIES: dict[str, Missing] = {policy: policy for policy in get_args(Missing)}
 
@@ -82,6 +82,7 @@ def eval_command(command: EvalCommand) -> int:
             scored = [_score_folder(command.run_dir, rules)]
         else:
             scored = _score_all(_DEFAULT_ROOT, rules)
+    say_some(remarks_of(scored), "the notes in scores.csv name all")
     if command.json:
         print_json(scored, time.monotonic() - started, {}, "runs")
     else:
@@ -152,10 +153,7 @@ def _tell(evaluation: Evaluation, details: str) -> None:
         f"prediction {key} has no ground truth and is not scored" for key in evaluation.unmatched
     ]
     for messages in (failed, extra):
-        for message in messages[:_NAMED]:
-            say(message)
-        if len(messages) > _NAMED:
-            say(f"and {len(messages) - _NAMED} more; `{details}` names all")
+        say_some(messages, f"`{details}` names all")
 
 
 def _score_folder(folder: Path, rules: Rules) -> Scored:

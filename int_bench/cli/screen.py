@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ _QUIET = {
     "HF_HUB_VERBOSITY": "error",
 }
 _LINE_SECONDS = 30.0
+_NAMED = 5  # messages of one kind
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,14 @@ def terminable() -> Iterator[None]:
 def say(message: str) -> None:
     """One line on stderr; bytes of a file name that are no text are written as escapes."""
     print(_as_text(message), file=sys.stderr, flush=True)
+
+
+def say_some(messages: Sequence[str], more: str) -> None:
+    """The first few messages on stderr, then how many there are and ``more``: what names all."""
+    for message in messages[:_NAMED]:
+        say(message)
+    if len(messages) > _NAMED:
+        say(f"and {len(messages) - _NAMED} more; {more}")
 
 
 def _as_text(message: str) -> str:

@@ -25,6 +25,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from int_bench.config import binding, exactness
 from int_bench.config.building import build, trust
 from int_bench.config.overrides import CONF, Override, options, parse
+from int_bench.core.paths import expanded
 from int_bench.core.protocols import Backbone, Method
 from int_bench.errors import UsageError
 from int_bench.metrics.metrics import BACKENDS
@@ -139,7 +140,7 @@ def load(overrides: Sequence[str] = ()) -> RunConfig:
     return RunConfig(
         task=Task(**tree.pop("task")),
         choices=chosen,
-        out=Path(tree.pop("out")).expanduser(),
+        out=expanded(tree.pop("out")),
         **{key: tree[key] for key in RunConfig.__dataclass_fields__ if key in tree},
     )
 

@@ -3,12 +3,14 @@
 Nothing is changed and nothing raises: a set that cannot be used at all is a finding too. Kinds of
 findings, by severity (``error`` keeps a set or a sample from being used):
 
-error    missing_folder, count, missing_mask, extra_mask, duplicate_stem, listed_but_absent,
-         nothing_selected, unreadable (truncated, empty, LFS pointer, no image), mask_dim
-         (0/1-encoded and the like: the threshold would empty it)
-warning  size_mismatch, exif_mismatch, exact_duplicate, maybe_inverted
-note     junk_file, mask_not_binary, mask_colour, mask_deep, mask_empty, mask_full,
-         exif_orientation, near_duplicate
+error    missing_folder, count, missing_mask, extra_mask, mask_name (one rule pairs them),
+         duplicate_stem, listed_but_absent, nothing_selected, unreadable (truncated, empty, LFS
+         pointer, no image, too large, NaN, colours unlike alpha), mask_dim (0/1-encoded and the
+         like: the threshold would empty it), transposed
+warning  size_mismatch, exif_mismatch, maybe_inverted, mask_instances (flat levels, some below the
+         threshold), mask_in_alpha
+note     junk_file, left_out, mask_not_binary, mask_colour, mask_deep, mask_empty, mask_full,
+         image_alpha, exif_orientation, exact_duplicate, near_duplicate
 """
 
 from __future__ import annotations
@@ -25,13 +27,26 @@ from numpy.typing import NDArray
 from int_bench.core.types import Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.folders import PairedFolders
-from int_bench.data.images import Header, Levels, is_dim, read_header, read_image, read_levels
+from int_bench.data.images import (
+    Header,
+    Levels,
+    instances_text,
+    is_dim,
+    is_transposed,
+    read_header,
+    read_image,
+    read_levels,
+    share_below,
+)
 from int_bench.data.pairing import Finding, Severity
+from int_bench.data.remarks import heard
 from int_bench.errors import SampleError, UserError
 
 _HASH_SIDE = 16
 _NEAR_BITS = 10
 """Of 256: re-encoded, rescaled or recompressed copies of a photograph differ in fewer."""
+_FEWEST = 3
+"""Masks from which on their median says something about how they are encoded."""
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -61,9 +76,9 @@ def check(dataset: PairedFolders, near_duplicates: bool = True) -> tuple[Finding
     for sample in samples:
         findings += _check_frames(sample)
         if sample.mask_path is not None:
-            findings += _check_mask(sample.mask_path, dataset.gt_threshold, shares)
+            findings += _check_mask(dataset, sample.mask_path, shares)
         if sample.image_path is not None:
-            findings += _check_image(sample, prints)
+            findings += _check_image(dataset, sample, prints)
     findings += _check_polarity(dataset.name, shares)
     findings += _exact_duplicates(prints)
     findings += _near_duplicates(prints) if near_duplicates else []
@@ -102,19 +117,28 @@ def _check_frames(sample: SampleFile) -> Iterator[Finding]:
     elif image.orientation != 1:
         message = f"{name} and its mask have EXIF orientation {image.orientation}; it is applied"
         yield Finding("exif_orientation", sample.id, message, "note")
-    if mask.displayed_size not in (image.displayed_size, image.size):
+    if is_transposed(mask.displayed_size, image.displayed_size) and mask.size != image.size:
+        sizes = f"{name} is {_text(image)} and its mask {_text(mask)}"
+        yield Finding("transposed", sample.id, f"{sizes}: one of them is transposed", "error")
+    elif mask.displayed_size not in (image.displayed_size, image.size):
         sizes = f"{name} is {_text(image)} and its mask {_text(mask)}"
         message = f"{sizes}; predictions are resized to the mask"
         yield Finding("size_mismatch", sample.id, message, "warning")
 
 
-def _check_mask(path: Path, threshold: int, shares: list[float]) -> Iterator[Finding]:
+def _check_mask(dataset: PairedFolders, path: Path, shares: list[float]) -> Iterator[Finding]:
     """Readability and encoding of a mask; appends its foreground share to ``shares``."""
+    threshold = dataset.gt_threshold
     try:
-        levels, header = read_levels(path), read_header(path)
+        with heard() as remarks:
+            levels = read_levels(path, dataset.mask_depth, dataset.max_pixels)
+        header = read_header(path, dataset.max_pixels)
     except SampleError as error:
         yield Finding("unreadable", path.name, str(error), "error")
         return
+    for said in remarks:
+        if said.kind != "range":  # goes with the note about more than 8 bits
+            yield Finding(said.kind, path.name, said.text, "warning")
     if threshold > 0 and is_dim(levels, threshold):
         message = (
             f"mask {path} has no level above {levels.max():g} and the threshold is {threshold};"
@@ -127,18 +151,24 @@ def _check_mask(path: Path, threshold: int, shares: list[float]) -> Iterator[Fin
     if share in (0.0, 1.0):
         kind, what = ("mask_full", "everything") if share else ("mask_empty", "nothing")
         yield Finding(kind, path.name, f"mask {path.name} marks {what}", "note")
-    yield from _check_encoding(path, header, levels)
+    yield from _check_encoding(path, header, levels, dataset)
 
 
-def _check_encoding(path: Path, header: Header, levels: Levels) -> Iterator[Finding]:
+def _check_encoding(
+    path: Path, header: Header, levels: Levels, dataset: PairedFolders
+) -> Iterator[Finding]:
+    threshold = dataset.gt_threshold
     distinct = np.unique(levels)
-    if not set(distinct.tolist()) <= {0, 255}:
+    if share_below(levels, threshold):
+        text = instances_text(path, levels, threshold)
+        yield Finding("mask_instances", path.name, text, "warning")
+    elif not set(distinct.tolist()) <= {0, 255}:
         message = (
             f"mask {path.name} ({header.format}) has {distinct.size} levels, not 0 and 255 alone"
         )
         yield Finding("mask_not_binary", path.name, message, "note")
-    if header.mode.startswith(("I", "F")):
-        message = f"mask {path.name} has mode {header.mode}, more than 8 bits"
+    if header.deep:
+        message = f"mask {path.name} has more than 8 bits; {dataset.mask_depth.text}"
         yield Finding("mask_deep", path.name, message, "note")
     elif header.mode not in ("1", "L", "P"):
         message = f"mask {path.name} has mode {header.mode}, read as luminance"
@@ -146,21 +176,27 @@ def _check_encoding(path: Path, header: Header, levels: Levels) -> Iterator[Find
 
 
 def _check_image(
-    sample: SampleFile, prints: list[tuple[str, str, NDArray[np.bool_]]]
+    dataset: PairedFolders,
+    sample: SampleFile,
+    prints: list[tuple[str, str, NDArray[np.bool_]]],
 ) -> Iterator[Finding]:
     """Readability of an image; appends its exact and its perceptual hash to ``prints``."""
     assert sample.image_path is not None
     try:
-        image = read_image(sample.image_path)
+        with heard() as remarks:
+            image = read_image(sample.image_path, None, dataset.image_depth, dataset.max_pixels)
     except SampleError as error:
         yield Finding("unreadable", sample.image_path.name, str(error), "error")
         return
+    for said in remarks:
+        if said.kind == "image_alpha":
+            yield Finding(said.kind, sample.image_path.name, said.text, "note")
     exact = hashlib.sha256(image.tobytes() + repr(image.shape).encode()).hexdigest()
     prints.append((sample.id, exact, perceptual_hash(image)))
 
 
 def _check_polarity(name: str, shares: Sequence[float]) -> Iterator[Finding]:
-    if shares and float(np.median(shares)) > 0.5:
+    if len(shares) >= _FEWEST and float(np.median(shares)) > 0.5:
         message = (
             f"the median mask of {name} marks {np.median(shares):.0%} of its image;"
             " foreground may be encoded as 0"
@@ -186,7 +222,7 @@ def _exact_duplicates(
     for sample_id, exact, _ in prints:
         if exact in first:
             message = f"images {first[exact]} and {sample_id} hold the same pixels"
-            yield Finding("exact_duplicate", sample_id, message, "warning")
+            yield Finding("exact_duplicate", sample_id, message, "note")
         first.setdefault(exact, sample_id)
 
 

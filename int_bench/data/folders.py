@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.paths import expanded
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
-from int_bench.data.images import EXTENSIONS, read_image, read_mask
-from int_bench.data.pairing import Finding, FolderIndex, Selection, index_folder, pair
+from int_bench.data.depth import Depth, depth_of
+from int_bench.data.images import EXTENSIONS, MAX_PIXELS, read_image, read_mask
+from int_bench.data.pairing import (
+    Finding,
+    FolderIndex,
+    Selection,
+    index_folder,
+    pair,
+    sample_id,
+)
 from int_bench.errors import MissingAsset, SampleError, UsageError
 
 
@@ -44,6 +52,9 @@ class PairedFolders:
         extra_masks: masks without an image are normal (CAMO keeps the masks of both splits
             together).
         gt_threshold: a mask pixel is foreground above this level (0..255).
+        mask_name: how mask files are named after their ids, ``*`` for the id; endings that are
+            common in releases (``_segmentation``, ``_mask``, ``_gt``, ``_lesion``, ...) need none.
+        max_pixels: files of more pixels are refused, by name, before they are decoded.
         task, models: the task and the model preset that the set is run with by default.
         licence, source, fetch: terms, where it comes from, and how to get it, for the user to read.
         archives: what its owners offer for direct download (see :mod:`int_bench.data.fetching`).
@@ -58,6 +69,8 @@ class PairedFolders:
     list_file: str | None = None
     extra_masks: bool = False
     gt_threshold: int = 128
+    mask_name: str = "*"
+    max_pixels: int = MAX_PIXELS
     task: str = ""
     models: str = ""
     licence: str = ""
@@ -69,12 +82,19 @@ class PairedFolders:
         """Refuse settings that cannot work.
 
         Raises:
-            UsageError: no folder is named, or the threshold is out of range.
+            UsageError: no folder is named, or a setting is out of range.
         """
         if not self.images and not self.masks:
             raise UsageError(f"dataset {self.name} names no folder: set dataset.images=DIR.")
         if not 0 <= self.gt_threshold < 255:
             raise UsageError(f"dataset.gt_threshold is {self.gt_threshold}; it must be 0..254.")
+        if self.mask_name.count("*") != 1 or set(self.mask_name) & set("?[]/"):
+            raise UsageError(
+                f"dataset.mask_name is {self.mask_name!r}; it must hold one * for the id, such as"
+                " '*_annotation'."
+            )
+        if self.max_pixels < 1:
+            raise UsageError(f"dataset.max_pixels is {self.max_pixels}; it must be at least 1.")
 
     @cached_property
     def image_folder(self) -> Path | None:
@@ -97,12 +117,28 @@ class PairedFolders:
     @cached_property
     def _scan(self) -> tuple[tuple[SampleFile, ...], tuple[Finding, ...]]:
         selection = Selection(self.include, self._listed())
-        images = self._index(self.image_folder, selection)
-        masks = self._index(self.mask_folder, selection)
+        images = self._index(self.image_folder, selection, "*")
+        masks = self._index(self.mask_folder, selection, self.mask_name)
         samples, findings = pair(images, masks, selection)
         if self.extra_masks:
             findings = [finding for finding in findings if finding.kind != "extra_mask"]
         return tuple(samples), tuple(findings) + self._count_findings(len(samples))
+
+    @cached_property
+    def image_depth(self) -> Depth:
+        """White of the images of more than 8 bits, decided over all of them."""
+        return depth_of([s.image_path for s in self._scan[0] if s.image_path], self.max_pixels)
+
+    @cached_property
+    def mask_depth(self) -> Depth:
+        """White of the masks of more than 8 bits, decided over all of them."""
+        return depth_of([s.mask_path for s in self._scan[0] if s.mask_path], self.max_pixels)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: the masks have been looked at once for all of them."""
+        if "_scan" in vars(self):
+            _ = self.mask_depth
+        return dict(vars(self))
 
     def findings(self) -> tuple[Finding, ...]:
         """What is wrong or odd about names, pairing and count; no pixel is read.
@@ -143,7 +179,7 @@ class PairedFolders:
         """
         if sample.image_path is None:
             raise SampleError(f"sample {sample.id} of dataset {self.name} has no image.")
-        return read_image(sample.image_path, sample.mask_path)
+        return read_image(sample.image_path, sample.mask_path, self.image_depth, self.max_pixels)
 
     def load_mask(self, sample: SampleFile) -> HardMask:
         """The ground truth, (H, W) bool; its size may differ from the image's.
@@ -153,7 +189,7 @@ class PairedFolders:
         """
         if sample.mask_path is None:
             raise SampleError(f"sample {sample.id} of dataset {self.name} has no ground truth.")
-        return read_mask(sample.mask_path, self.gt_threshold)
+        return read_mask(sample.mask_path, self.gt_threshold, self.mask_depth, self.max_pixels)
 
     def manifest(self, contents: bool = False) -> str:
         """Hash (hex sha256) of all ids, file names and sizes; of the files' bytes too on request.
@@ -170,9 +206,9 @@ class PairedFolders:
 
     def _find(self, what: str, candidates: str | Sequence[str]) -> Path:
         names = [candidates] if isinstance(candidates, str) else list(candidates)
-        root = Path(self.root).expanduser()
+        root = expanded(self.root)
         for name in names:
-            folder = root / Path(name).expanduser()
+            folder = root / expanded(name)
             if folder.is_dir():
                 return folder
         tried = ", ".join(names) if len(names) > 1 else str(root / names[0])
@@ -181,13 +217,13 @@ class PairedFolders:
         message = f"dataset {self.name}: no folder of {what}{where}: {tried} not found; {hint}."
         raise MissingAsset(message)
 
-    def _index(self, folder: Path | None, selection: Selection) -> FolderIndex | None:
-        return None if folder is None else index_folder(folder, EXTENSIONS, selection)
+    def _index(self, folder: Path | None, selection: Selection, pattern: str) -> FolderIndex | None:
+        return None if folder is None else index_folder(folder, EXTENSIONS, selection, pattern)
 
     def _listed(self) -> frozenset[str] | None:
         if self.list_file is None:
             return None
-        path = Path(self.list_file).expanduser()
+        path = expanded(self.list_file)
         if not path.is_file():
             raise MissingAsset(f"dataset {self.name}: list file {path} not found.")
         try:
@@ -212,7 +248,8 @@ class PairedFolders:
 def _listed_id(line: str) -> str:
     from_name = Path(line)
     known = from_name.suffix.lower() in EXTENSIONS
-    return re.sub(r"(?i)_segmentation$", "", from_name.stem if known else from_name.name)
+    # The ending of an id such as v1.5 is no extension.
+    return sample_id(from_name if known else Path(f"{line}.png"))
 
 
 def _fingerprint(path: Path | None, contents: bool) -> tuple[str, int, str] | None:

@@ -2,10 +2,13 @@
 
 Kinds of findings, by severity (``error``: the sample cannot be scored as it is):
 
-error    missing_folder, missing_map, duplicate_stem, unreadable
-warning  extra_map (no ground truth of this name), size_mismatch (it will be resized)
-note     junk_file, zero_one (0/1-encoded, read as a hard mask), constant, part_range (its levels
-         do not span 0..255, it will be stretched), colour (read as luminance), deep (16 bits)
+error    missing_folder, missing_map, map_name (one rule matches them), duplicate_stem, unreadable,
+         transposed
+warning  extra_map (no ground truth of this name), size_mismatch (it will be resized),
+         mask_in_alpha
+note     junk_file, left_out, zero_one (0/1-encoded, read as a hard mask), constant, part_range (its
+         levels do not span 0..255, it will be stretched), colour (read as luminance), deep (more
+         than 8 bits)
 """
 
 from __future__ import annotations
@@ -16,8 +19,24 @@ from pathlib import Path
 import numpy as np
 
 from int_bench.data.dataset import SampleFile, Truths
-from int_bench.data.images import MAP_EXTENSIONS, Map, read_header, read_map
-from int_bench.data.pairing import Finding, FolderIndex, closest, index_findings, index_folder
+from int_bench.data.depth import Depth, depth_of
+from int_bench.data.images import (
+    MAP_EXTENSIONS,
+    Map,
+    is_transposed,
+    read_header,
+    read_map,
+    shape_of,
+)
+from int_bench.data.pairing import (
+    Finding,
+    FolderIndex,
+    closest,
+    index_findings,
+    index_folder,
+    misnamed,
+)
+from int_bench.data.remarks import heard
 from int_bench.errors import MissingAsset, SampleError
 
 
@@ -33,16 +52,22 @@ def check_maps(truths: Truths, folder: Path) -> tuple[Finding, ...]:
     except MissingAsset as error:
         return (Finding("missing_folder", str(folder), str(error), "error"),)
     findings = [*index_findings(index), *_check_names(samples, index)]
+    depth = depth_of(index.by_id.values())
     for sample in samples:
         path = index.by_id.get(sample.id)
         if path is not None:
-            findings += _check_map(truths, sample, path)
+            findings += _check_map(truths, sample, path, depth)
     return tuple(findings)
 
 
 def _check_names(samples: Sequence[SampleFile], index: FolderIndex) -> Iterator[Finding]:
     wanted = {sample.id for sample in samples}
     extra = [key for key in index.by_id if key not in wanted]
+    text = misnamed([sample.id for sample in samples if sample.id not in index.by_id], extra)
+    if text:
+        yield Finding(
+            "map_name", str(index.folder), f"predictions in {index.folder} {text}", "error"
+        )
     for sample in samples:
         if sample.id not in index.by_id:
             meant = closest(sample.id, extra)
@@ -54,20 +79,29 @@ def _check_names(samples: Sequence[SampleFile], index: FolderIndex) -> Iterator[
         yield Finding("extra_map", key, message, "warning")
 
 
-def _check_map(truths: Truths, sample: SampleFile, path: Path) -> Iterator[Finding]:
+def _check_map(truths: Truths, sample: SampleFile, path: Path, depth: Depth) -> Iterator[Finding]:
     try:
-        prediction = read_map(path)
+        with heard() as remarks:
+            prediction = read_map(path, depth)
         truth = truths.load_mask(sample)
     except SampleError as error:
         yield Finding("unreadable", path.name, str(error), "error")
         return
-    if prediction.shape != truth.shape:
-        sizes = [f"{shape[1]}x{shape[0]}" for shape in (prediction.shape, truth.shape)]
+    for said in remarks:
+        if said.kind != "range":
+            yield Finding(said.kind, path.name, said.text, "warning")
+        elif path.suffix.lower() == ".npy" and (depth.real or 1.0) > 1.0:
+            yield Finding("deep", path.name, said.text, "note")
+    sizes = [f"{shape[1]}x{shape[0]}" for shape in (prediction.shape, truth.shape)]
+    if is_transposed(shape_of(prediction), shape_of(truth)):
+        message = f"{path.name} is {sizes[0]}, its ground truth {sizes[1]}: it is transposed"
+        yield Finding("transposed", path.name, message, "error")
+    elif prediction.shape != truth.shape:
         message = f"{path.name} is {sizes[0]}, its ground truth {sizes[1]}; it will be resized"
         yield Finding("size_mismatch", path.name, message, "warning")
     yield from _check_levels(path, prediction)
     if path.suffix.lower() != ".npy":
-        yield from _check_mode(path)
+        yield from _check_mode(path, depth)
 
 
 def _check_levels(path: Path, prediction: Map) -> Iterator[Finding]:
@@ -84,10 +118,12 @@ def _check_levels(path: Path, prediction: Map) -> Iterator[Finding]:
             yield Finding("part_range", path.name, message, "note")
 
 
-def _check_mode(path: Path) -> Iterator[Finding]:
-    mode = read_header(path).mode
-    if mode.startswith(("I", "F")):
-        yield Finding("deep", path.name, f"{path.name} has mode {mode}, more than 8 bits", "note")
+def _check_mode(path: Path, depth: Depth) -> Iterator[Finding]:
+    header = read_header(path)
+    mode = header.mode
+    if header.deep:
+        message = f"{path.name} has more than 8 bits; {depth.text}"
+        yield Finding("deep", path.name, message, "note")
     elif mode not in ("1", "L", "P"):
         message = f"{path.name} has mode {mode}, read as luminance"
         yield Finding("colour", path.name, message, "note")

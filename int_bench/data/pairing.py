@@ -11,10 +11,19 @@ from pathlib import Path
 from typing import Literal
 
 from int_bench.data.dataset import SampleFile
+from int_bench.data.decoding import EXTENSIONS
 from int_bench.errors import MissingAsset
 
 Severity = Literal["error", "warning", "note"]
-_SUFFIX = re.compile(r"(?i)_segmentation$")
+_OTHER_IMAGES = re.compile(
+    r"(?i)\.(avif|hei[cf]|jp2|jxl|dds|tga|p[gbpn]m|exr|hdr|psd|svg|np[yz]|mat)$"
+)
+_SUFFIX = re.compile(
+    r"(?i)(?<=.)(?:[_-](?:segmentation|seg|masks?|gt|ground_?truth|lesion|labels?))+$"
+)
+"""Endings of the names of mask files in releases; they are no part of an id."""
+_LEFT_OUT = re.compile(r"(?i)_superpixels$")
+"""ISIC 2017 keeps the superpixels of its second task beside the images of the first."""
 
 
 @dataclass(frozen=True)
@@ -48,21 +57,50 @@ class Selection:
 
 @dataclass(frozen=True)
 class FolderIndex:
-    """The files of one folder by id; two files of one id, and files that are no images, apart."""
+    """The files of one folder by id; two files of one id, and files that are no images, apart.
+
+    ``left_out`` are images of another task that a release keeps in the same folder.
+    """
 
     folder: Path
     by_id: Mapping[str, Path]
     duplicates: Mapping[str, tuple[Path, ...]]
     junk: tuple[Path, ...]
+    left_out: tuple[Path, ...] = ()
 
 
-def sample_id(path: Path) -> str:
-    """The id of a file: its stem without a trailing ``_segmentation``.
+def sample_id(path: Path, pattern: str = "*") -> str:
+    """The id of a file: what ``*`` stands for in its stem, without a common ending of masks.
 
-    >>> sample_id(Path("ISIC_0012169_Segmentation.png"))
-    'ISIC_0012169'
+    >>> sample_id(Path("ISIC_0012169_Segmentation.png")), sample_id(Path("IMD003-lesion.bmp"))
+    ('ISIC_0012169', 'IMD003')
+    >>> sample_id(Path("drawn_7_by_ann.png"), "drawn_*_by_ann")
+    '7'
     """
-    return _SUFFIX.sub("", path.stem)
+    before, _, after = pattern.partition("*")
+    stem = path.stem
+    if pattern != "*" and len(stem) > len(before + after) and fnmatchcase(stem, pattern):
+        return stem[len(before) : len(stem) - len(after)]
+    return _SUFFIX.sub("", stem)
+
+
+def common_pattern(ids: Sequence[str], others: Iterable[str]) -> str | None:
+    """How others are named after ids: one pattern for all of them, ``*`` for the id; or None.
+
+    One id alone makes no rule.
+
+    >>> common_pattern(["1", "2"], ["2_by_ann", "1_by_ann", "3_by_ann"])
+    '*_by_ann'
+    """
+    names = set(others)
+    if len(ids) < 2:
+        return None
+    for name in sorted(names):
+        pattern = name.replace(ids[0], "*", 1)
+        differs = name != ids[0] and pattern != name and pattern.count("*") == 1
+        if differs and all(pattern.replace("*", other) in names for other in ids):
+            return pattern
+    return None
 
 
 def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -77,9 +115,18 @@ def natural_key(text: str) -> tuple[list[tuple[int, int, str]], str]:
 
 
 def index_folder(
-    folder: Path, extensions: Collection[str], selection: Selection | None = None
+    folder: Path,
+    extensions: Collection[str],
+    selection: Selection | None = None,
+    pattern: str = "*",
 ) -> FolderIndex:
     """Index the selected files of a folder (not its sub-folders) by id, in natural order.
+
+    Args:
+        folder: where they are.
+        extensions: which files count, lower case with the dot.
+        selection: which ids count; all if None.
+        pattern: how a file is named after its id, see :func:`sample_id`.
 
     Raises:
         MissingAsset: the folder is missing, cannot be listed, or holds no file with these
@@ -89,19 +136,22 @@ def index_folder(
         entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
     except OSError as error:
         raise MissingAsset(f"folder {folder} cannot be listed: {error.strerror}.") from error
-    usable = [path for path in entries if _is_usable(path, extensions)]
+    images = [path for path in entries if _is_usable(path, extensions)]
+    left_out = tuple(path for path in images if _LEFT_OUT.search(path.stem))
+    usable = [path for path in images if path not in left_out]
     if not usable:
         wanted = ", ".join(sorted(extensions))
         raise MissingAsset(f"folder {folder} holds no image ({wanted}).")
     groups: dict[str, list[Path]] = {}
     for path in usable:
-        if selection is None or sample_id(path) in selection:
-            groups.setdefault(sample_id(path), []).append(path)
+        key = sample_id(path, pattern)
+        if selection is None or key in selection:
+            groups.setdefault(key, []).append(path)
     by_id = {key: groups[key][0] for key in sorted(groups, key=natural_key)}
     duplicates = {key: tuple(paths) for key, paths in groups.items() if len(paths) > 1}
-    usable_set = set(usable)
+    usable_set = set(images)
     junk = tuple(path for path in entries if path.is_file() and path not in usable_set)
-    return FolderIndex(folder, by_id, duplicates, junk)
+    return FolderIndex(folder, by_id, duplicates, junk, left_out)
 
 
 def pair(
@@ -112,6 +162,7 @@ def pair(
     findings = [finding for index in present for finding in index_findings(index)]
     common = set(present[0].by_id).intersection(*(index.by_id for index in present))
     if images is not None and masks is not None:
+        findings += _misnamed(images, masks)
         findings += _unpaired("missing_mask", images, masks)
         findings += _unpaired("extra_mask", masks, images)
     findings += _unlisted(selection, [key for index in present for key in index.by_id])
@@ -153,10 +204,43 @@ def index_findings(index: FolderIndex) -> list[Finding]:
         for key, paths in index.duplicates.items()
     ]
     findings += [
-        Finding("junk_file", str(path), f"{path} is not an image and is ignored", "note")
+        Finding(
+            "junk_file", str(path), f"{path} is not an image and is ignored{_read(path)}", "note"
+        )
         for path in index.junk
     ]
+    if index.left_out:
+        count = len(index.left_out)
+        message = f"{count} *_superpixels files of another task in {index.folder} are left out"
+        findings.append(Finding("left_out", str(index.folder), message, "note"))
     return findings
+
+
+def _read(path: Path) -> str:
+    """What is accepted, for a file that some other program takes for an image."""
+    known = ", ".join(sorted(EXTENSIONS))
+    return f" (accepted: {known})" if _OTHER_IMAGES.search(path.name) else ""
+
+
+def misnamed(ids: Sequence[str], others: Sequence[str]) -> str | None:
+    """What to do if others are all named after the ids by one rule; None if they are not."""
+    pattern = common_pattern(ids, others)
+    return f"are named {pattern} after their ground truth: rename them" if pattern else None
+
+
+def _misnamed(images: FolderIndex, masks: FolderIndex) -> list[Finding]:
+    """The one rule by which the masks of all images without a mask seem to be named."""
+    lonely = [key for key in images.by_id if key not in masks.by_id]
+    stems = {path.stem: path for key, path in masks.by_id.items() if key not in images.by_id}
+    pattern = common_pattern(lonely, stems)
+    if pattern is None:
+        return []
+    message = (
+        f"masks in {masks.folder} are named {pattern} after their images"
+        f" ({stems[pattern.replace('*', lonely[0])].name} of {lonely[0]}): set"
+        f" dataset.mask_name='{pattern}'"
+    )
+    return [Finding("mask_name", str(masks.folder), message, "error")]
 
 
 def _unpaired(kind: str, index: FolderIndex, other: FolderIndex) -> list[Finding]:

@@ -11,6 +11,7 @@ from typing import Any
 from int_bench import config as configuration
 from int_bench.config import RunConfig, binding
 from int_bench.config.building import build
+from int_bench.core.paths import expanded
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.subset import First
 from int_bench.errors import MissingAsset, UsageError
@@ -169,5 +170,5 @@ def _resolved(config: RunConfig) -> dict[str, Any]:
     """The whole configuration, JSON-ready; the data set's root made absolute."""
     dataset = dict(config.dataset)
     if "root" in (binding.signature(str(dataset[binding.TARGET])) or {}):
-        dataset["root"] = str(Path(dataset.get("root", ".")).expanduser().absolute())
+        dataset["root"] = str(expanded(dataset.get("root", ".")).absolute())
     return {**asdict(config), "out": str(config.out), "dataset": dataset}

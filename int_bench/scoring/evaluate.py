@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -19,7 +19,8 @@ from typing import Any, Literal, get_args
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.images import Map
-from int_bench.data.pairing import closest
+from int_bench.data.pairing import closest, misnamed
+from int_bench.data.remarks import Remark, heard
 from int_bench.errors import MissingAsset, SampleError, UsageError, UserError
 from int_bench.metrics.metrics import VARIANTS
 from int_bench.metrics.rules import FAMILY, NATIVE, Score, Scorer, ScoringProtocol
@@ -38,13 +39,15 @@ _MAPS_PER_WORKER = 64
 class Row:
     """One sample: what became of it, its scores by protocol name, and what is worth knowing.
 
-    A sample that is not ``scored`` has scores only under the policy ``empty``.
+    A sample that is not ``scored`` has scores only under the policy ``empty``. ``remarks`` are what
+    the readers of its ground truth and its map had to say.
     """
 
     id: str
     status: Status
     scores: Mapping[str, Score] = field(default_factory=dict)
     note: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,11 @@ class Evaluation:
     protocols: tuple[ScoringProtocol, ...]
     policy: Missing
     unmatched: tuple[str, ...] = ()
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What the readers had to say about files that they did read, each thing once."""
+        return tuple(dict.fromkeys(text for row in self.rows for text in row.remarks))
 
     @property
     def counts(self) -> Counts:
@@ -117,7 +125,7 @@ class Evaluation:
                 repr(row.scores[protocol].measures.values[name]) if row.scores else ""
                 for protocol, name in columns
             ]
-            yield [row.id, row.status, *cells, row.note]
+            yield [row.id, row.status, *cells, "; ".join(filter(None, (row.note, *row.remarks)))]
 
 
 def evaluate(
@@ -217,11 +225,24 @@ class _Job:
 
     def rows(self, sample: SampleFile) -> tuple[Row, ...]:
         try:
-            truth = self.truths.load_mask(sample)
+            with heard() as said:
+                truth = self.truths.load_mask(sample)
             scorers = [protocol.against(truth) for protocol in self.protocols]
         except SampleError as error:
             return (Row(sample.id, "failed", note=str(error)),) * len(self.predictions)
-        return tuple(self._row(sample, truth, scorers, one) for one in self.predictions)
+        return tuple(self._heard(said, sample, truth, scorers, one) for one in self.predictions)
+
+    def _heard(
+        self,
+        before: Sequence[Remark],
+        sample: SampleFile,
+        truth: HardMask,
+        scorers: Sequence[Scorer],
+        predictions: Predictions,
+    ) -> Row:
+        with heard() as said:
+            row = self._row(sample, truth, scorers, predictions)
+        return replace(row, remarks=tuple(remark.text for remark in (*before, *said)))
 
     def _row(
         self,
@@ -265,9 +286,11 @@ def _check_ids(
     absent = [s.id for s in asked if s.id not in known and predictions.failure(s.id) is None]
     unmatched = tuple(sorted(known - {sample.id for sample in truths.samples()}))
     if asked and known and not known & wanted:
+        rule = misnamed([sample.id for sample in asked], sorted(known))
+        hint = f" Predictions {rule}." if rule else ""
         raise MissingAsset(
             f"no prediction in {predictions.name} belongs to {truths.name}: there is"
-            f" {min(known)}, and {asked[0].id} was expected."
+            f" {min(known)}, and {asked[0].id} was expected.{hint}"
         )
     if absent and missing == "error":
         meant = closest(absent[0], unmatched)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile
-from int_bench.data.images import MAP_EXTENSIONS, Map, read_map
+from int_bench.data.depth import Depth, depth_of
+from int_bench.data.images import MAP_EXTENSIONS, Map, is_transposed, read_map, shape_of
 from int_bench.data.pairing import index_folder
-from int_bench.errors import UsageError
+from int_bench.errors import SampleError, UsageError
 
 Kind = Literal["empty", "full", "centre_box"]
 """The trivial answers: nothing, everything, and a centred box of half the width and height."""
@@ -56,6 +58,16 @@ class MapFolder:
     paths: Mapping[str, Path]
     failures: Mapping[str, str] = field(default_factory=dict)
 
+    @cached_property
+    def depth(self) -> Depth:
+        """White of the maps of more than 8 bits, decided over all of them."""
+        return depth_of(self.paths.values())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process: the maps have been looked at once for all of them."""
+        _ = self.depth
+        return dict(vars(self))
+
     @property
     def name(self) -> str:
         """The folder's path."""
@@ -70,8 +82,20 @@ class MapFolder:
         return self.failures.get(sample_id)
 
     def load(self, sample: SampleFile, truth: HardMask) -> Map:
-        """Decode the map of a sample; see :func:`int_bench.data.images.read_map`."""
-        return read_map(self.paths[sample.id])
+        """Decode the map of a sample; see :func:`int_bench.data.images.read_map`.
+
+        Raises:
+            SampleError: it cannot be decoded, or fits the ground truth only when it is transposed.
+        """
+        path = self.paths[sample.id]
+        prediction = read_map(path, self.depth)
+        if is_transposed(shape_of(prediction), shape_of(truth)):
+            sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (prediction, truth)]
+            raise SampleError(
+                f"prediction {path} is {sizes[0]} and its ground truth {sizes[1]}: it is"
+                " transposed; save it as (height, width)."
+            )
+        return prediction
 
 
 @dataclass(frozen=True)

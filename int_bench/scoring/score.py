@@ -38,6 +38,7 @@ class Scored:
         counts: over samples and trials.
         summaries: one per protocol, the mean over trials; none without ground truth.
         floor: the trivial baselines under the same protocols.
+        remarks: what is worth knowing about files that were read.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Scored:
     counts: Counts
     summaries: tuple[Summary, ...]
     floor: Floor
+    remarks: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -123,7 +125,8 @@ def summarise(
         Summary(of[0].protocol, counts, _mean([one.values for one in of if one.values]))
         for of in by_protocol
     )
-    return Scored(run.name, dataset, run.folder, counts, summaries, floor)
+    remarks = tuple(dict.fromkeys(text for one in evaluations for text in one.remarks))
+    return Scored(run.name, dataset, run.folder, counts, summaries, floor, remarks)
 
 
 def predictions_of(folder: Path, trial: int) -> MapFolder:
@@ -134,6 +137,11 @@ def predictions_of(folder: Path, trial: int) -> MapFolder:
     kept = {one.id for one in records if one.status == "ok"}
     paths = {key: path for key, path in maps.paths.items() if key in kept}
     return MapFolder(maps.folder, paths, failures)
+
+
+def remarks_of(scored: Sequence[Scored]) -> tuple[str, ...]:
+    """What is worth knowing about the files that were read, each thing once."""
+    return tuple(dict.fromkeys(text for one in scored for text in one.remarks))
 
 
 def print_scores(scored: Sequence[Scored]) -> None:

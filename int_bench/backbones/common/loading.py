@@ -18,6 +18,7 @@ import torch
 
 import int_bench
 from int_bench.backbones.common import zoo_files
+from int_bench.core.paths import expanded
 from int_bench.errors import MissingAsset, OutOfMemory, UsageError, UserError
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def resolve(checkpoint: str) -> str:
             )
         zoo_files.verify(folder)
         return str(folder)
-    path = Path(checkpoint).expanduser()
+    path = expanded(checkpoint)
     if path.exists():
         return str(path)
     if _looks_local(checkpoint):
@@ -214,7 +215,7 @@ def _local_path(checkpoint: str) -> Path | None:
     """The existing file or folder that a checkpoint names, or None for a hub id."""
     if checkpoint.startswith(ZOO_PREFIX):
         return zoo_folder(checkpoint.removeprefix(ZOO_PREFIX))
-    path = Path(checkpoint).expanduser()
+    path = expanded(checkpoint)
     return path if path.exists() else None
 
 

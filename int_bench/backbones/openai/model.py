@@ -18,7 +18,6 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +26,7 @@ from numpy.typing import NDArray
 
 from int_bench.backbones.common.square import check_preprocess, to_square
 from int_bench.backbones.openai.http_chat import ChatClient, Pace, read_key
+from int_bench.core.paths import expanded
 from int_bench.core.types import (
     Answer,
     ContrastiveAnswer,
@@ -83,7 +83,7 @@ class OpenAI:
         self.max_batch = max_batch
         self._key_variable = key_variable
         read_key(key_variable)  # a bad one is told before other models load
-        self._cache = Path(cache_dir).expanduser() if cache_dir else None
+        self._cache = expanded(cache_dir) if cache_dir else None
         self._counters: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._client = ChatClient(

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from int_bench.backbones.common.loading import load_errors, missing, resolve
+from int_bench.core.paths import expanded
 from int_bench.errors import MissingAsset, UsageError
 
 CONFIG_FILE = "config.json"
@@ -153,7 +154,7 @@ def _fetch(source: SamSource) -> str:
     """The local folder or file, from the hub's cache or the hub where it is a hub id."""
     if source.filename is not None:
         return _fetch_from_hub(source)
-    path = Path(source.checkpoint).expanduser()
+    path = expanded(source.checkpoint)
     if source.model in PUBLISHED and path.suffix == ".pth" and not path.exists():
         raise MissingAsset(
             f"The segmenter checkpoint is not found: {path}; next step: `curl --create-dirs -o "

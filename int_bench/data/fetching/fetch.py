@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from int_bench.core.paths import expanded
 from int_bench.data.fetching.download import Patience, Progress, download, require_space, size_of
 from int_bench.data.fetching.unpack import BadArchive, unpack
 from int_bench.data.folders import PairedFolders
@@ -147,7 +148,7 @@ def _archive(name: str, entry: Mapping[str, Any]) -> Archive:
 
 
 def _root(dataset: PairedFolders) -> Path:
-    return Path(dataset.root).expanduser()
+    return expanded(dataset.root)
 
 
 def _stage_folder(dataset: PairedFolders) -> Path:

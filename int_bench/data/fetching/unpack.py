@@ -1,7 +1,8 @@
 """Unpacking of a data set's zip archive: nothing outside its folder, and all of it or nothing.
 
-The archive is untrusted until its last checksum is read: names that lead out of the folder, links
-and files that come twice refuse the whole archive, and what was written before that is removed.
+The archive is untrusted until its last checksum is read: names that lead out of the folder, links,
+files that come twice, folders nested too deep and contents that swell beyond measure refuse the
+whole archive, and what was written before that is removed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from int_bench.errors import MissingAsset
 
 _LITTER = ("__MACOSX", ".DS_Store")
 _ENCRYPTED = 0x1
+_DEEPEST = 32  # folders in one another
+_MOST_FILES = 1_000_000
+_SWELLING, _SMALL = 100, 64 << 20
+"""Contents larger than ``_SMALL`` bytes and 100 times the archive are no pictures."""
 
 
 class BadArchive(MissingAsset):
@@ -36,13 +41,14 @@ def unpack(path: Path, folder: str, into: Path) -> None:
         into: an existing folder, on the same file system as the final place.
 
     Raises:
-        BadArchive: it is damaged or unsafe.
+        BadArchive: it is damaged, unsafe, or out of proportion.
         MissingAsset: there is no room. Nothing is left of it in either case.
     """
     aside = into / f"{folder}.unpacking"
     shutil.rmtree(aside, ignore_errors=True)
     try:
         with zipfile.ZipFile(path) as archive:
+            _refuse_bomb(archive, path)
             members = list(_members(archive, path.name, folder))
             require_space(into, sum(info.file_size for info, _ in members))
             for info, place in members:
@@ -58,6 +64,28 @@ def unpack(path: Path, folder: str, into: Path) -> None:
         raise MissingAsset(f"{into} cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _refuse_bomb(archive: zipfile.ZipFile, path: Path) -> None:
+    """Refuse what would fill the disk or the stack.
+
+    Raises:
+        BadArchive: the contents are far larger than the archive, too many or nested too deep.
+    """
+    infos = archive.infolist()
+    size, packed = sum(info.file_size for info in infos), path.stat().st_size
+    if size > max(_SMALL, _SWELLING * packed):
+        raise BadArchive(
+            f"{path.name} has {packed} bytes and would unpack to {size}, more than {_SWELLING}"
+            " times as many; it is refused."
+        )
+    if len(infos) > _MOST_FILES:
+        raise BadArchive(f"{path.name} holds more than {_MOST_FILES} files; it is refused.")
+    deepest = max((info.filename.count("/") for info in infos), default=0)
+    if deepest > _DEEPEST:
+        raise BadArchive(
+            f"{path.name} nests {deepest} folders, more than {_DEEPEST}; it is refused."
+        )
 
 
 def _members(
