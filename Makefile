@@ -9,10 +9,10 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check zoo report bench tables clean
+.PHONY: help setup demo test test-services check zoo report bench tables clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
 
 setup: $(STAMP) ## make .venv and install the package into it, editable, with the tools
 
@@ -27,6 +27,9 @@ demo: $(STAMP) ## run INT on eight drawn scenes with the shipped models; draws r
 
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --dist=loadfile
+
+test-services: $(STAMP) ## the long tests: kills, soak, fuzz (minutes)
+	$(BIN)/python -m pytest --quiet -m services
 
 check: $(STAMP) ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
