@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
+from int_bench.data.remarks import remark
 from int_bench.errors import SampleError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".gif"})
@@ -34,6 +35,7 @@ Values: TypeAlias = NDArray[Any]
 
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF")
 _READ = "PNG, JPEG, BMP, TIFF, WebP and GIF files are read"
+_PAGED = ("TIFF", "GIF", "WEBP")
 _SHALLOW = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 _ORIENTATION_TAG, _BITS_TAG, _SAMPLES_TAG, _WHITE_TAG = 0x0112, 258, 277, 262
 _TRANSPOSING = (5, 6, 7, 8)
@@ -131,6 +133,8 @@ class ImageFile:
             upright: apply the orientation.
         """
         header = self.header if upright else replace(self.header, orientation=1)
+        if header.format in _PAGED and getattr(self.picture, "n_frames", 1) > 1:
+            remark("pages", f"{self.path.name} holds several pictures; its first is read")
         if self.picture is None:
             return _tiff_pixels(self.stream, self.path)
         if header.deep and self.picture.mode in _SHALLOW:

@@ -8,9 +8,9 @@ error    missing_folder, count, missing_mask, extra_mask, mask_name (one rule pa
          pointer, no image, too large, NaN, colours unlike alpha), mask_dim (0/1-encoded and the
          like: the threshold would empty it), transposed
 warning  size_mismatch, exif_mismatch, maybe_inverted, mask_instances (flat levels, some below the
-         threshold), mask_in_alpha
+         threshold), mask_in_alpha, pages (of a mask)
 note     junk_file, left_out, mask_not_binary, mask_colour, mask_deep, mask_empty, mask_full,
-         image_alpha, exif_orientation, exact_duplicate, near_duplicate
+         image_alpha, pages (of an image), exif_orientation, exact_duplicate, near_duplicate
 """
 
 from __future__ import annotations
@@ -151,7 +151,10 @@ def _check_mask(dataset: PairedFolders, path: Path, shares: list[float]) -> Iter
     if share in (0.0, 1.0):
         kind, what = ("mask_full", "everything") if share else ("mask_empty", "nothing")
         yield Finding(kind, path.name, f"mask {path.name} marks {what}", "note")
-    yield from _check_encoding(path, header, levels, dataset)
+    in_alpha = any(said.kind == "mask_in_alpha" for said in remarks)
+    for finding in _check_encoding(path, header, levels, dataset):
+        if not (in_alpha and finding.kind == "mask_colour"):
+            yield finding
 
 
 def _check_encoding(
@@ -189,7 +192,7 @@ def _check_image(
         yield Finding("unreadable", sample.image_path.name, str(error), "error")
         return
     for said in remarks:
-        if said.kind == "image_alpha":
+        if said.kind != "range":
             yield Finding(said.kind, sample.image_path.name, said.text, "note")
     exact = hashlib.sha256(image.tobytes() + repr(image.shape).encode()).hexdigest()
     prints.append((sample.id, exact, perceptual_hash(image)))

@@ -5,7 +5,7 @@ Kinds of findings, by severity (``error``: the sample cannot be scored as it is)
 error    missing_folder, missing_map, map_name (one rule matches them), duplicate_stem, unreadable,
          transposed
 warning  extra_map (no ground truth of this name), size_mismatch (it will be resized),
-         mask_in_alpha
+         mask_in_alpha, pages
 note     junk_file, left_out, zero_one (0/1-encoded, read as a hard mask), constant, part_range (its
          levels do not span 0..255, it will be stretched), colour (read as luminance), deep (more
          than 8 bits)
@@ -100,7 +100,7 @@ def _check_map(truths: Truths, sample: SampleFile, path: Path, depth: Depth) -> 
         message = f"{path.name} is {sizes[0]}, its ground truth {sizes[1]}; it will be resized"
         yield Finding("size_mismatch", path.name, message, "warning")
     yield from _check_levels(path, prediction)
-    if path.suffix.lower() != ".npy":
+    if path.suffix.lower() != ".npy" and all(said.kind != "mask_in_alpha" for said in remarks):
         yield from _check_mode(path, depth)
 
 

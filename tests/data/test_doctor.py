@@ -59,6 +59,22 @@ FAULTS = {
     "duplicate_stem": (lambda r: Image.fromarray(truth()).save(r / "masks/s1.bmp"), "s1"),
     "junk_file": (lambda r: (r / "masks/Thumbs.db").write_bytes(b"x"), "masks/Thumbs.db"),
     "size_mismatch": (mask_of(truth((41, 60))), "s1"),
+    "transposed": (mask_of(truth((60, 40))), "s1"),
+    "mask_instances": (mask_of(np.minimum(truth(), 100) + np.roll(truth(), 18, 0)), "s1.png"),
+    "mask_in_alpha": (
+        mask_of(np.dstack([np.full((40, 60, 3), 255, np.uint8), truth()])),
+        "s1.png",
+    ),
+    "image_alpha": (
+        lambda r: Image.fromarray(np.dstack([picture(1), truth()])).save(r / "images/s1.png"),
+        "s1.png",
+    ),
+    "pages": (
+        lambda r: Image.fromarray(truth()).save(
+            r / "masks/s1.png", "GIF", save_all=True, append_images=[Image.fromarray(~truth())]
+        ),
+        "s1.png",
+    ),
     "exif_mismatch": (lambda r: oriented(picture(1), r / "images/s1.png", 3), "s1"),
     "mask_dim": (mask_of(truth() // 255), "s1.png"),
     "mask_empty": (mask_of(truth() * 0), "s1.png"),

@@ -308,3 +308,67 @@ def test_real_pairs(name, count):
         assert 0.003 < mask.mean() < 0.96
         if name != "isic2017":  # large: seconds to decode
             assert data.load_image(sample).shape == (*mask.shape, 3)
+
+
+ENDINGS = (
+    "_mask", "_masks", "_Mask", "-mask", "_gt", "_GT", "_seg", "_segmentation", "_lesion", "_label",
+    "_labels", "_groundtruth", "_ground_truth", "_gt_mask",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_common_endings_of_masks_pair_by_themselves(tmp_path, ending):
+    write(tmp_path / "Imgs", ["a1.jpg", "a2.jpg"])
+    write(tmp_path / "GT", [f"a1{ending}.png", f"a2{ending}.png"])
+    assert ids(folders(tmp_path)) == ["a1", "a2"]
+    masks = folders(tmp_path, images=None)
+    assert ids(masks) == ["a1", "a2"]
+
+
+@pytest.mark.parametrize("pattern", ["*_by_ann", "drawn_*", "s-*-t"])
+def test_an_unknown_rule_of_names_is_proposed_and_then_taken(tmp_path, pattern):
+    write(tmp_path / "Imgs", ["a1.jpg", "a2.jpg", "a10.jpg"])
+    write(tmp_path / "GT", [f"{pattern.replace('*', key)}.png" for key in ("a1", "a2", "a10")])
+    with pytest.raises(MissingAsset) as caught:
+        folders(tmp_path).samples()
+    assert f"set dataset.mask_name='{pattern}'" in str(caught.value)
+    assert ids(folders(tmp_path, mask_name=pattern)) == ["a1", "a2", "a10"]
+
+
+def test_names_without_a_common_rule_are_not_guessed(tmp_path):
+    write(tmp_path / "Imgs", ["a1.jpg", "a2.jpg"])
+    write(tmp_path / "GT", ["a1_x.png", "a2_y.png"])
+    assert {f.kind for f in folders(tmp_path).findings()} == {"missing_mask", "extra_mask"}
+
+
+@pytest.mark.parametrize("name", ["", "mask", "*_*", "?*", "sub/*"])
+def test_a_rule_of_names_that_cannot_work_is_refused(root, name):
+    with pytest.raises(UsageError, match=r"dataset\.mask_name is .*one \* for the id"):
+        folders(root, mask_name=name)
+
+
+def test_superpixels_are_left_out_counted_and_said_once(root):
+    write(root / "Imgs", ["b2_superpixels.png", "b10_superpixels.png"])
+    data = folders(root)
+    assert ids(data) == ["a", "b2", "b10"]
+    (finding,) = (f for f in data.findings() if f.kind == "left_out")
+    assert finding.severity == "note" and finding.message.startswith("2 *_superpixels files")
+
+
+def test_images_of_other_formats_come_with_those_that_are_read(root):
+    (root / "Imgs" / "c.avif").write_bytes(b"x")
+    (finding,) = folders(root).findings()
+    assert "(accepted: .bmp, .gif, .jpeg" in finding.message and ".webp)" in finding.message
+
+
+def test_a_picture_above_the_limit_fails_alone(root):
+    write(root / "Imgs", ["b2.jpg"], size=(50, 50))
+    write(root / "GT", ["b2_segmentation.png"], size=(50, 50))
+    data = folders(root, max_pixels=2000)
+    a, b2, _ = data.samples()
+    assert data.load_image(a).any()
+    for load in (data.load_image, data.load_mask):
+        with pytest.raises(SampleError, match=r"b2.*50x50 pixels"):
+            load(b2)
+    with pytest.raises(UsageError, match="max_pixels is 0"):
+        folders(root, max_pixels=0)

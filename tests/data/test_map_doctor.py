@@ -41,6 +41,11 @@ FAULTS = {
     "extra_map": (lambda r: Image.fromarray(MASK).save(r / "pred/zebra.png"), "zebra"),
     "duplicate_stem": (lambda r: np.save(r / "pred/other.npy", MASK), "other"),
     "size_mismatch": (saved(MASK[::2, ::2]), "other.png"),
+    "transposed": (saved(MASK.T), "other.png"),
+    "mask_in_alpha": (
+        saved(np.dstack([np.full((12, 18, 3), 255, np.uint8), MASK])),
+        "other.png",
+    ),
     "zero_one": (saved(MASK // 255), "other.png"),
     "constant": (saved(MASK * 0), "other.png"),
     "part_range": (saved(MASK // 2), "other.png"),

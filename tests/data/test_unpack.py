@@ -121,3 +121,17 @@ class TestUnpack:
         with pytest.raises(MissingAsset, match="are needed"):
             unpack(self.put(into, zipped({"Set/a": b"abc"})), "Set", into)
         assert not list(into.iterdir())
+
+    def test_a_bomb_is_refused_before_anything_is_written(self, into):
+        path = self.put(into, zipped({"Set/a": bytes(1 << 27)}))
+        assert path.stat().st_size < 1 << 18
+        with pytest.raises(BadArchive, match=r"would unpack to 134217728, more than 100 times"):
+            unpack(path, "Set", into)
+        assert not list(into.iterdir())
+
+    @pytest.mark.parametrize("depth", [33, 2000])
+    def test_folders_nested_beyond_measure_are_refused(self, into, depth):
+        path = self.put(into, zipped({"Set/" + "d/" * depth + "a": b"a"}))
+        with pytest.raises(BadArchive, match=rf"nests {depth + 1} folders, more than 32"):
+            unpack(path, "Set", into)
+        assert not list(into.iterdir())

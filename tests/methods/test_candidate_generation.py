@@ -86,3 +86,40 @@ def test_the_papers_literal_query() -> None:
     pool, asked = generate(say, chat="paper_literal", sets=("original",))
     assert pool.names == ("frog",) and pool.environments == ("leaves",)
     assert len(asked) == 2
+
+
+def pooled(*answers: str, chat: str = "int_chat") -> list[str]:
+    """The candidates from one answer about each patch, in turn."""
+    left = iter(answers)
+
+    def say(request: Any) -> str:
+        question = request.question
+        return next(left) if "ame of the" in question and "environment of" not in question else ""
+
+    sets = ("original", "halves") if len(answers) > 1 else ("original",)
+    pool, _ = generate(say, sets=sets, chat=chat)
+    return list(pool.names)
+
+
+def test_forms_of_one_name_are_one_candidate_as_first_written() -> None:
+    found = pooled("octopus", "Octopuses", "N/A", "There is no animal.", "An octopus (hidden)")
+    assert found == ["octopus"]
+
+
+def test_a_description_stays_with_its_name() -> None:
+    assert pooled("a black and white snake") == ["black and white snake"]
+
+
+def test_without_any_name_the_task_is_the_candidate() -> None:
+    assert pooled("N/A", "no animal", "None.", "...", "unknown") == ["camouflaged animal"]
+
+
+def test_one_answer_with_separators_gives_whole_names() -> None:
+    for answer in ("leaf insect, forest", "Leaf insect; Forest"):
+        pool, _ = generate(
+            lambda request, said=answer: said if "Output the name" in request.question else "",
+            sets=("original",),
+            chat="paper_literal",
+        )
+        assert [name.lower() for name in pool.names] == ["leaf insect"]
+        assert [name.lower() for name in pool.environments] == ["forest"]
