@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,7 @@ from PIL import Image as Pillow
 
 from int_bench.api.result import Result
 from int_bench.api.words import Value, words
-from int_bench.config import RunConfig, build_backbones, build_method
-from int_bench.config import load as load_config
+from int_bench.config import RunConfig, build_backbones, build_method, load_config
 from int_bench.config.schedule import schedule
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Image, Picture, Sample
@@ -59,8 +57,7 @@ class Model:
                 f"method={config.method_name} reads the ground truth; run it on a data set with "
                 "int_bench.run."
             )
-        used = {r: node for r, node in config.backbone.items() if r in self._method.roles}
-        self._backbones = build_backbones(replace(config, backbone=used))
+        self._backbones = build_backbones(config)
 
     def segment(self, image: Picturelike, name: str | None = None) -> Result:
         """Segment one image.

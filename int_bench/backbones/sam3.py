@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import PIL.Image
 import torch
@@ -45,6 +45,9 @@ class Sam3:
         dtype: ``auto`` (float32 on a CPU, half precision on CUDA) or a name.
         max_batch: At most so many pictures per forward pass.
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch")
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "bfloat16"}
 
     checkpoint: str = "facebook/sam3"
     revision: str | None = None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from int_bench import config as configuration
 from int_bench.cli.run import execute
 from int_bench.cli.screen import Command
+from int_bench.config import load_config
 from int_bench.config.binding import closest
 from int_bench.config.overrides import options
+from int_bench.config.run_config import DEFAULT_READING
 from int_bench.errors import UsageError
 from int_bench.runs.prepare import Asked
 
@@ -88,7 +89,7 @@ def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[Asked]:
         return []
     readings = [[f"reading={name}"] for name in _of_readings(axes.get("reading"))]
     variants = [[], *([f"ablation={name}"] for name in names), *readings]
-    return [Asked(configuration.load([*rest, *variant])) for variant in variants]
+    return [Asked(load_config([*rest, *variant])) for variant in variants]
 
 
 def _of_modules(text: str | None) -> list[str]:
@@ -113,7 +114,7 @@ def _of_readings(text: str | None) -> list[str]:
     if text is None:
         return []
     names = known if text.lower() == "all" else text.lower().split(",")
-    return [n for n in names if _one_of(n, known, "reading") != configuration.DEFAULT_READING]
+    return [n for n in names if _one_of(n, known, "reading") != DEFAULT_READING]
 
 
 def _one_of(name: str, known: list[str], axis: str) -> str:
@@ -143,7 +144,7 @@ def _numbers(text: str) -> list[int]:
 
 def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
     """The longest run, and the shorter ones as its beginnings."""
-    config = configuration.load(rest)
+    config = load_config(rest)
     if "iterations" not in config.method:
         raise UsageError(
             f"{config.method_name} does not iterate; give iterations= a method that does, "
@@ -154,7 +155,7 @@ def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
             "keep=final stores no masks of the iterations, from which the shorter runs are taken; "
             "use keep=iterations or keep=soft."
         )
-    configs = {n: configuration.load([*rest, f"method.iterations={n}"]) for n in numbers}
+    configs = {n: load_config([*rest, f"method.iterations={n}"]) for n in numbers}
     longest = configs[numbers[-1]]
     return [
         Asked(one, _label(one.method_name, n), None if one is longest else longest)

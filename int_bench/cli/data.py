@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from int_bench import config as configuration
 from int_bench.cli.screen import say, terminable
-from int_bench.config.building import build
+from int_bench.config import build, load_config
 from int_bench.core.paths import expanded
 from int_bench.data import doctor
 from int_bench.data.fetching.download import megabytes
@@ -125,7 +124,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
         UsageError: the terms were not accepted, or the root cannot be written.
         MissingAsset: a download failed or was refused.
     """
-    config = configuration.load(overrides)
+    config = load_config(overrides)
     dataset = build(config.dataset, "dataset")
     if not isinstance(dataset, PairedFolders):
         print(f"{config.dataset_name} is drawn when it is needed; there is nothing to download.")
@@ -156,7 +155,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
 
 
 def _check_dataset(overrides: Sequence[str]) -> Report:
-    config = configuration.load(overrides)
+    config = load_config(overrides)
     dataset = build(config.dataset, "dataset")
     if isinstance(dataset, DrawnScenes):
         with tempfile.TemporaryDirectory() as folder:

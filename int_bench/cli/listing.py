@@ -9,9 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from int_bench import config as configuration
+from int_bench.config import RunConfig, build, load_config
 from int_bench.config.binding import closest
-from int_bench.config.building import build
 from int_bench.config.overrides import CONF, options
 from int_bench.core.paths import expanded
 from int_bench.data.world.dataset import DrawnScenes, write
@@ -35,13 +34,13 @@ def list_data() -> int:
     """Each data set: task, count and terms, where it was found, or what is missing."""
     for name in options("dataset"):
         print(f"dataset={name:<18} {_headline('dataset', name)}")
-        config = configuration.load([f"dataset={name}", "method=empty"])
+        config = load_config([f"dataset={name}", "method=empty"])
         lines = [*_terms(config), _state_of_data(name, config)]
         print("\n".join(f"{'':<8}{line}" for line in lines))
     return 0
 
 
-def _terms(config: configuration.RunConfig) -> Iterator[str]:
+def _terms(config: RunConfig) -> Iterator[str]:
     """Task and published count, and the terms of a set that somebody else made."""
     node = config.dataset
     count = node.get("expected")
@@ -55,7 +54,7 @@ def list_models() -> int:
     """Each preset, its models, whether they are here, and the command that brings what is not."""
     for preset in options("models"):
         print(f"models={preset:<10} {_headline('models', preset)}")
-        config = configuration.load([f"models={preset}", "method=empty"])
+        config = load_config([f"models={preset}", "method=empty"], every_model=True)
         for role, node in config.backbone.items():
             choice = config.choices[f"backbone/{role}"]
             print(f"{'':<8}{role:<10} {choice:<22} {_state_of_model(role, choice, node)}")
@@ -73,7 +72,7 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
         raise UsageError(
             f"{name!r} is not a drawn data set; choose {', '.join(drawn)}." + closest(name, drawn)
         )
-    config = configuration.load([f"dataset={name}", "method=empty"])
+    config = load_config([f"dataset={name}", "method=empty"])
     scenes = build(config.dataset, "dataset")
     assert isinstance(scenes, DrawnScenes)
     write(replace(scenes, split=split, count=count), out)
@@ -91,7 +90,7 @@ def _headline(group: str, name: str) -> str:
     return comments[0] if comments else ""
 
 
-def _state_of_data(name: str, config: configuration.RunConfig) -> str:
+def _state_of_data(name: str, config: RunConfig) -> str:
     if name == "folder":
         return "give dataset.images=DIR and dataset.masks=DIR"
     try:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 
-from int_bench import config as configuration
 from int_bench.cli.screen import Command, Meter, quiet_libraries, say, say_some, terminable
-from int_bench.config import RunConfig
+from int_bench.config import RunConfig, build_backbones, build_method, load_config
 from int_bench.config.overrides import options
 from int_bench.config.schedule import schedule
 from int_bench.core.protocols import Backbone, Method
@@ -56,7 +55,7 @@ def methods(overrides: Sequence[str]) -> list[Asked]:
     Raises:
         UsageError: See :func:`int_bench.config.load`.
     """
-    return [Asked(configuration.load(each)) for each in _by_method(overrides)]
+    return [Asked(load_config(each)) for each in _by_method(overrides)]
 
 
 def _by_method(overrides: Sequence[str]) -> list[list[str]]:
@@ -84,7 +83,7 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
     prepared = prepare(asked)
     runs = [one for one in prepared if one.source is None]
     config = with_all_models(runs)
-    built = [configuration.build_method(one.config) for one in runs]  # refuses before models load
+    built = [build_method(one.config) for one in runs]  # refuses before models load
     if command.dry_run:
         return _describe(prepared)
     started = time.monotonic()
@@ -127,7 +126,7 @@ def _run(
     """
     if all(one.finished == one.total for one in runs):
         return Done()
-    backbones = configuration.build_backbones(config)
+    backbones = build_backbones(config)
     broker = _broker(config, backbones, observe)
     models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
     with ExitStack() as stack:

@@ -21,16 +21,21 @@ __all__ = ["TARGET", "Parameter", "check", "closest", "constant", "signature"]
 
 @dataclass(frozen=True)
 class Parameter:
-    """One constructor argument: its annotation, where that is written, and whether it is needed."""
+    """One constructor argument: its annotation and default, and the module where they stand."""
 
     annotation: ast.expr | None
+    default: ast.expr | None
     module: str
-    required: bool
 
     @property
     def kind(self) -> Kind:
         """Which values it takes."""
         return read(self.annotation, self.module)
+
+    @property
+    def required(self) -> bool:
+        """Whether it must be given."""
+        return self.default is None
 
 
 @cache
@@ -96,7 +101,7 @@ def _of_class(node: ast.ClassDef, module: str) -> Mapping[str, Parameter] | None
     for base in _bases(node, module):
         inherited.update(signature(base) or {})
     own = {
-        item.target.id: Parameter(item.annotation, module, item.value is None)
+        item.target.id: Parameter(item.annotation, item.value, module)
         for item in node.body
         if isinstance(item, ast.AnnAssign)
         and isinstance(item.target, ast.Name)
@@ -110,14 +115,12 @@ def _of_function(node: ast.FunctionDef, module: str, skip: int) -> Mapping[str, 
     if node.args.kwarg is not None:
         return None
     positional = (node.args.posonlyargs + node.args.args)[skip:]
-    needed = len(positional) - len(node.args.defaults)
-    taken = {
-        argument.arg: Parameter(argument.annotation, module, index < needed)
-        for index, argument in enumerate(positional)
-    }
-    for argument, default in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True):
-        taken[argument.arg] = Parameter(argument.annotation, module, default is None)
-    return taken
+    missing = [None] * (len(positional) - len(node.args.defaults))
+    pairs = [
+        *zip(positional, [*missing, *node.args.defaults], strict=True),
+        *zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True),
+    ]
+    return {arg.arg: Parameter(arg.annotation, default, module) for arg, default in pairs}
 
 
 def check(node: Any, where: str) -> None:
@@ -143,14 +146,15 @@ def check(node: Any, where: str) -> None:
 
 
 def _check_target(node: Mapping[str, Any], where: str) -> None:
-    parameters = signature(str(node[TARGET]))
+    target = str(node[TARGET])
+    parameters = signature(target)
     if parameters is None:
         return
     given = {key: value for key, value in node.items() if key != TARGET}
     for key, value in given.items():
         if key not in parameters:
             raise UsageError(
-                f"Unknown key {where}.{key}: {node[TARGET]} takes {', '.join(parameters)}."
+                f"Unknown key {where}.{key}: {target} takes {', '.join(parameters)}."
                 + closest(key, parameters)
             )
         wrong = complaint(parameters[key].kind, value)
@@ -158,4 +162,4 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
             raise UsageError(f"{where}.{key} {wrong}")
     lacking = [key for key, p in parameters.items() if p.required and key not in given]
     if lacking:
-        raise UsageError(f"{where} lacks {', '.join(lacking)}, which {node[TARGET]} needs.")
+        raise UsageError(f"{where} lacks {', '.join(lacking)}, which {target} needs.")

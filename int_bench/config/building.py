@@ -7,17 +7,23 @@ looked at before the first one is imported, and no text in a node is evaluated.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from int_bench.config import exactness
 from int_bench.config.binding import TARGET
 from int_bench.config.overrides import CONF
+from int_bench.core.protocols import Backbone, Method
 from int_bench.data.dataset import Dataset
 from int_bench.errors import MissingAsset, UsageError, UserError
+
+if TYPE_CHECKING:
+    from int_bench.config.run_config import RunConfig
 
 _NAMED = re.compile(rf"""^[^#\n]*?{TARGET}["']?\s*:\s*["']?([\w.]+)""", re.MULTILINE)
 _FORMER = {"int_bench.data.drawn.DrawnScenes": "int_bench.data.world.dataset.DrawnScenes"}
@@ -81,6 +87,28 @@ def build_stored_dataset(manifest: Mapping[str, Any], file: Path) -> Dataset:
     target = str(node[TARGET])
     dataset: Dataset = build({**node, TARGET: _FORMER.get(target, target)}, "dataset", file)
     return dataset
+
+
+def build_method(config: RunConfig) -> Method:
+    """The configured method."""
+    method: Method = build(config.method, "method")
+    return method
+
+
+def build_backbones(config: RunConfig) -> dict[str, Backbone]:
+    """The configured models by role; none of them loads weights yet.
+
+    ``cpu_threads`` is handed to the numerical libraries through the environment, which they read
+    when they are first imported; a value that the user has set stays.
+    """
+    if config.cpu_threads is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(config.cpu_threads))
+    if exactness.on_cuda(config.backbone):
+        # Imports torch, which only a run on CUDA needs here.
+        from int_bench.backbones.common.loading import allow_tf32
+
+        allow_tf32(config.exactness == "E2")
+    return {role: build(node, f"backbone.{role}") for role, node in config.backbone.items()}
 
 
 @cache

@@ -8,6 +8,9 @@
 ``E2``
     Lower precision as well: SAM's and GroundingDINO's encoders in bfloat16, TF32 on CUDA.
 
+A class of models declares its precision by exactness class as ``PRECISION`` (float32 where it says
+nothing) and whether it computes elsewhere as ``REMOTE``; both are read from its source.
+
 ``auto`` is the strictest class that every model can keep. E0 is never kept on CUDA, where nothing
 promises that a kernel, chosen by shape and free memory, rounds the same way twice.
 """
@@ -17,7 +20,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +31,6 @@ CHOICES = ("auto", *CLASSES)
 Nodes = Mapping[str, Mapping[str, Any]]
 """Constructor arguments of the models, by role."""
 
-_BACKBONES = "int_bench.backbones"
-_HALF = (f"{_BACKBONES}.llava.Llava", f"{_BACKBONES}.stable_diffusion.StableDiffusion")
-"""Published in float16; the small checkpoints that ship with the package compute in float32."""
-_ENCODERS = (
-    f"{_BACKBONES}.sam.Sam",
-    f"{_BACKBONES}.sam3.Sam3",
-    f"{_BACKBONES}.grounding_dino.GroundingDino",
-)
-"""What E2 computes in bfloat16."""
-_REMOTE = (f"{_BACKBONES}.openai.OpenAI",)
 _ACCELERATORS = ("nvidia*", "nvhost*", "nvmap", "kfd", "dxg")
 """Device files without which no CUDA device can be there."""
 
@@ -86,7 +78,7 @@ def _need(role: str, node: Mapping[str, Any]) -> _Need:
     if _on_cuda(node):
         cause = f"backbone.{role}.device={node.get('device', 'auto')}, a CUDA device"
         return _Need("E1", cause, "set device=cpu")
-    if node.get(binding.TARGET) in _REMOTE:
+    if binding.constant(str(node[binding.TARGET]), "REMOTE", False):
         cause = f"backbone.{role}.model={node.get('model')}, which computes elsewhere"
         return _Need("E1", cause, "take a local model")
     return _Need("E0")
@@ -97,15 +89,21 @@ def _with_dtype(node: Mapping[str, Any], kept: str) -> dict[str, Any]:
     accepted = binding.signature(str(node[binding.TARGET])) or {}
     if "dtype" not in accepted or node.get("dtype", "auto") != "auto":
         return dict(node)
-    if kept == "E2" and node[binding.TARGET] in _ENCODERS:
-        return {**node, "dtype": "bfloat16"}
-    half = _published_in_half(node) and _on_cuda(node)
-    return {**node, "dtype": "float16" if half else "float32"}
+    return {**node, "dtype": _precision(node, kept)}
+
+
+def _precision(node: Mapping[str, Any], kept: str) -> str:
+    """The precision of a class on the device of a model; float16 on CUDA only."""
+    declared = binding.constant(str(node[binding.TARGET]), "PRECISION", {}).get(kept, "float32")
+    half = declared != "float16" or (_published_in_half(node) and _on_cuda(node))
+    return str(declared) if half else "float32"
 
 
 def _published_in_half(node: Mapping[str, Any]) -> bool:
+    """Whether a model was published in float16; those that ship here compute in float32."""
+    precision = binding.constant(str(node[binding.TARGET]), "PRECISION", {})
     shipped = str(node.get("checkpoint", "")).startswith("zoo:")
-    return node.get(binding.TARGET) in _HALF and not shipped
+    return precision.get("E1") == "float16" and not shipped
 
 
 def _on_cuda(node: Mapping[str, Any]) -> bool:
@@ -120,5 +118,7 @@ def _is_cuda(device: str) -> bool:
         return device.startswith("cuda")
     if not any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS):
         return False
-    loading = import_module(f"{_BACKBONES}.loading")
-    return bool(loading.pick_device("auto").type == "cuda")
+    # Imports torch, which knows what the driver offers.
+    from int_bench.backbones.common.loading import pick_device
+
+    return bool(pick_device("auto").type == "cuda")

@@ -15,7 +15,7 @@ from int_bench.config.binding import closest
 from int_bench.errors import UsageError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"
-_OPTIONAL = ("ablation", "experiment", "reading")
+_OPTIONAL = ("ablation", "reading")
 _PLAIN = re.compile(r"[\w./:@%+-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w./]*")
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from int_bench.config import RunConfig, exactness
+from int_bench.config import exactness
+from int_bench.config.run_config import RunConfig
 from int_bench.core.protocols import Backbone
 
 _ON_CPU = 4

@@ -6,8 +6,9 @@ anything is loaded, so that constructors need no checks of their own. Bounds are
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 
 @dataclass(frozen=True)
@@ -73,22 +74,43 @@ class MultipleOf:
 
 @dataclass(frozen=True)
 class NotEmpty:
-    """A list of at least one item."""
+    """A list of at least one item, or a text of more than blanks."""
 
     def admits(self, value: Any) -> bool:
         """Whether there is an item."""
-        return len(value) > 0
+        return len(value.strip() if isinstance(value, str) else value) > 0
 
     def __str__(self) -> str:
         return "that is not empty"
 
 
-Limit = Within | AtLeast | Above | MultipleOf | NotEmpty
+@dataclass(frozen=True)
+class Matches:
+    """A text that a regular expression matches as a whole; ``meaning`` says it in words."""
+
+    pattern: str
+    meaning: str
+
+    def admits(self, value: Any) -> bool:
+        """Whether the text matches."""
+        return re.fullmatch(self.pattern, value) is not None
+
+    def __str__(self) -> str:
+        return f"({self.meaning})"
+
+
+Limit = Within | AtLeast | Above | MultipleOf | NotEmpty | Matches
 
 Share = Annotated[float, Within(0, 1)]
 """A share, a probability or a threshold of one."""
 Count = Annotated[int, AtLeast(1)]
 """How many, at least one."""
+Text = Annotated[str, NotEmpty()]
+"""A text of more than blanks."""
+Device = Annotated[str, Matches("auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")]
+"""Where a model computes; auto: the first CUDA device if there is one, else the CPU."""
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+"""In which precision a model computes; auto: as the run's exactness class says."""
 
 
 def _written(bound: float) -> str:

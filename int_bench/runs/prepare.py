@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from int_bench import config as configuration
-from int_bench.config import RunConfig, binding
-from int_bench.config.building import build
+from int_bench.config import RunConfig, binding, build
+from int_bench.config.identity import digest, identity
 from int_bench.core.paths import expanded
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.subset import First
@@ -133,29 +132,29 @@ def prepare(asked: Sequence[Asked]) -> list[Prepared]:
     known = {"name": first.dataset_name, "manifest": whole.manifest()}
     prepared: dict[Path, Prepared] = {}
     for one in asked:
-        identity = configuration.identity(one.config, known)
-        path = _folder(one.config, identity)
+        decided = identity(one.config, known)
+        path = _folder(one.config, decided)
         source = None
         if one.longer is not None:
-            source = _folder(one.longer, configuration.identity(one.longer, known))
+            source = _folder(one.longer, identity(one.longer, known))
         label = one.label or one.config.method_name
-        found = Prepared(one.config, label, dataset, samples, identity, path, source)
+        found = Prepared(one.config, label, dataset, samples, decided, path, source)
         prepared.setdefault(path, found)
     return list(prepared.values())
 
 
-def _folder(config: RunConfig, identity: Mapping[str, Any]) -> Path:
-    digest = configuration.digest(identity)
-    return config.out / config.dataset_name / config.method_name / digest
+def _folder(config: RunConfig, decided: Mapping[str, Any]) -> Path:
+    return config.out / config.dataset_name / config.method_name / digest(decided)
 
 
 def with_all_models(prepared: Sequence[Prepared]) -> RunConfig:
-    """The first configuration with the models of all of them.
+    """The first configuration with the models and the strictest class of all of them.
 
     Raises:
         UsageError: Two of them want different models for a role.
     """
     first, models = prepared[0].config, dict[str, Mapping[str, Any]]()
+    strictest = min(one.config.exactness for one in prepared)
     for one in prepared:
         for role, node in one.config.backbone.items():
             if models.setdefault(role, node) != node:
@@ -163,7 +162,7 @@ def with_all_models(prepared: Sequence[Prepared]) -> RunConfig:
                     f"{first.method_name} and {one.config.method_name} want different models as "
                     f"{role}; run them one by one."
                 )
-    return replace(first, backbone=models)
+    return replace(first, backbone=models, exactness=strictest)
 
 
 def _resolved(config: RunConfig) -> dict[str, Any]:

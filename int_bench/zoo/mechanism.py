@@ -24,7 +24,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from int_bench.config import build_backbones, build_method, load
+from int_bench.config import build_backbones, build_method, load_config
 from int_bench.config.schedule import schedule
 from int_bench.core.parsing import canonical
 from int_bench.core.protocols import Ask, Method
@@ -123,9 +123,9 @@ def measure(
         trial: changes the seeds of everything that is sampled.
     """
     shared = [f"task={task}", "exactness=E1", *base]
-    configs = {name: load([*shared, *VARIANTS[name]]) for name in names}
+    configs = {name: load_config([*shared, *VARIANTS[name]]) for name in names}
     first = next(iter(configs.values()))
-    models = build_backbones(load(shared))
+    models = build_backbones(load_config(shared))
     plan = schedule(first, models)
     broker = Broker(models, max_batch=plan.max_batch, memo_bytes=2**30, in_flight=16)
     jobs = (

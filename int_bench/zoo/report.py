@@ -22,7 +22,7 @@ import typer
 
 import int_bench.zoo.measures as zoo
 import int_bench.zoo.vision_measures as vision
-from int_bench.config import build_backbones, load
+from int_bench.config import build_backbones, load_config
 from int_bench.data.world.scenes import draw
 from int_bench.zoo import mechanism
 
@@ -50,7 +50,7 @@ def main(
     write: Annotated[bool, typer.Option(help="update the card and results/zoo.json")] = True,
 ) -> None:
     """Measure, print, and write the card; parts that are not measured again keep their rows."""
-    models = build_backbones(load(["models=tiny", *(overrides or [])]))
+    models = build_backbones(load_config(["models=tiny", *(overrides or [])]))
     cases = zoo.Cases.of(split, n)
     kept: dict[str, Any] = {}
     for part in only.split(","):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from int_bench.config import RunConfig, build_backbones, build_method, load
+from int_bench.config import RunConfig, build_backbones, build_method, load_config
 from int_bench.core.protocols import Ask, Backbone
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import HardMask, Picture, Prediction, Sample
@@ -63,7 +63,9 @@ class Zoo:
 @cache
 def _configured(zoo: Zoo) -> RunConfig:
     """Composed once: reading YAML is no part of what is timed."""
-    return load(["models=tiny", "device=cpu", f"method.iterations={zoo.iterations}", *zoo.options])
+    return load_config(
+        ["models=tiny", "device=cpu", f"method.iterations={zoo.iterations}", *zoo.options]
+    )
 
 
 def plain(zoo: Zoo, forgetful: bool = True) -> Masks:

@@ -15,7 +15,7 @@ import typer
 from numpy.typing import NDArray
 
 import int_bench.zoo.measures as zoo
-from int_bench.config import build_backbones, load
+from int_bench.config import build_backbones, load_config
 from int_bench.core import equations
 from int_bench.core.types import HardMask, Image, Picture, Segment
 from int_bench.data.world.scenes import boxes, draw
@@ -33,7 +33,7 @@ def main(n: Annotated[int, typer.Option(help="Validation scenes.")] = 128) -> No
         "all but the object": truths,
         "all but its larger half": np.stack([larger_half(mask) for mask in truths]),
     }
-    segment = build_backbones(load(["models=tiny", "exactness=E1"]))["segmenter"].segment  # type: ignore[attr-defined]
+    segment = build_backbones(load_config(["models=tiny", "exactness=E1"]))["segmenter"].segment  # type: ignore[attr-defined]
     halves = lit["all but its larger half"]
     print(f"{'dimmed':<24}  IoU    larger half found  other half found")
     for name, kept in lit.items():

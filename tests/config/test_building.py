@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from int_bench.config import building, load
+from int_bench.config import building, load_config
 from int_bench.config.building import build, build_stored_dataset
 from int_bench.config.overrides import CONF
 from int_bench.errors import MissingAsset, UsageError
@@ -126,7 +126,7 @@ def test_no_depth_and_no_wrapping_hides_a_target(tmp_path, untyped, monkeypatch,
 
 
 def test_a_stored_data_set_is_a_data_set(tmp_path):
-    node = load(["method=full"]).method
+    node = load_config(["method=full"]).method
     with pytest.raises(MissingAsset, match=r"dataset names 'int_bench\.methods"):
         build_stored_dataset({"config": {"dataset": node}}, tmp_path / "run.json")
 
@@ -183,4 +183,4 @@ def test_every_option_of_the_configuration_may_be_built():
         text = path.read_text()
         assert text.count("_target_:") == len(building._NAMED.findall(text)), path
     assert {DRAWN, "int_bench.methods.cycle.Cycle", "int_bench.backbones.sam.Sam"} <= named
-    assert build(load(["method=full"]).method, "method") is not None
+    assert build(load_config(["method=full"]).method, "method") is not None

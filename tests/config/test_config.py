@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from int_bench import config
 from int_bench.config import binding
+from int_bench.config.identity import digest, identity
 from int_bench.config.overrides import CONF, groups, options
 from int_bench.errors import UsageError
 
@@ -35,7 +36,7 @@ EVERY_CHOICE = [
 
 @pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
 def test_every_yaml_composes_and_binds(group, name):
-    loaded = config.load([f"{group}={name}"])
+    loaded = config.load_config([f"{group}={name}"])
     assert loaded.choices[group] == name
 
 
@@ -44,7 +45,7 @@ def test_everything_binds_without_torch():
         "import sys\n"
         "from int_bench import config\n"
         "for choice in [[], ['models=paper'], ['models=small'], ['dataset=cod10k']]:\n"
-        "    config.load([*choice, 'device=cpu'])\n"
+        "    config.load_config([*choice, 'device=cpu'])\n"
         "assert not {'torch', 'transformers', 'diffusers', 'open_clip'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -53,7 +54,7 @@ def test_everything_binds_without_torch():
 
 @pytest.mark.parametrize(("dataset", "task"), REAL_SETS.items())
 def test_the_six_sets_default_to_the_papers_models_and_to_their_task(dataset, task):
-    loaded = config.load([f"dataset={dataset}"])
+    loaded = config.load_config([f"dataset={dataset}"])
     assert (loaded.choices["models"], loaded.task.name) == ("paper", task)
     assert loaded.task.iterations == (7 if task == "polyp" else 5)
     assert loaded.method["iterations"] == loaded.task.iterations
@@ -62,34 +63,36 @@ def test_the_six_sets_default_to_the_papers_models_and_to_their_task(dataset, ta
 @pytest.mark.parametrize("dataset", ["camoworld", "camoworld_polyp", "camoworld_skin", "folder"])
 def test_everything_else_defaults_to_the_tiny_models(dataset):
     given = ["dataset.images=x"] if dataset == "folder" else []
-    assert config.load([f"dataset={dataset}", *given]).choices["models"] == "tiny"
+    assert config.load_config([f"dataset={dataset}", *given]).choices["models"] == "tiny"
 
 
 def test_what_the_user_says_wins():
-    loaded = config.load(["dataset=kvasir", "models=tiny", "task=cod", "backbone/inpainter=telea"])
+    loaded = config.load_config(
+        ["dataset=kvasir", "models=tiny", "task=cod", "backbone/inpainter=telea"]
+    )
     assert (loaded.choices["models"], loaded.task.name) == ("tiny", "cod")
     assert loaded.backbone["inpainter"]["fill"] == "telea"
     assert loaded.backbone["vlm"]["checkpoint"] == "zoo:llava"
 
 
 def test_an_ablation_wins_over_the_method_and_the_root():
-    full, without = config.load([]), config.load(["ablation=no_pnm"])
+    full, without = config.load_config([]), config.load_config(["ablation=no_pnm"])
     assert full.method["prompter"]["progress"]["mode"] == "progressive"
     assert without.method["prompter"]["progress"]["mode"] == "independent"
     assert (full.method_name, without.method_name) == ("int", "int-no_pnm")
 
 
 def test_null_takes_no_ablation():
-    assert config.load(["ablation=null"]).method_name == "int"
+    assert config.load_config(["ablation=null"]).method_name == "int"
 
 
 def test_a_key_that_only_the_constructor_knows_can_be_set():
-    assert config.load(["backbone.detector.nms=0.5"]).backbone["detector"]["nms"] == 0.5
+    assert config.load_config(["backbone.detector.nms=0.5"]).backbone["detector"]["nms"] == 0.5
 
 
 @pytest.mark.parametrize("path", ODD_PATHS)
 def test_odd_paths_arrive_as_they_were_typed(path):
-    loaded = config.load(["dataset=folder", f"dataset.images={path}"])
+    loaded = config.load_config(["dataset=folder", f"dataset.images={path}"])
     assert loaded.dataset["images"] == path
 
 
@@ -100,7 +103,7 @@ def test_conf_holds_no_interpolation_of_hydras_runtime():
 
 def test_another_librarys_hydra_is_left_as_it_was():
     GlobalHydra.instance().clear()
-    config.load([])
+    config.load_config([])
     assert not GlobalHydra.instance().is_initialized()
 
 
@@ -112,7 +115,7 @@ OTHER += ["backbone.segmenter.checkpoint=/my/sam"]
 
 
 def digest_of(*overrides: str, manifest: str = "m") -> str:
-    return config.digest(config.identity(config.load(overrides), {"manifest": manifest}))
+    return digest(identity(config.load_config(overrides), {"manifest": manifest}))
 
 
 @pytest.mark.parametrize("override", SAME)
@@ -186,7 +189,7 @@ def test_an_unknown_target_is_named(name):
 
 def test_a_constructors_own_complaint_is_passed_on():
     with pytest.raises(UsageError, match="split"):
-        config.build(config.load(["dataset.split=tset"]).dataset, "dataset")
+        config.build(config.load_config(["dataset.split=tset"]).dataset, "dataset")
 
 
 def test_conf_at_the_root_is_the_packages_conf():

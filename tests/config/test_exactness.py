@@ -9,6 +9,7 @@ import pytest
 
 from int_bench import config
 from int_bench.config import exactness
+from int_bench.config.identity import digest, identity
 from int_bench.config.schedule import Schedule, schedule
 from int_bench.errors import UsageError
 
@@ -21,7 +22,7 @@ def dtypes(loaded):
 
 
 def digest_of(*overrides):
-    return config.digest(config.identity(config.load(overrides), {}))
+    return digest(identity(config.load_config(overrides), {}))
 
 
 @pytest.mark.parametrize(
@@ -42,28 +43,28 @@ def digest_of(*overrides):
     ],
 )
 def test_auto_is_the_strictest_class_that_every_model_can_keep(given, kept):
-    assert config.load(given).exactness == kept
+    assert config.load_config(given).exactness == kept
 
 
 def test_e0_is_float32_throughout():
     for models in ("tiny", "paper"):
-        found = dtypes(config.load([CPU, f"models={models}", "exactness=E0"]))
+        found = dtypes(config.load_config([CPU, f"models={models}", "exactness=E0"]))
         assert len(found) == 5 and set(found.values()) == {"float32"}
 
 
 def test_e1_on_cuda_is_what_was_published():
     halves = {"vlm": "float16", "inpainter": "float16"}
     full = dict.fromkeys(("detector", "segmenter", "aligner"), "float32")
-    assert dtypes(config.load(["device=cuda", "models=paper"])) == halves | full
-    assert set(dtypes(config.load(["device=cuda", "models=tiny"])).values()) == {"float32"}
+    assert dtypes(config.load_config(["device=cuda", "models=paper"])) == halves | full
+    assert set(dtypes(config.load_config(["device=cuda", "models=tiny"])).values()) == {"float32"}
 
 
 def test_e2_lowers_the_encoders_and_nothing_else():
-    found = dtypes(config.load(["device=cuda", "models=paper", "exactness=E2"]))
+    found = dtypes(config.load_config(["device=cuda", "models=paper", "exactness=E2"]))
     lowered = {"detector": "bfloat16", "segmenter": "bfloat16", "aligner": "float32"}
     assert found == {"vlm": "float16", "inpainter": "float16", **lowered}
     kept = ["device=cuda", "models=paper", "exactness=E2", "backbone.segmenter.dtype=float32"]
-    assert dtypes(config.load(kept))["segmenter"] == "float32"
+    assert dtypes(config.load_config(kept))["segmenter"] == "float32"
 
 
 def test_a_model_without_the_key_is_given_its_precision():
@@ -87,7 +88,7 @@ def test_a_model_without_the_key_is_given_its_precision():
 )
 def test_a_class_that_a_model_cannot_keep_is_refused_by_its_key(given, key, instead):
     with pytest.raises(UsageError, match=re.escape(key)) as refusal:
-        config.load([CPU, *given])
+        config.load_config([CPU, *given])
     assert f"choose exactness={instead}." in str(refusal.value)
 
 
@@ -117,29 +118,29 @@ class Vlm:
 
 def test_e0_asks_one_at_a_time_and_the_others_by_model():
     models = {"vlm": Vlm(1000)}
-    assert schedule(config.load([CPU]), models) == Schedule(1, 4, False)
-    found = schedule(config.load([CPU, "exactness=E1", "backbone.vlm.max_batch=7"]), models)
+    assert schedule(config.load_config([CPU]), models) == Schedule(1, 4, False)
+    found = schedule(config.load_config([CPU, "exactness=E1", "backbone.vlm.max_batch=7"]), models)
     assert found.max_batch["vlm"] == 7 and not found.overlap
 
 
 @pytest.mark.parametrize(("pictures", "images"), [(0, 2), (45, 5), (53, 5), (1000, 16)])
 def test_on_cuda_images_in_flight_follow_the_memory_for_prefixes(pictures, images):
-    found = schedule(config.load(["device=cuda"]), {"vlm": Vlm(pictures)})
+    found = schedule(config.load_config(["device=cuda"]), {"vlm": Vlm(pictures)})
     assert (found.in_flight, found.overlap) == (images, True)
 
 
 def test_what_is_given_wins_over_auto():
     given = ["device=cuda", "in_flight=3", "overlap=false"]
-    found = schedule(config.load(given), {"vlm": Vlm(1000)})
+    found = schedule(config.load_config(given), {"vlm": Vlm(1000)})
     assert (found.in_flight, found.overlap) == (3, False)
-    assert schedule(config.load([CPU, "overlap=true"]), {}).overlap
+    assert schedule(config.load_config([CPU, "overlap=true"]), {}).overlap
     assert digest_of(CPU, "in_flight=3", "overlap=true") == digest_of(CPU)
 
 
 @pytest.mark.parametrize("wrong", ["in_flight=0", "in_flight=many", "overlap=maybe"])
 def test_a_wrong_schedule_is_named(wrong):
     with pytest.raises(UsageError, match=wrong.partition("=")[0]):
-        config.load([wrong])
+        config.load_config([wrong])
 
 
 def test_on_cuda_only_e2_may_round_to_tf32(monkeypatch):
@@ -147,7 +148,7 @@ def test_on_cuda_only_e2_may_round_to_tf32(monkeypatch):
     asked = []
     monkeypatch.setattr(loading, "allow_tf32", asked.append)
     for given in ([CPU], ["device=cuda"], ["device=cuda", "exactness=E2"]):
-        config.build_backbones(replace_backbones(config.load(given)))
+        config.build_backbones(replace_backbones(config.load_config(given)))
     assert asked == [False, True]
 
 

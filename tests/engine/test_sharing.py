@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
-from int_bench.config import load
+from int_bench.config import load_config
 from int_bench.core.types import Answer, Picture
 from int_bench.engine.broker import Broker, Job, gather
 from int_bench.engine.sharing import Sharing, Tally
@@ -121,12 +121,12 @@ def test_one_variant_shares_nothing_worth_saying(tmp_path):
 
 
 def test_the_models_of_several_methods_are_joined_and_two_for_a_role_refused():
-    full, concept = load(["method=full"]), load(["method=sam3"])
+    full, concept = load_config(["method=full"]), load_config(["method=sam3"])
     models = with_all_models(prepare([Asked(full), Asked(concept)])).backbone
     assert models == concept.backbone and "concept_segmenter" not in full.backbone
-    other = load(["method=empty", "backbone/inpainter=telea"])
-    with pytest.raises(UsageError, match="full and empty want different models as inpainter"):
-        with_all_models(prepare([Asked(full), Asked(other)]))
+    whole, other = load_config([]), load_config(["ablation=no_pnm", "backbone/inpainter=telea"])
+    with pytest.raises(UsageError, match="int and int-no_pnm want different models as inpainter"):
+        with_all_models(prepare([Asked(whole), Asked(other)]))
 
 
 @pytest.mark.slow

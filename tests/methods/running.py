@@ -14,7 +14,7 @@ from tests.fakes import all_fakes, scene
 @cache
 def method(name: str, *overrides: str) -> Any:
     """The method that conf/method/NAME.yaml describes."""
-    return config.build_method(config.load([f"method={name}", *overrides]))
+    return config.build_method(config.load_config([f"method={name}", *overrides]))
 
 
 def sample(pixels: Any = None, task: str = "camouflaged animal", **truth: Any) -> Sample:

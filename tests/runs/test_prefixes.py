@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from int_bench.config import load
+from int_bench.config import load_config
 from int_bench.engine.broker import Broker
 from int_bench.errors import MissingAsset
 from int_bench.runs.execute import Variant, run
@@ -130,7 +130,7 @@ def test_a_dry_run_names_the_folders_that_run_would_use(command):
 
 def test_the_number_of_the_task_is_no_second_run(command):
     """``iterations=5`` is what INT does anyway: one folder, under its own name."""
-    assert load([]).task.iterations == 5
+    assert load_config([]).task.iterations == 5
     out = command("ablate", "iterations=4..5", "module=PNM", "--dry-run")[1]
     names = [line[10:].strip() for line in out.splitlines() if line.startswith("method")]
     assert names == ["int", "int-no_pnm", "int, 4 iterations"]

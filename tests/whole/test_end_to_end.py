@@ -11,7 +11,7 @@ import numpy as np
 import py_sod_metrics
 import pytest
 
-from int_bench.config import build_backbones, build_method, load
+from int_bench.config import build_backbones, build_method, load_config
 from int_bench.data.folders import PairedFolders
 from int_bench.data.world.dataset import DrawnScenes
 from int_bench.engine.broker import Broker
@@ -27,7 +27,7 @@ SHORT = ["method.iterations=2", "method.prompter.generation.grid.sets=[original,
 
 @pytest.fixture(scope="module")
 def models() -> dict[str, Any]:
-    return build_backbones(load(["models=tiny", "device=cpu"]))
+    return build_backbones(load_config(["models=tiny", "device=cpu"]))
 
 
 def segment(
@@ -39,7 +39,7 @@ def segment(
     in_flight: int = 1,
 ) -> dict[str, int]:
     """Run two short iterations of INT; the broker's counters."""
-    config = load([*SHORT, "models=tiny", "device=cpu"])
+    config = load_config([*SHORT, "models=tiny", "device=cpu"])
     broker = Broker(models, max_batch=max_batch, in_flight=in_flight)
     with RunFolder(folder, {"name": "test"}, keep="iterations") as store:
         variant = Variant("int", build_method(config), store)

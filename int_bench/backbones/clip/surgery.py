@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import PIL.Image
 import torch
@@ -68,6 +68,9 @@ class ClipSurgery:
         max_batch: At most so many pictures per forward pass.
         cache_mb: Bound of the memory for picture features, in MiB (0.4 MiB per heat map at 224).
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch", "cache_mb")
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float32"}
 
     checkpoint: str = "zoo:clip"
     pretrained: str | None = None

@@ -6,7 +6,7 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
@@ -35,6 +35,9 @@ class GroundingDino:
     lengths of their captions agree, so that nothing is padded and no neighbour changes an answer
     by more than rounding.
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch")
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "bfloat16"}
 
     def __init__(  # noqa: PLR0913 - a configuration file binds to these
         self,

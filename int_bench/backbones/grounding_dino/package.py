@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import nn
@@ -45,6 +45,8 @@ class GroundingDinoPackage:
     One at a time, because the package mixes up the text masks of captions that differ within a
     batch (it repeats them head by head where the attention wants image by image).
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = ("device",)
 
     def __init__(  # noqa: PLR0913 - a configuration file binds to these
         self,

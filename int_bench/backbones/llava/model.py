@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import PIL.Image
@@ -83,6 +83,14 @@ class Llava:
     ``counters``: ``vision_passes`` (pictures through the vision tower), ``prefill_tokens``,
     ``prefix_hits``, ``decode_steps``, ``scored_tokens`` (see ``Engine``).
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = (
+        "device",
+        "max_batch",
+        "prefix_cache_mb",
+        "feature_cache_mb",
+    )
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float16", "E2": "float16"}
 
     def __init__(  # noqa: PLR0913  (a configuration value each)
         self,

@@ -18,7 +18,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import PIL.Image
@@ -60,6 +60,16 @@ class OpenAI:
 
     ``counters``: ``requests_sent`` (attempts), ``retries``, ``cache_hits``.
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = (
+        "key_variable",
+        "cache_dir",
+        "timeout_s",
+        "retries",
+        "requests_per_minute",
+        "max_batch",
+    )
+    REMOTE: ClassVar[bool] = True
 
     def __init__(  # noqa: PLR0913  (a configuration value each)
         self,

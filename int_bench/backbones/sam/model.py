@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -44,6 +44,9 @@ class Sam:
         max_batch: At most so many pictures per encoder pass and prompts per decoder pass.
         cache_mb: Bound of the memory for picture embeddings, in MiB (4 MiB each at 1024 pixels).
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch", "cache_mb")
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "bfloat16"}
 
     checkpoint: str = "zoo:sam"
     model: str | None = None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -40,6 +40,9 @@ class StableDiffusion:
     they agree up to rounding. Neither device nor batch nor order decides the noise: each request
     has its own generator on the CPU, and its first draw, in float32, is the initial latents.
     """
+
+    RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch")
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float16", "E2": "float16"}
 
     def __init__(  # noqa: PLR0913 - a configuration file binds to these
         self,

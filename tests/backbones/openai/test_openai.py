@@ -15,6 +15,7 @@ import pytest
 from int_bench import config
 from int_bench.backbones.openai.http_chat import ChatClient, Pace
 from int_bench.backbones.openai.model import OpenAI
+from int_bench.config.identity import identity
 from int_bench.core.types import Answer, ContrastiveAnswer, FirstToken, Picture, Sample, Score, Turn
 from int_bench.engine.broker import Broker, Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
@@ -167,7 +168,7 @@ def test_one_refused_sample_leaves_the_others_alone(tmp_path, picture):
 def test_the_method_of_the_table_over_its_own_configuration(tmp_path):
     """60 x 40 pixels in a square of 60: y is 0.3 x 60 - 10 .. 0.5 x 60 - 10."""
     with serving(says("I think that it is at [0.2, 0.3, 0.4, 0.5].")) as endpoint:
-        loaded = config.load(
+        loaded = config.load_config(
             [
                 "method=vlm_api_sam",
                 "backbone/vlm=openai",
@@ -186,11 +187,11 @@ def test_the_method_of_the_table_over_its_own_configuration(tmp_path):
 
 
 def test_a_run_is_known_by_model_and_address_not_by_its_pace_or_folders():
-    plain = config.load(["backbone/vlm=openai"])
+    plain = config.load_config(["backbone/vlm=openai"])
     paced = ["backbone.vlm.cache_dir=x", "backbone.vlm.retries=1", "backbone.vlm.timeout_s=1"]
-    same = config.load(["backbone/vlm=openai", *paced])
-    other = config.load(["backbone/vlm=openai", "backbone.vlm.model=eye-2"])
-    identities = [config.identity(one, {}) for one in (plain, same, other)]
+    same = config.load_config(["backbone/vlm=openai", *paced])
+    other = config.load_config(["backbone/vlm=openai", "backbone.vlm.model=eye-2"])
+    identities = [identity(one, {}) for one in (plain, same, other)]
     assert identities[0] == identities[1] != identities[2]
 
 
