@@ -15,6 +15,7 @@ from int_bench.api.result import Result
 from int_bench.api.words import Value, words
 from int_bench.config import RunConfig, build_backbones, build_method, load_config
 from int_bench.config.schedule import schedule
+from int_bench.core.protocols import Method
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Image, Picture, Sample
 from int_bench.data.images import read_image
@@ -47,17 +48,32 @@ class Model:
 
     Attributes:
         config: the whole configuration, checked.
+        method: the configured method.
     """
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, method: Method | None = None) -> None:
         self.config = config
-        self._method = build_method(config)
-        if getattr(self._method, "wants_truth", False):
+        self.method = method or build_method(config)
+        if getattr(self.method, "wants_truth", False):
             raise UsageError(
                 f"method={config.method_name} reads the ground truth; run it on a data set with "
                 "int_bench.run."
             )
+        lacking = sorted(self.method.roles - set(config.backbone))
+        if lacking:
+            raise UsageError(
+                f"The method asks {', '.join(lacking)}, which method={config.method_name} does not "
+                "use; load a method that does."
+            )
         self._backbones = build_backbones(config)
+
+    def with_method(self, method: Method) -> Model:
+        """The same models under a method of one's own, e.g. a ``Cycle`` of one's own parts.
+
+        Raises:
+            UsageError: It asks a model that this one does not have.
+        """
+        return Model(self.config, method)
 
     def segment(self, image: Picturelike, name: str | None = None) -> Result:
         """Segment one image.
@@ -79,7 +95,7 @@ class Model:
         broker = Broker(
             self._backbones, max_batch=using.max_batch, memo_bytes=self.config.memo_mb * 2**20
         )
-        (outcome,) = broker.run([Job(name, partial(self._method.segment, sample))])
+        (outcome,) = broker.run([Job(name, partial(self.method.segment, sample))])
         if outcome.value is None:
             raise outcome.error or SampleError(f"{name}: the method gave no prediction.")
         return Result(name, task, picture.pixels, outcome.value)
