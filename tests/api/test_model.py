@@ -70,6 +70,11 @@ class TestTheSentences:
         with pytest.raises(UsageError, match="reads the ground truth"):
             int_bench.load("method=oracle_name")
 
+    def test_a_method_that_asks_a_model_that_is_not_there(self):
+        method = int_bench.load("method=grounding_sam").method
+        with pytest.raises(UsageError, match="asks detector, segmenter, which method=full does"):
+            int_bench.load("method=full").with_method(method)
+
     def test_a_keyword_of_no_known_type(self):
         with pytest.raises(UsageError, match="seed cannot be a dict"):
             words((), {"seed": {}})  # type: ignore[dict-item]
