@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cv2
 import numpy as np
 
+from int_bench.backbones.common.model import Model
+from int_bench.core.limits import Above
 from int_bench.core.types import HardMask, Image, Inpaint
-from int_bench.errors import UsageError
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import Inpainter
 
-FILLS = ("telea", "blackout", "blur")
+Fill = Literal["telea", "blackout", "blur"]
 
 
-class ClassicInpainter:
+@dataclass(eq=False)
+class ClassicInpainter(Model):
     """Fills the mask from the image alone; prompts and seed of the request have no effect.
 
     * ``telea``: fast marching from the rim inwards, ``cv2.inpaint`` (Telea 2004).
@@ -26,45 +28,23 @@ class ClassicInpainter:
     * ``blur``: the image under a Gaussian; colours stay, detail goes (Fong and Vedaldi 2017).
 
     Pixels outside the mask stay exactly as they are, for each of the three.
+
+    Args:
+        fill: ``telea``, ``blackout`` or ``blur``.
+        radius: Neighbourhood that ``telea`` averages over, in pixels of the request's image.
+        blur: Standard deviation of ``blur`` as a share of the image's short side.
+
+    ``counters``: ``images``, how many were filled (empty masks are not).
     """
 
-    def __init__(self, fill: str = "telea", radius: float = 3.0, blur: float = 0.05) -> None:
-        """Check the options; there is nothing to load.
-
-        Args:
-            fill: ``telea``, ``blackout`` or ``blur``.
-            radius: Neighbourhood that ``telea`` averages over, in pixels of the request's image.
-            blur: Standard deviation of ``blur`` as a share of the image's short side.
-
-        Raises:
-            UsageError: An unknown fill, or a radius or blur that is not positive.
-        """
-        if fill not in FILLS:
-            raise UsageError(f"Unknown fill {fill!r} of the inpainter; choose {', '.join(FILLS)}.")
-        if radius <= 0 or blur <= 0:
-            raise UsageError(
-                f"The inpainter's radius ({radius}) and blur ({blur}) must be positive numbers."
-            )
-        self.fill = fill
-        self.radius = radius
-        self.blur = blur
-        self._counters: Counter[str] = Counter()
+    fill: Fill = "telea"
+    radius: Annotated[float, Above(0)] = 3.0
+    blur: Annotated[float, Above(0)] = 0.05
 
     @property
     def identity(self) -> dict[str, Any]:
-        """The fill and its option; OpenCV's version decides the last bits of ``telea``."""
-        options = {"telea": {"radius": self.radius}, "blur": {"blur": self.blur}}
-        return {
-            "backbone": "opencv",
-            "version": cv2.__version__,
-            "fill": self.fill,
-            **options.get(self.fill, {}),
-        }
-
-    @property
-    def counters(self) -> Counter[str]:
-        """``images``: how many were filled (empty masks are not)."""
-        return self._counters
+        """As of every model; OpenCV's version decides the last bits of ``telea``."""
+        return {**super().identity, "version": cv2.__version__}
 
     def inpaint(self, requests: Sequence[Inpaint]) -> list[Image]:
         """One image per request, (H, W, 3) uint8; an empty mask gives the image itself.
@@ -80,7 +60,7 @@ class ClassicInpainter:
             raise ValueError(f"mask {mask.shape} and image {image.shape[:2]} differ in size")
         if not mask.any():
             return image
-        self._counters["images"] += 1
+        self.counters["images"] += 1
         return np.where(mask[..., None], self._filled(image, mask), image)
 
     def _filled(self, image: Image, mask: HardMask) -> Image:

@@ -105,7 +105,7 @@ def build_backbones(config: RunConfig) -> dict[str, Backbone]:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.cpu_threads))
     if exactness.on_cuda(config.backbone):
         # Imports torch, which only a run on CUDA needs here.
-        from int_bench.backbones.common.loading import allow_tf32
+        from int_bench.backbones.common.precision import allow_tf32
 
         allow_tf32(config.exactness == "E2")
     return {role: build(node, f"backbone.{role}") for role, node in config.backbone.items()}

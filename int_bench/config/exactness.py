@@ -23,6 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from int_bench.backbones.common.dtypes import dtype_name
 from int_bench.config import binding
 from int_bench.errors import UsageError
 
@@ -93,10 +94,9 @@ def _with_dtype(node: Mapping[str, Any], kept: str) -> dict[str, Any]:
 
 
 def _precision(node: Mapping[str, Any], kept: str) -> str:
-    """The precision of a class on the device of a model; float16 on CUDA only."""
-    declared = binding.constant(str(node[binding.TARGET]), "PRECISION", {}).get(kept, "float32")
-    half = declared != "float16" or (_published_in_half(node) and _on_cuda(node))
-    return str(declared) if half else "float32"
+    """The precision of a class on the device of a model."""
+    declared = binding.constant(str(node[binding.TARGET]), "PRECISION", {})
+    return dtype_name(declared, kept, str(node.get("checkpoint", "")), cuda=_on_cuda(node))
 
 
 def _published_in_half(node: Mapping[str, Any]) -> bool:
@@ -119,6 +119,6 @@ def _is_cuda(device: str) -> bool:
     if not any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS):
         return False
     # Imports torch, which knows what the driver offers.
-    from int_bench.backbones.common.loading import pick_device
+    from int_bench.backbones.common.precision import pick_device
 
     return bool(pick_device("auto").type == "cuda")

@@ -107,7 +107,7 @@ class PlainLlava:
     """
 
     def __init__(self, vlm: Llava) -> None:
-        loaded = vlm._load()
+        loaded = vlm.ready
         self.identity = vlm.identity
         self.counters: Counter[str] = Counter()
         self.model: Any = loaded.model

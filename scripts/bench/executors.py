@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.llava.model import Llava
 from int_bench.core.protocols import Backbone
 from int_bench.core.types import Request
@@ -43,7 +44,7 @@ class Machine:
     full: bool
 
     @property
-    def half(self) -> str:
+    def half(self) -> Dtype:
         """The working precision."""
         return "bfloat16" if self.device.startswith("cuda") else "float32"
 

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
-from int_bench.backbones.clip.surgery import ClipSurgery
-from int_bench.backbones.common.lru import Lru
-from int_bench.backbones.llava.model import Llava
+from int_bench.backbones.common.model import LocalModel
 from int_bench.core.protocols import Ask, Backbone
 from int_bench.core.types import Request
 
@@ -63,12 +61,5 @@ def run_plain(starts: Iterable[Callable[[Ask], Coroutine[Any, Any, R]]], ask: As
 def forget(backbone: Backbone) -> None:
     """Drop everything that a backbone keeps between calls, except its weights."""
     backbone = getattr(backbone, "wrapped", backbone)
-    for kept in vars(backbone).values():
-        if isinstance(kept, Lru):
-            kept.clear()
-    if isinstance(backbone, Llava):
-        ready = backbone._load()
-        ready.engine.forget()
-        ready.chat.forget()
-    if isinstance(backbone, ClipSurgery):
-        backbone._clip.texts.clear()
+    if isinstance(backbone, LocalModel):
+        backbone.forget()

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load
 from int_bench.backbones.llava.model import Llava, _Loaded
 from int_bench.core import templates
@@ -63,7 +64,7 @@ LLAVA_13B = LlavaSize(1024, 24, 5120, 13824, 40, 40, 32064)
 
 
 def random_llava(
-    size: LlavaSize, device: str = "cpu", dtype: str = "float32", **options: Any
+    size: LlavaSize, device: str = "cpu", dtype: Dtype = "float32", **options: Any
 ) -> Llava:
     """A ``Llava`` backbone over random weights; equal arguments share them.
 
@@ -75,9 +76,9 @@ def random_llava(
     """
     name = f"random llava {size.layers}x{size.width}"
     place, precision = torch.device(device), getattr(torch, dtype)
-    key = (Llava.__name__, name, None, precision, place)
-    cached_load(key, lambda: _build(size, place, precision))
-    return Llava(name, device=device, dtype=dtype, **options)
+    backbone = Llava(name, device=device, dtype=dtype, **options)
+    cached_load(backbone.weights_key, lambda: _build(size, place, precision))
+    return backbone
 
 
 def _build(size: LlavaSize, device: torch.device, dtype: torch.dtype) -> _Loaded:

@@ -30,11 +30,12 @@ from transformers import (
     SwinConfig,
 )
 
-from int_bench.backbones.clip.loading import Clip, ClipSource
+from int_bench.backbones.clip.loading import Clip
 from int_bench.backbones.clip.surgery import ClipSurgery
+from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load
 from int_bench.backbones.grounding_dino.model import GroundingDino
-from int_bench.backbones.sam.loading import SamConfig, SamSource, build_sam
+from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.backbones.stable_diffusion.model import StableDiffusion
 from scripts.bench.random_weights import randomise
@@ -42,14 +43,12 @@ from scripts.bench.random_weights import randomise
 NAME = "random weights"
 
 
-def stable_diffusion(full: bool, device: str, dtype: str, **options: Any) -> StableDiffusion:
+def stable_diffusion(full: bool, device: str, dtype: Dtype, **options: Any) -> StableDiffusion:
     """SD-2-inpainting: 512 pixels and 50 steps; reduced: 32 pixels and 3 steps."""
     place, precision = torch.device(device), getattr(torch, dtype)
     size, steps = (512, 50) if full else (32, 3)
     backbone = StableDiffusion(NAME, device=device, dtype=dtype, size=size, steps=steps, **options)
-    layout = (backbone.channels_last, backbone.compile)
-    key = ("StableDiffusion", NAME, None, str(precision), str(place), *layout)
-    cached_load(key, lambda: _pipeline(full, place, precision, backbone))
+    cached_load(backbone.weights_key, lambda: _pipeline(full, place, precision, backbone))
     return backbone
 
 
@@ -97,12 +96,12 @@ def _pipeline(full: bool, device: Any, dtype: torch.dtype, options: StableDiffus
     return pipeline
 
 
-def grounding_dino(full: bool, device: str, dtype: str, **options: Any) -> GroundingDino:
+def grounding_dino(full: bool, device: str, dtype: Dtype, **options: Any) -> GroundingDino:
     """Swin-T at 800 pixels and 900 queries; reduced: 80 pixels and 30 queries."""
     place, precision = torch.device(device), getattr(torch, dtype)
-    key = ("GroundingDino", NAME, None, str(precision), str(place))
-    cached_load(key, lambda: _detector(full, place, precision))
-    return GroundingDino(NAME, device=device, dtype=dtype, **options)
+    backbone = GroundingDino(NAME, device=device, dtype=dtype, **options)
+    cached_load(backbone.weights_key, lambda: _detector(full, place, precision))
+    return backbone
 
 
 def _detector(full: bool, device: Any, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -131,12 +130,12 @@ def _detector(full: bool, device: Any, dtype: torch.dtype) -> tuple[Any, Any]:
     return processor, model.to(device, dtype)
 
 
-def sam(full: bool, device: str, dtype: str, **options: Any) -> Sam:
+def sam(full: bool, device: str, dtype: Dtype, **options: Any) -> Sam:
     """ViT-H at 1024 pixels; reduced: two layers at 64 pixels."""
-    source = SamSource(NAME)
+    backbone = Sam(NAME, device=device, dtype=dtype, **options)
     place, precision = torch.device(device), getattr(torch, dtype)
-    cached_load((Sam, source, precision, place), lambda: _segmenter(full, place, precision))
-    return Sam(NAME, device=device, dtype=dtype, **options)
+    cached_load(backbone.weights_key, lambda: _segmenter(full, place, precision))
+    return backbone
 
 
 def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
@@ -154,11 +153,9 @@ def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
 
 def clip(full: bool, device: str, **options: Any) -> ClipSurgery:
     """ViT-B/16 at 224 pixels in float32; reduced: three layers at 32 pixels."""
-    source, place = ClipSource(NAME), torch.device(device)
-    key = (ClipSurgery, source, torch.float32, place)
-    cached_load(key, lambda: _aligner(full, place))
-    blocks = 6 if full else 2
-    return ClipSurgery(NAME, device=device, blocks=blocks, **options)
+    backbone = ClipSurgery(NAME, device=device, blocks=6 if full else 2, **options)
+    cached_load(backbone.weights_key, lambda: _aligner(full, torch.device(device)))
+    return backbone
 
 
 def _aligner(full: bool, device: Any) -> Clip:

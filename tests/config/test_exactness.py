@@ -144,16 +144,17 @@ def test_a_wrong_schedule_is_named(wrong):
 
 
 def test_on_cuda_only_e2_may_round_to_tf32(monkeypatch):
-    loading = pytest.importorskip("int_bench.backbones.common.loading")
+    precision = pytest.importorskip("int_bench.backbones.common.precision")
     asked = []
-    monkeypatch.setattr(loading, "allow_tf32", asked.append)
+    monkeypatch.setattr(precision.torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(precision, "allow_tf32", asked.append)
     for given in ([CPU], ["device=cuda"], ["device=cuda", "exactness=E2"]):
         config.build_backbones(replace_backbones(config.load_config(given)))
     assert asked == [False, True]
 
 
 def replace_backbones(loaded):
-    """Only the vlm, which does not look for its device before it is used."""
+    """Only the vlm; nothing is loaded."""
     return replace(loaded, backbone={"vlm": loaded.backbone["vlm"]})
 
 

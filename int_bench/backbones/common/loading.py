@@ -1,4 +1,4 @@
-"""Where weights come from, on which device and in which precision, and what failing says.
+"""Where weights come from, and what failing says: while they load and while they compute.
 
 Every backbone loads through these few helpers, so that a missing, gated, corrupt or unsafe
 checkpoint is one sentence with the next step, whichever library it is that complains.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
@@ -25,8 +25,13 @@ T = TypeVar("T")
 
 ZOO_PREFIX = "zoo:"
 _FILE_ENDINGS = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-_CPU_MEMORY_SIGNS = ("can't allocate memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+_MEMORY_SIGNS = (
+    "can't allocate memory",
+    "not enough memory",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 _LONGEST_REASON = 160
 
 _loaded: dict[tuple[Any, ...], Any] = {}
@@ -75,59 +80,6 @@ def _looks_local(checkpoint: str) -> bool:
     """Whether a checkpoint that does not exist was meant as a path, not as a hub id (ORG/NAME)."""
     starts = checkpoint.startswith(("/", ".", "~"))
     return starts or checkpoint.endswith(_FILE_ENDINGS) or checkpoint.count("/") > 1
-
-
-def pick_device(device: str = "auto") -> torch.device:
-    """The device of a configuration value.
-
-    Args:
-        device: ``auto`` (the first CUDA device if there is one, else the CPU) or a name for
-            ``torch.device`` such as ``cpu``, ``cuda`` or ``cuda:1``.
-
-    Raises:
-        UsageError: The name is unknown, or it names a CUDA device that this machine does not have.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        picked = torch.device(device)
-    except RuntimeError as error:
-        raise UsageError(f"Unknown device {device!r}; choose auto, cpu, cuda or cuda:N.") from error
-    if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"Device {device!r} is not here ({torch.cuda.device_count()} CUDA devices found); "
-            f"choose auto or cpu."
-        )
-    return picked
-
-
-def pick_dtype(dtype: str, device: torch.device) -> torch.dtype:
-    """The precision of a configuration value.
-
-    Args:
-        dtype: ``auto`` (float32 on a CPU; bfloat16 on CUDA, float16 where it lacks bfloat16),
-            ``float32``, ``bfloat16`` or ``float16``.
-        device: Where the model will run.
-
-    Raises:
-        UsageError: The name is unknown.
-    """
-    if dtype == "auto":
-        if device.type != "cuda":
-            return torch.float32
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if dtype not in _DTYPES:
-        raise UsageError(f"Unknown dtype {dtype!r}; choose auto, {', '.join(_DTYPES)}.")
-    return _DTYPES[dtype]
-
-
-def allow_tf32(allowed: bool) -> None:
-    """Whether CUDA may round the factors of float32 products to TF32's ten bits, in this process.
-
-    Unless told otherwise, torch lets convolutions do so.
-    """
-    torch.backends.cudnn.allow_tf32 = allowed
-    torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
 def cached_load(key: tuple[Any, ...], build: Callable[[], T]) -> T:
@@ -211,6 +163,27 @@ def missing(role: str, checkpoint: str) -> MissingAsset:
     )
 
 
+def refuse_incomplete(role: str, checkpoint: str, report: Mapping[str, Any]) -> None:
+    """See that a checkpoint had all weights of its model: transformers only warns.
+
+    Args:
+        role: As in ``backbone.<role>``.
+        checkpoint: As configured.
+        report: Of ``from_pretrained(..., output_loading_info=True)``.
+
+    Raises:
+        MissingAsset: Some are missing or of another shape; the first is named.
+    """
+    mismatched = [key for key, *_ in report.get("mismatched_keys", ())]
+    absent = sorted({*report["missing_keys"], *mismatched})
+    if absent:
+        raise MissingAsset(
+            f"The {role} checkpoint is not usable: {checkpoint} lacks {len(absent)} weights of its "
+            f"model, {absent[0]} first; next step: fetch it again or set "
+            f"backbone.{role}.checkpoint."
+        )
+
+
 def _local_path(checkpoint: str) -> Path | None:
     """The existing file or folder that a checkpoint names, or None for a hub id."""
     if checkpoint.startswith(ZOO_PREFIX):
@@ -257,4 +230,4 @@ def _is_out_of_memory(error: Exception) -> bool:
     """Whether an error means that an allocation failed, on either kind of device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _CPU_MEMORY_SIGNS)
+    return isinstance(error, RuntimeError) and any(sign in str(error) for sign in _MEMORY_SIGNS)

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
+
+from torch import Tensor
+
+from int_bench.core.limits import AtLeast
+
+Mebibytes = Annotated[int, AtLeast(0)]
+MEBIBYTE = 2**20
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -50,3 +57,8 @@ class Lru(Generic[K, V]):
         """Forget everything."""
         self._values.clear()
         self.weight = 0
+
+
+def tensors(mebibytes: int) -> Lru[str, Tensor]:
+    """A cache of tensors by digest, bounded by the memory that they hold."""
+    return Lru(mebibytes * MEBIBYTE, weigh=lambda tensor: tensor.nbytes)

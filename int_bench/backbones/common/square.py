@@ -11,26 +11,24 @@ and bends it.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import PIL.Image
 
-from int_bench.core.geometry import PREPROCESSINGS, padded_square
+from int_bench.core.geometry import padded_square
 from int_bench.core.types import Image
-from int_bench.errors import UsageError
+
+Preprocess = Literal["pad", "center_crop", "squash"]
+Colour = tuple[int, int, int]
+"""Red, green, blue, 0..255."""
+
+LARGEST_SIDE = 4096
+"""Of a square, in pixels: a larger picture is shrunk before it is padded. The models look at a few
+hundred pixels; what this bounds is the memory on the way there."""
 
 
-def check_preprocess(name: str) -> str:
-    """The name, if there is such a way to make a square.
-
-    Raises:
-        UsageError: There is none.
-    """
-    if name not in PREPROCESSINGS:
-        raise UsageError(f"Unknown preprocess {name!r}; choose one of {', '.join(PREPROCESSINGS)}.")
-    return name
-
-
-def to_square(image: Image, preprocess: str, colour: tuple[int, int, int]) -> Image:
+def to_square(image: Image, preprocess: Preprocess, colour: Colour) -> Image:
     """The square picture that a box answer refers to (``geometry.box_patch_from_square``).
 
     Args:
@@ -39,24 +37,46 @@ def to_square(image: Image, preprocess: str, colour: tuple[int, int, int]) -> Im
             right or the bottom), bars of ``colour``; ``center_crop``: side min(H, W), the middle
             of the picture; ``squash``: side max(H, W), resized bicubically without keeping the
             aspect.
-        colour: RGB of the bars, 0..255.
+        colour: Of the bars.
 
     Returns:
-        (S, S, 3) RGB, 0..255; the picture itself if it is square.
+        (S, S, 3) RGB, 0..255; the picture itself if it is square. S is at most ``LARGEST_SIDE``.
     """
+    if preprocess == "center_crop":
+        return shrunk(_middle(image), LARGEST_SIDE)
+    image = shrunk(image, LARGEST_SIDE)
     height, width = image.shape[:2]
     if height == width:
         return image
-    if preprocess == "pad":
-        side, left, top = padded_square((height, width))
-        square = np.empty((side, side, 3), np.uint8)
-        square[:] = colour
-        square[top : top + height, left : left + width] = image
-        return square
-    if preprocess == "center_crop":
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        return np.ascontiguousarray(image[top : top + side, left : left + side])
-    side = max(height, width)
-    resized = PIL.Image.fromarray(image).resize((side, side), PIL.Image.Resampling.BICUBIC)
+    side, left, top = padded_square((height, width))
+    if preprocess == "squash":
+        return _resized(image, (side, side))
+    square = np.empty((side, side, 3), np.uint8)
+    square[:] = colour
+    square[top : top + height, left : left + width] = image
+    return square
+
+
+def shrunk(image: Image, side: int) -> Image:
+    """An image, (H, W, 3) uint8, no longer than ``side``; itself if it is not. At least 1 pixel."""
+    height, width = image.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return image
+    return _resized(image, (max(1, round(height * scale)), max(1, round(width * scale))))
+
+
+def _middle(image: Image) -> Image:
+    """The largest square in the middle; the image itself if it is square."""
+    height, width = image.shape[:2]
+    if height == width:
+        return image
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return np.ascontiguousarray(image[top : top + side, left : left + side])
+
+
+def _resized(image: Image, size: tuple[int, int]) -> Image:
+    height, width = size
+    resized = PIL.Image.fromarray(image).resize((width, height), PIL.Image.Resampling.BICUBIC)
     return np.asarray(resized, np.uint8)

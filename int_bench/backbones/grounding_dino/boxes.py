@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import PIL.Image
 import torch
 import torchvision
 
+from int_bench.backbones.common.square import shrunk
+from int_bench.core.limits import AtLeast
 from int_bench.core.types import Detect, Detection, Image
-from int_bench.errors import UsageError
 
 SPECIAL_TOKENS = (101, 102, 1012, 1029)
 """[CLS], [SEP], the full stop and "?" of BERT; both libraries find phrases between these ids."""
@@ -17,6 +19,12 @@ SPECIAL_TOKENS = (101, 102, 1012, 1029)
 THINNEST = 8
 """The highest aspect ratio that is shown as it is; of thinner strips too few cells would be left to
 choose the queries from, or none."""
+
+
+LONGEST_SIDE = 8192
+"""Of an image that is shown, in pixels; a longer one is shrunk before it is stretched."""
+
+MaxBoxes = Annotated[int, AtLeast(0)]
 
 
 @dataclass(frozen=True)
@@ -31,12 +39,6 @@ class Selection:
 
     nms: float = 0.7
     max_boxes: int = 10
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.nms <= 1:
-            raise UsageError(f"The detector's nms is {self.nms}; it is an IoU from 0 to 1.")
-        if self.max_boxes < 0:
-            raise UsageError(f"The detector's max_boxes is {self.max_boxes}; 0 keeps all boxes.")
 
 
 def caption(text: str) -> str:
@@ -55,6 +57,7 @@ def image_for_detection(image: Image) -> PIL.Image.Image:
     A strip thinner than 1:8 has its short side stretched to that. Boxes are relative to width
     and height, so that this needs no way back.
     """
+    image = shrunk(image, LONGEST_SIDE)
     height, width = image.shape[:2]
     least = -(-max(height, width) // THINNEST)
     picture = PIL.Image.fromarray(image)
@@ -99,5 +102,5 @@ def select(
     scores, corners = scores[keep], corners[keep]
     best = torchvision.ops.nms(corners, scores, selection.nms)
     best = best[: selection.max_boxes or None]
-    found = zip(corners[best].tolist(), scores[best].tolist(), strict=True)
-    return tuple(Detection(box=(x0, y0, x1, y1), score=s) for (x0, y0, x1, y1), s in found)
+    pairs = zip(corners[best].tolist(), scores[best].tolist(), strict=True)
+    return tuple(Detection(box=(x0, y0, x1, y1), score=s) for (x0, y0, x1, y1), s in pairs)

@@ -8,24 +8,25 @@ same sub-modules and therefore the same checkpoint keys, is put in place while t
 from __future__ import annotations
 
 import importlib.util
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property, partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import nn
 
-from int_bench.backbones.common.loading import (
-    cached_load,
-    load_errors,
-    memory_guard,
-    pick_device,
-    resolve,
+from int_bench.backbones.common.loading import resolve
+from int_bench.backbones.common.model import LocalModel
+from int_bench.backbones.grounding_dino.boxes import (
+    MaxBoxes,
+    Selection,
+    caption,
+    image_for_detection,
+    select,
 )
-from int_bench.backbones.grounding_dino.boxes import Selection, caption, image_for_detection, select
+from int_bench.core.limits import Count, Share
 from int_bench.core.types import Detect, Detection
 from int_bench.errors import MissingAsset, UsageError
 
@@ -39,83 +40,49 @@ ARCHITECTURES = {"swin_t": "GroundingDINO_SwinT_OGC.py", "swin_b": "GroundingDIN
 INFERENCE = {"use_checkpoint": False, "use_transformer_ckpt": False}
 
 
-class GroundingDinoPackage:
+@dataclass(eq=False)
+class GroundingDinoPackage(LocalModel):
     """The original implementation, one request per forward pass, float32.
 
     One at a time, because the package mixes up the text masks of captions that differ within a
     batch (it repeats them head by head where the attention wants image by image).
+
+    Args:
+        checkpoint: Local .pth (``{"model": weights}`` or the weights) or .safetensors file, for
+            example ``groundingdino_swint_ogc.pth``.
+        revision: Branch, tag or commit of ``text_encoder`` on the hub.
+        device: As of every `LocalModel`.
+        architecture: ``swin_t`` or ``swin_b``, the package's own configurations.
+        overrides: Entries of that configuration to replace, for other sizes.
+        text_encoder: Hub id or folder of BERT's tokenizer and configuration; its weights are in
+            the checkpoint.
+        shortest_edge: Side that images are resized to, in pixels, ...
+        longest_edge: ... unless the longer side would be longer than this.
+        nms: IoU above which the worse of two boxes is dropped; 1 keeps all.
+        max_boxes: Most boxes per request; 0 keeps all.
+
+    ``counters``: ``forward_passes``, ``images_encoded`` (the same number) and ``text_tokens``.
     """
 
-    RUNTIME: ClassVar[tuple[str, ...]] = ("device",)
+    ROLE: ClassVar[str] = "detector"
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float32"}
+    WEIGHTS: ClassVar[tuple[str, ...]] = (
+        "checkpoint",
+        "revision",
+        "architecture",
+        "overrides",
+        "text_encoder",
+    )
 
-    def __init__(  # noqa: PLR0913 - a configuration file binds to these
-        self,
-        checkpoint: str,
-        revision: str | None = None,
-        device: str = "auto",
-        *,
-        architecture: str = "swin_t",
-        overrides: Mapping[str, Any] | None = None,
-        text_encoder: str = "google-bert/bert-base-uncased",
-        shortest_edge: int = 800,
-        longest_edge: int = 1333,
-        nms: float = 0.7,
-        max_boxes: int = 10,
-    ) -> None:
-        """Keep the options; the model is built and loaded at the first request.
-
-        Args:
-            checkpoint: Local .pth (``{"model": weights}`` or the weights) or .safetensors file,
-                for example ``groundingdino_swint_ogc.pth``.
-            revision: Branch, tag or commit of ``text_encoder`` on the hub.
-            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
-            architecture: ``swin_t`` or ``swin_b``, the package's own configurations.
-            overrides: Entries of that configuration to replace, for other sizes.
-            text_encoder: Hub id or folder of BERT's tokenizer and configuration; its weights are
-                in the checkpoint.
-            shortest_edge: Side that images are resized to, in pixels, ...
-            longest_edge: ... unless the longer side would be longer than this.
-            nms: IoU above which the worse of two boxes is dropped.
-            max_boxes: Most boxes per request; 0 keeps all.
-
-        Raises:
-            UsageError: An option out of its range.
-        """
-        if architecture not in ARCHITECTURES:
-            known = ", ".join(ARCHITECTURES)
-            raise UsageError(f"Unknown architecture {architecture!r} of the detector; use {known}.")
-        self.checkpoint = checkpoint
-        self.revision = revision
-        self.device = device
-        self.architecture = architecture
-        self.overrides = dict(overrides or {})
-        self.text_encoder = text_encoder
-        self.shortest_edge = shortest_edge
-        self.longest_edge = longest_edge
-        self.selection = Selection(nms, max_boxes)
-        self._counters: Counter[str] = Counter()
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Checkpoint, architecture and the options that decide the boxes."""
-        return {
-            "backbone": "grounding_dino_package",
-            "checkpoint": self.checkpoint,
-            "revision": self.revision,
-            "dtype": "float32",
-            "architecture": self.architecture,
-            "overrides": self.overrides,
-            "text_encoder": self.text_encoder,
-            "shortest_edge": self.shortest_edge,
-            "longest_edge": self.longest_edge,
-            "nms": self.selection.nms,
-            "max_boxes": self.selection.max_boxes,
-        }
-
-    @property
-    def counters(self) -> Counter[str]:
-        """``forward_passes``, ``images_encoded`` (the same number) and ``text_tokens``."""
-        return self._counters
+    dtype: Literal["auto", "float32"] = field(default="auto", kw_only=True)
+    max_batch: Literal[1] = field(default=1, kw_only=True)
+    architecture: Literal["swin_t", "swin_b"] = "swin_t"
+    overrides: Mapping[str, Any] | None = None
+    text_encoder: str = "google-bert/bert-base-uncased"
+    shortest_edge: Count = 800
+    longest_edge: Count = 1333
+    nms: Share = 0.7
+    max_boxes: MaxBoxes = 10
 
     def detect(self, requests: Sequence[Detect]) -> list[tuple[Detection, ...]]:
         """Per request, detections best first, boxes in pixels of the request's image.
@@ -124,21 +91,25 @@ class GroundingDinoPackage:
             UsageError: The package is not installed.
             MissingAsset: The checkpoint cannot be loaded.
             OutOfMemory: One image is too large for the device.
+            SampleError: A number is not finite.
         """
         return [self._detect(request) for request in requests]
 
     def _detect(self, request: Detect) -> tuple[Detection, ...]:
-        model = self._model
+        model = self.loaded
         text = caption(request.text)
         pixels = self._pixels(request)
         tokens = torch.tensor(model.tokenizer(text)["input_ids"])
-        with torch.inference_mode(), memory_guard():
+        with self.computing():
             output = model(pixels.to(model.feat_map.weight.device), captions=[text])
-            logits, boxes = output["pred_logits"][0].cpu(), output["pred_boxes"][0].cpu()
-        self._counters["forward_passes"] += 1
-        self._counters["images_encoded"] += 1
-        self._counters["text_tokens"] += len(tokens)
-        return select(request, logits, boxes, tokens, self.selection)
+            # Behind the caption's tokens the logits are minus infinity, as they should be.
+            self.finite.see("class logits", output["pred_logits"][..., : len(tokens)])
+            boxes = self.finite.see("boxes", output["pred_boxes"])[0].cpu()
+            logits = output["pred_logits"][0].cpu()
+        self.counters["forward_passes"] += 1
+        self.counters["images_encoded"] += 1
+        self.counters["text_tokens"] += len(tokens)
+        return select(request, logits, boxes, tokens, Selection(self.nms, self.max_boxes))
 
     def _pixels(self, request: Detect) -> torch.Tensor:
         """The package's transforms, (1, 3, h, w) float32; its random resize draws from no RNG."""
@@ -151,38 +122,33 @@ class GroundingDinoPackage:
         pixels, _ = normalize(pixels, None)
         return torch.as_tensor(pixels)[None]
 
-    @cached_property
-    def _model(self) -> Any:
-        """The loaded model, shared by all backbones with the same weights and architecture."""
+    def load(self) -> nn.Module:
+        """Build the architecture and fill it; a missing weight is an error, unlike upstream.
+
+        Raises:
+            UsageError: The package is not installed.
+            MissingAsset: The checkpoint is not a file, or not of this architecture.
+        """
         if importlib.util.find_spec("groundingdino") is None:
             raise UsageError(
                 "This detector needs the package groundingdino-py; next step: "
                 "`pip install 'int-bench[groundingdino]'` or backbone/detector=grounding_dino."
             )
-        device = pick_device(self.device)
         source = Path(resolve(self.checkpoint))
         if not source.is_file():
             raise MissingAsset(
                 f"The detector checkpoint is not a file: {self.checkpoint}; next step: download "
                 f"groundingdino_swint_ogc.pth and set backbone.detector.checkpoint=FILE."
             )
-        architecture = (self.architecture, repr(sorted(self.overrides.items())), self.text_encoder)
-        key = (type(self).__name__, str(source), self.revision, str(device), *architecture)
-        with load_errors("detector", self.checkpoint):
-            return cached_load(key, partial(self._load, source, device))
-
-    def _load(self, source: Path, device: torch.device) -> nn.Module:
-        """Build the architecture and fill it; a missing weight is an error, unlike upstream."""
         model = self._build()
-        weights = _read_weights(source)
-        missing = model.load_state_dict(weights, strict=False).missing_keys
+        missing = model.load_state_dict(_read_weights(source), strict=False).missing_keys
         if missing:
             raise MissingAsset(
                 f"The detector checkpoint {source} is not a GroundingDINO {self.architecture}: "
                 f"{len(missing)} weights are missing, first {missing[0]}; next step: set "
                 f"backbone.detector.architecture or another checkpoint."
             )
-        return model.to(device).eval()
+        return model.to(self.place).eval()
 
     def _build(self) -> nn.Module:
         """The package's model with random weights."""
@@ -193,7 +159,7 @@ class GroundingDinoPackage:
 
         folder = Path(groundingdino.__file__).parent / "config"
         settings = SLConfig.fromfile(str(folder / ARCHITECTURES[self.architecture]))
-        for name, value in {**INFERENCE, **self.overrides}.items():
+        for name, value in {**INFERENCE, **(self.overrides or {})}.items():
             if name not in settings:
                 raise UsageError(f"GroundingDINO's configuration has no entry {name!r}.")
             setattr(settings, name, value)

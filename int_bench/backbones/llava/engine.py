@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from int_bench.backbones.common.lru import Lru
+from int_bench.backbones.common.precision import FiniteCheck
 from int_bench.backbones.llava.kv_block import Block, Node
 from int_bench.backbones.llava.prompt import Ids, Prompt
 from int_bench.core.types import Picture
@@ -80,9 +81,15 @@ class Engine:
     """
 
     def __init__(
-        self, model: torch.nn.Module, look: Look, prefix_bytes: int, counters: Counter[str]
+        self,
+        model: torch.nn.Module,
+        look: Look,
+        prefix_bytes: int,
+        counters: Counter[str],
+        finite: FiniteCheck,
     ) -> None:
         self._model = model
+        self._finite = finite
         self._look = look
         self._counters = counters
         self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
@@ -254,7 +261,7 @@ class Engine:
             **{self._cache_argument: block.cache},
         )
         logits: Tensor = output.logits
-        return logits.float()
+        return self._finite.see("logits", logits).float()
 
     def _embed(self, rows: Sequence[Ids]) -> list[Tensor]:
         """The embeddings of each row of ids, (n, hidden)."""

@@ -11,9 +11,9 @@ makes of the picture; whoever parses the text maps it back, so ``preprocess`` is
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -25,20 +25,15 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 import int_bench.backbones.llava.conv_tower  # noqa: F401  (registers the zoo's vision tower)
-from int_bench.backbones.common.loading import (
-    cached_load,
-    load_errors,
-    memory_guard,
-    pick_device,
-    pick_dtype,
-    resolve,
-)
-from int_bench.backbones.common.lru import Lru
-from int_bench.backbones.common.square import check_preprocess, to_square
+from int_bench.backbones.common.loading import refuse_incomplete, resolve
+from int_bench.backbones.common.lru import MEBIBYTE, Mebibytes, tensors
+from int_bench.backbones.common.model import LocalModel
+from int_bench.backbones.common.square import Colour, Preprocess, to_square
 from int_bench.backbones.llava.contrastive import Contrasted, decode
 from int_bench.backbones.llava.engine import Engine, Writer
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
+from int_bench.core.limits import Count
 from int_bench.core.types import (
     Answer,
     ContrastiveAnswer,
@@ -47,26 +42,21 @@ from int_bench.core.types import (
     Score,
     TokenLogProbs,
 )
-from int_bench.errors import MissingAsset, OutOfMemory, UsageError
 
 R = TypeVar("R", bound=VlmRequest)
 A = TypeVar("A")
 
-_MIB = 2**20
 
-
-class Llava:
+@dataclass(eq=False)
+class Llava(LocalModel):
     """A vision-language model that answers questions and scores names.
 
     Args:
         checkpoint: Hub id, local folder, or ``zoo:llava``.
-        revision: Branch, tag or commit of a hub checkpoint.
-        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
-        dtype: ``auto`` (float32 on a CPU, half precision on CUDA) or a name.
+        revision, device, dtype: As of every `LocalModel`.
         max_batch: Most requests that are computed together. With one request per call an answer
             does not depend on anything asked before, to the bit; in larger batches up to rounding.
-        preprocess: How a picture becomes the square that boxes refer to: ``pad``, ``center_crop``
-            or ``squash`` (see ``padding``).
+        preprocess: How a picture becomes the square that boxes refer to (see ``common.square``).
         prefix_cache_mb: Memory in MiB for keys and values that stay between calls. A 13B model in
             half precision needs 0.8 MiB a token, about 0.5 GiB a picture. None: on CUDA a quarter
             of what is free once the model is loaded, on a CPU 1024.
@@ -76,14 +66,15 @@ class Llava:
             384 leaves one tile (about 1500). None: as large as they are.
 
     Raises:
-        UsageError: ``preprocess`` is unknown or ``max_batch`` below 1; on first use: the device or
-            dtype is unknown, or the language model's attention is not supported.
+        UsageError: The device is unknown; on first use: the language model's attention is not
+            supported.
         MissingAsset: On first use: the checkpoint is missing, damaged or of another kind.
 
     ``counters``: ``vision_passes`` (pictures through the vision tower), ``prefill_tokens``,
     ``prefix_hits``, ``decode_steps``, ``scored_tokens`` (see ``Engine``).
     """
 
+    ROLE: ClassVar[str] = "vlm"
     RUNTIME: ClassVar[tuple[str, ...]] = (
         "device",
         "max_batch",
@@ -92,48 +83,14 @@ class Llava:
     )
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float16", "E2": "float16"}
 
-    def __init__(  # noqa: PLR0913  (a configuration value each)
-        self,
-        checkpoint: str,
-        revision: str | None = None,
-        device: str = "auto",
-        dtype: str = "auto",
-        max_batch: int = 16,
-        preprocess: str = "pad",
-        prefix_cache_mb: int | None = None,
-        feature_cache_mb: int = 256,
-        max_side: int | None = None,
-    ) -> None:
-        self.checkpoint = checkpoint
-        self.revision = revision
-        if max_batch < 1:
-            raise UsageError(f"max_batch={max_batch} of the vlm; choose 1 or more.")
-        self.max_batch = max_batch
-        self.preprocess = check_preprocess(preprocess)
-        self.max_side = max_side
-        self._device, self._dtype = device, dtype
-        self._prefix_cache_mb = prefix_cache_mb
-        self._features: Lru[str, Tensor] = Lru(feature_cache_mb * _MIB, lambda value: value.nbytes)
-        self._counters: Counter[str] = Counter()
-        self._ready: _Ready | None = None
+    preprocess: Preprocess = "pad"
+    prefix_cache_mb: Mebibytes | None = None
+    feature_cache_mb: Mebibytes = 256
+    max_side: Count | None = None
 
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """What decides the answers, JSON-ready."""
-        device = pick_device(self._device)
-        return {
-            "backbone": "llava",
-            "checkpoint": self.checkpoint,
-            "revision": self.revision,
-            "dtype": str(pick_dtype(self._dtype, device)).removeprefix("torch."),
-            "preprocess": self.preprocess,
-            "max_side": self.max_side,
-        }
-
-    @property
-    def counters(self) -> Counter[str]:
-        """What was really computed so far."""
-        return self._counters
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._features = tensors(self.feature_cache_mb)
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, without special tokens and outer blanks.
@@ -143,11 +100,11 @@ class Llava:
         order of requests changes a draw. Ends at the checkpoint's end tokens or ``max_tokens``;
         nothing else of its generation_config (sampling, penalties) is used.
         """
-        return self._in_batches(requests, self._answer)
+        return self._compute(requests, self._answer)
 
     def contrast(self, requests: Sequence[ContrastiveAnswer]) -> list[str]:
         """One text per request, decoded against the request's contrast (see ``contrastive``)."""
-        return self._in_batches(requests, self._contrast)
+        return self._compute(requests, self._contrast)
 
     def score(self, requests: Sequence[Score]) -> list[TokenLogProbs]:
         """Per request and name, the natural-log probability of each of its tokens.
@@ -155,11 +112,11 @@ class Llava:
         Teacher-forced behind the question, softmax over the whole vocabulary in float32. Which
         tokens a name has: see ``ChatFormat.names``; end tokens are not scored.
         """
-        return self._in_batches(requests, self._score)
+        return self._compute(requests, self._score)
 
     def first_token(self, requests: Sequence[FirstToken]) -> list[NDArray[np.float32]]:
         """Per request, the probabilities (V,) of the first token of the answer."""
-        return self._in_batches(requests, self._first_token)
+        return self._compute(requests, self._first_token)
 
     def _answer(self, ready: _Ready, requests: Sequence[Answer]) -> list[str]:
         paths = ready.engine.prefill([ready.chat.prompt(request) for request in requests])
@@ -195,83 +152,98 @@ class Llava:
         paths = ready.engine.prefill([ready.chat.prompt(request) for request in requests])
         return [torch.softmax(path[-1].logits, -1).cpu().numpy() for path in paths]
 
-    def _in_batches(
-        self, requests: Sequence[R], verb: Callable[[_Ready, Sequence[R]], list[A]]
+    def _compute(
+        self,
+        requests: Sequence[R],
+        verb: Callable[[_Ready, Sequence[R]], list[A]],
     ) -> list[A]:
-        """The answers of ``verb``, at most ``max_batch`` requests at a time.
+        """The answers of a verb to all requests, at most ``max_batch`` at once.
 
         Raises:
             OutOfMemory: The batch does not fit; what was kept between calls has been dropped.
+            SampleError: A number is not finite; dropped likewise.
         """
-        ready = self._load()
-        starts = range(0, len(requests), self.max_batch)
-        try:
-            with memory_guard(), torch.inference_mode():
-                batches = [verb(ready, requests[at : at + self.max_batch]) for at in starts]
-        except OutOfMemory:
-            ready.engine.forget()
-            self._features.clear()
-            raise
-        return [answer for batch in batches for answer in batch]
+        ready = self.ready
+        with self.computing():
+            return self.in_batches(requests, lambda part: verb(ready, part))
 
-    def _load(self) -> _Ready:
-        """The model, loaded at first use and shared with equal backbones of this process."""
-        if self._ready is None:
-            device = pick_device(self._device)
-            dtype = pick_dtype(self._dtype, device)
-            key = (type(self).__name__, self.checkpoint, self.revision, dtype, device)
-            with load_errors("vlm", self.checkpoint):
-                loaded = cached_load(
-                    key, lambda: _read(self.checkpoint, self.revision, dtype, device)
-                )
-                self._ready = _Ready(
-                    loaded.model,
-                    loaded.processor,
-                    ChatFormat(loaded.processor),
-                    Engine(loaded.model, self._look, self._prefix_bytes(device), self._counters),
-                    _stop_ids(loaded.model, loaded.processor),
-                )
-        return self._ready
+    def load(self) -> _Loaded:
+        """Model and processor by transformers' own loaders; weights from safetensors only.
+
+        Raises:
+            MissingAsset: Some weights of the model are not in the checkpoint.
+            UsageError: The language model's attention is not supported.
+        """
+        path, revision = resolve(self.checkpoint), self.revision or "main"
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        pair: Any = AutoModelForImageTextToText.from_pretrained(
+            path,
+            revision=revision,
+            dtype=self.precision,
+            attn_implementation="sdpa",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        model, report = pair
+        refuse_incomplete(self.ROLE, self.checkpoint, report)
+        check_attention(model.config)
+        processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
+            path, revision=revision, trust_remote_code=False
+        )
+        return _Loaded(model.to(self.place).eval().requires_grad_(False), processor)
+
+    @cached_property
+    def ready(self) -> _Ready:
+        """The loaded model with this backbone's own caches.
+
+        Raises:
+            MissingAsset: The checkpoint is missing, damaged or of another kind.
+            UsageError: The model does not fit into memory, or its attention is not supported.
+        """
+        loaded: _Loaded = self.loaded
+        model, processor = loaded.model, loaded.processor
+        engine = Engine(model, self._look, self._prefix_bytes(), self.counters, self.finite)
+        chat, stop = ChatFormat(processor), _stop_ids(model, processor)
+        return _Ready(model, processor, chat, engine, stop)
+
+    def forget(self) -> None:
+        """Drop the features, keys and values of pictures and prompts, and what was tokenised."""
+        super().forget()
+        self.ready.engine.forget()
+        self.ready.chat.forget()
 
     def resident_pictures(self) -> int:
         """How many pictures' keys and values stay between calls; loads the model."""
-        return self._load().engine.resident_pictures()
+        return self.ready.engine.resident_pictures()
 
-    def _prefix_bytes(self, device: torch.device) -> int:
+    def _prefix_bytes(self) -> int:
         """The memory for resident prefixes."""
-        if self._prefix_cache_mb is not None:
-            return self._prefix_cache_mb * _MIB
-        if device.type != "cuda":
-            return 1024 * _MIB
-        free, _ = torch.cuda.mem_get_info(device)
+        if self.prefix_cache_mb is not None:
+            return self.prefix_cache_mb * MEBIBYTE
+        if self.place.type != "cuda":
+            return 1024 * MEBIBYTE
+        free, _ = torch.cuda.mem_get_info(self.place)
         return free // 4
 
     def _look(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """The image tokens of each picture, (tokens, hidden); each distinct picture once."""
-        found = {picture.digest: self._features.get(picture.digest) for picture in pictures}
-        missing = {p.digest: p for p in pictures if found[p.digest] is None}
-        if missing:
-            self._counters["vision_passes"] += len(missing)
-            fresh = self._encode(list(missing.values()))
-            found |= dict(zip(missing, fresh, strict=True))
-        features = [tokens for p in pictures if (tokens := found[p.digest]) is not None]
-        for picture, tokens in zip(pictures, features, strict=True):
-            self._features.put(picture.digest, tokens)
-        return features
+        features = self.features(pictures, self._features, self._encode)
+        return [features[picture.digest] for picture in pictures]
 
     def _encode(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """The vision tower and the projector on the squares of some pictures."""
-        ready = self._load()
+        ready = self.ready
         images = ready.processor.image_processor
         squares = [self._square(picture, _mean_colour(images)) for picture in pictures]
         inputs = images(images=squares, return_tensors="pt")
         parameter = next(ready.model.parameters())
         inputs = inputs.to(device=parameter.device, dtype=parameter.dtype)
+        self.counters["vision_passes"] += len(pictures)
         output = ready.model.get_image_features(**inputs, return_dict=True)
-        # Copies: a view would keep the whole batch's tokens in memory.
-        return [tokens.clone() for tokens in output.pooler_output]
+        return [self.finite.see("image tokens", tokens) for tokens in output.pooler_output]
 
-    def _square(self, picture: Picture, colour: tuple[int, int, int]) -> PIL.Image.Image:
+    def _square(self, picture: Picture, colour: Colour) -> PIL.Image.Image:
         """The square that the processor is given."""
         square = PIL.Image.fromarray(to_square(picture.pixels, self.preprocess, colour))
         if self.max_side is not None and square.width > self.max_side:
@@ -298,40 +270,6 @@ class _Ready:
     stop: frozenset[int]
 
 
-def _read(
-    checkpoint: str, revision: str | None, dtype: torch.dtype, device: torch.device
-) -> _Loaded:
-    """Load model and processor with transformers' own loaders; weights from safetensors only.
-
-    Raises:
-        MissingAsset: Some weights of the model are not in the checkpoint.
-        UsageError: The language model's attention is not supported.
-    """
-    path = resolve(checkpoint)
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    loaded: Any = AutoModelForImageTextToText.from_pretrained(
-        path,
-        revision=revision or "main",
-        dtype=dtype,
-        attn_implementation="sdpa",
-        use_safetensors=True,
-        trust_remote_code=False,
-        output_loading_info=True,
-    )
-    model, report = loaded
-    absent = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if absent:
-        raise MissingAsset(
-            f"The vlm checkpoint is not usable: {checkpoint} lacks {len(absent)} weights of its "
-            f"model, {absent[0]} first; next step: fetch it again or set backbone.vlm.checkpoint."
-        )
-    check_attention(model.config)
-    processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
-        path, revision=revision or "main", trust_remote_code=False
-    )
-    return _Loaded(model.to(device).eval().requires_grad_(False), processor)
-
-
 def _stop_ids(model: Any, processor: Any) -> frozenset[int]:
     """The token ids that end an answer."""
     listed = model.generation_config.eos_token_id
@@ -339,7 +277,7 @@ def _stop_ids(model: Any, processor: Any) -> frozenset[int]:
     return frozenset({*ids, processor.tokenizer.eos_token_id} - {None})
 
 
-def _mean_colour(image_processor: Any) -> tuple[int, int, int]:
+def _mean_colour(image_processor: Any) -> Colour:
     """The colour, RGB 0..255, that is about zero after the processor's normalisation."""
     mean = getattr(image_processor, "image_mean", None) or (0.5, 0.5, 0.5)
     red, green, blue = (int(255 * channel) for channel in mean)

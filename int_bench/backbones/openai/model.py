@@ -15,17 +15,19 @@ import io
 import json
 import os
 import threading
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from int_bench.backbones.common.square import check_preprocess, to_square
+from int_bench.backbones.common.model import Model
+from int_bench.backbones.common.square import Preprocess, to_square
 from int_bench.backbones.openai.http_chat import ChatClient, Pace, read_key
+from int_bench.core.limits import Above, AtLeast, Count
 from int_bench.core.paths import expanded
 from int_bench.core.types import (
     Answer,
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 _BAR_COLOUR = (122, 117, 104)
 
 
-class OpenAI:
+@dataclass(eq=False)
+class OpenAI(Model):
     """A vision-language model that only answers.
 
     Args:
@@ -55,8 +58,11 @@ class OpenAI:
         retries: Further attempts after a timeout, a rate limit, a server error or nonsense.
         requests_per_minute: Most requests sent in a minute; 0 is no limit.
         max_side: Larger squares are shrunk to this side, in pixels.
-        preprocess: How a picture becomes the square that boxes refer to, see ``padding``.
+        preprocess: How a picture becomes the square that boxes refer to, see ``common.square``.
         max_batch: At most so many requests under way at once.
+
+    Raises:
+        UsageError: The key cannot be sent, or ``base_url`` is no http or https address.
 
     ``counters``: ``requests_sent`` (attempts), ``retries``, ``cache_hits``.
     """
@@ -71,54 +77,30 @@ class OpenAI:
     )
     REMOTE: ClassVar[bool] = True
 
-    def __init__(  # noqa: PLR0913  (a configuration value each)
-        self,
-        model: str,
-        base_url: str = "https://api.openai.com/v1",
-        key_variable: str = "OPENAI_API_KEY",
-        cache_dir: str | None = "~/.cache/int-bench/answers",
-        timeout_s: float = 60.0,
-        retries: int = 4,
-        requests_per_minute: int = 60,
-        max_side: int = 1024,
-        preprocess: str = "pad",
-        max_batch: int = 1,
-    ) -> None:
-        if retries < 0 or timeout_s <= 0 or max_batch < 1:
-            raise UsageError("The endpoint needs retries >= 0, timeout_s > 0 and max_batch >= 1.")
-        self.model = model
-        self.base_url = base_url.rstrip("/")
-        self.preprocess = check_preprocess(preprocess)
-        self.max_side = max_side
-        self.max_batch = max_batch
-        self._key_variable = key_variable
-        read_key(key_variable)  # a bad one is told before other models load
-        self._cache = expanded(cache_dir) if cache_dir else None
-        self._counters: Counter[str] = Counter()
+    model: str
+    base_url: str = "https://api.openai.com/v1"
+    key_variable: str = "OPENAI_API_KEY"
+    cache_dir: str | None = "~/.cache/int-bench/answers"
+    timeout_s: Annotated[float, Above(0)] = 60.0
+    retries: Annotated[int, AtLeast(0)] = 4
+    requests_per_minute: Annotated[int, AtLeast(0)] = 60
+    max_side: Count = 1024
+    preprocess: Preprocess = "pad"
+    max_batch: Count = 1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        read_key(self.key_variable)  # a bad one is told before other models load
+        self.base_url = self.base_url.rstrip("/")
+        self._cache = expanded(self.cache_dir) if self.cache_dir else None
         self._lock = threading.Lock()
         self._client = ChatClient(
             f"{self.base_url}/chat/completions",
-            timeout_s,
-            retries,
-            Pace(requests_per_minute),
+            self.timeout_s,
+            self.retries,
+            Pace(self.requests_per_minute),
             self._count,
         )
-
-    @property
-    def identity(self) -> Mapping[str, Any]:
-        """What decides the answers, JSON-ready."""
-        return {
-            "backbone": "openai",
-            "model": self.model,
-            "base_url": self.base_url,
-            "preprocess": self.preprocess,
-            "max_side": self.max_side,
-        }
-
-    @property
-    def counters(self) -> Counter[str]:
-        """What was really sent so far."""
-        return self._counters
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, outer blanks removed.
@@ -166,18 +148,22 @@ class OpenAI:
 
     def _answer(self, request: Answer) -> str:
         key = self._key(request)
-        found = self._recall(key)
-        if found is not None:
+        remembered = self._recall(key)
+        if remembered is not None:
             self._count("cache_hits")
-            return found
-        text = self._client.ask(self._body(request), read_key(self._key_variable))
+            return remembered
+        text = self._client.ask(self._body(request), read_key(self.key_variable))
         self._remember(key, request, text)
         return text
 
     def _key(self, request: Answer) -> str:
         """A hash of all that decides the answer; the picture by its digest."""
         parts = {
-            **self.identity,
+            "backbone": "openai",
+            "model": self.model,
+            "base_url": self.base_url,
+            "preprocess": self.preprocess,
+            "max_side": self.max_side,
             "image": request.image.digest,
             "turns": [[turn.question, turn.answer] for turn in request.history],
             "question": request.question,
@@ -241,7 +227,7 @@ class OpenAI:
 
     def _count(self, name: str) -> None:
         with self._lock:
-            self._counters[name] += 1
+            self.counters[name] += 1
 
 
 if TYPE_CHECKING:

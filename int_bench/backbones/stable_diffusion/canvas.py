@@ -7,7 +7,7 @@ keeps the aspect ratio and fills the rest of the square with the image's own mir
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
@@ -15,7 +15,13 @@ from numpy.typing import NDArray
 
 from int_bench.core.types import HardMask, Image, SoftMask
 
-PADDINGS = {"reflect": cv2.BORDER_REFLECT_101, "edge": cv2.BORDER_REPLICATE}
+Padding = Literal["reflect", "edge"]
+_BORDERS: dict[Padding, int] = {
+    "reflect": cv2.BORDER_REFLECT_101,
+    "edge": cv2.BORDER_REPLICATE,
+}
+_PIXELS_AT_ONCE = 2**20
+"""Of a composite: bounds the memory that it takes beside its images."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Canvas:
     window: tuple[int, int, int, int]
 
 
-def to_canvas(image: Image, mask: HardMask, size: int, padding: str | None) -> Canvas:
+def to_canvas(image: Image, mask: HardMask, size: int, padding: Padding | None) -> Canvas:
     """Put an image and its mask on a square.
 
     Args:
@@ -53,7 +59,7 @@ def to_canvas(image: Image, mask: HardMask, size: int, padding: str | None) -> C
         inner = (size, size)
     top, left = (size - inner[0]) // 2, (size - inner[1]) // 2
     border = (top, size - inner[0] - top, left, size - inner[1] - left)
-    kind = PADDINGS[padding or "edge"]
+    kind = _BORDERS[padding or "edge"]
     covered = resized(mask.astype(np.float32), inner) > 1e-6
     return Canvas(
         image=np.asarray(cv2.copyMakeBorder(resized(image, inner), *border, kind), np.uint8),
@@ -108,8 +114,9 @@ def feathered(mask: HardMask, width: float) -> SoftMask:
     if width <= 0 or mask.all():
         return mask.astype(np.float32)
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    opacity: SoftMask = np.minimum(distance / (width + 1), 1.0).astype(np.float32)
-    return opacity
+    opacity: SoftMask = np.asarray(distance, np.float32)
+    np.divide(opacity, width + 1, out=opacity)
+    return np.minimum(opacity, 1.0, out=opacity)
 
 
 def composite(image: Image, filled: Image, opacity: SoftMask) -> Image:
@@ -120,6 +127,11 @@ def composite(image: Image, filled: Image, opacity: SoftMask) -> Image:
         filled: (H, W, 3) uint8.
         opacity: (H, W) float32, 0..1.
     """
-    weight = opacity[..., None]
-    blend = np.rint(weight * filled.astype(np.float32) + (1 - weight) * image.astype(np.float32))
-    return np.where(weight > 0, blend.astype(np.uint8), image)
+    blended = np.empty_like(image)
+    for top in range(0, len(image), step := max(1, _PIXELS_AT_ONCE // image.shape[1])):
+        rows = slice(top, top + step)
+        weight = opacity[rows, :, None]
+        new, old = filled[rows].astype(np.float32), image[rows].astype(np.float32)
+        blend = np.rint(weight * new + (1 - weight) * old).astype(np.uint8)
+        blended[rows] = np.where(weight > 0, blend, image[rows])
+    return blended

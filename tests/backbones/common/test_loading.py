@@ -14,16 +14,12 @@ from int_bench.backbones.common.loading import (
     forget_loaded,
     load_errors,
     memory_guard,
-    pick_device,
-    pick_dtype,
     resolve,
     zoo_folder,
 )
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.zoo_files import record
 from int_bench.errors import MissingAsset, OutOfMemory, UsageError
-
-CPU = torch.device("cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -63,38 +59,6 @@ def test_a_local_path_wins_over_a_hub_id(tmp_path, monkeypatch):
 def test_a_path_that_does_not_exist_is_no_hub_id(path):
     with pytest.raises(MissingAsset, match=r"not found: .*next step"):
         resolve(path)
-
-
-def test_auto_is_the_cpu_in_float32_without_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert pick_device("auto") == CPU
-    assert pick_dtype("auto", CPU) is torch.float32
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UsageError, match=r"cuda:1.*1 CUDA devices"):
-        pick_device("cuda:1")
-
-
-def test_auto_is_half_precision_on_a_gpu(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    cuda = pick_device("auto")
-    assert cuda.type == "cuda"
-    for supported, expected in ((True, torch.bfloat16), (False, torch.float16)):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda answer=supported: answer)
-        assert pick_dtype("auto", cuda) is expected
-    assert pick_dtype("float32", cuda) is torch.float32
-
-
-@pytest.mark.parametrize("name", ["", "float", "fp16", "torch.float32", "int8"])
-def test_an_unknown_dtype_is_refused(name):
-    with pytest.raises(UsageError, match="float32, bfloat16, float16"):
-        pick_dtype(name, CPU)
-
-
-@pytest.mark.parametrize("name", ["", "gpu", "cuda:x", "7"])
-def test_an_unknown_device_is_refused(name, monkeypatch):
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(UsageError):
-        pick_device(name)
 
 
 def test_equal_keys_share_and_failures_are_not_kept():
@@ -150,6 +114,7 @@ def wrapped(outer, inner):
         (ModuleNotFoundError("no", name="timm"), UsageError, "pip install timm"),
         (torch.OutOfMemoryError("2 GiB"), UsageError, "does not fit into memory"),
         (MemoryError(), UsageError, "does not fit into memory"),
+        (RuntimeError("CUDA error: out of memory"), UsageError, "does not fit into memory"),
     ],
 )
 def test_a_failed_load_is_one_sentence(error, kind, sentence):
@@ -185,6 +150,8 @@ def test_user_errors_pass_through_unchanged():
         MemoryError(),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
+        torch.AcceleratorError("CUDA error: out of memory"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_running_out_of_memory_is_told_to_the_broker(error):

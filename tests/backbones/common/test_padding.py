@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from int_bench.backbones.common.square import check_preprocess, to_square
+from int_bench.backbones.common.square import LARGEST_SIDE, shrunk, to_square
 from int_bench.core.geometry import box_patch_from_square
-from int_bench.errors import UsageError
 
 
 def test_pad_keeps_everything_in_the_middle():
@@ -48,7 +47,15 @@ def test_geometry_maps_a_box_back_from_the_square(preprocess, size):
     np.testing.assert_allclose(box_patch, expected, atol=1.0 if preprocess == "squash" else 1e-9)
 
 
-def test_unknown_name():
-    assert check_preprocess("squash") == "squash"
-    with pytest.raises(UsageError, match="'stretch'; choose one of pad, center_crop, squash"):
-        check_preprocess("stretch")
+@pytest.mark.parametrize("preprocess", ["pad", "center_crop", "squash"])
+def test_a_square_is_bounded(preprocess):
+    long = np.full((20, 3 * LARGEST_SIDE, 3), 90, np.uint8)
+    side = len(to_square(long, preprocess, (0, 0, 0)))
+    assert side == (20 if preprocess == "center_crop" else LARGEST_SIDE)
+
+
+def test_shrinking_keeps_the_aspect_and_at_least_a_pixel():
+    image = np.random.default_rng(0).integers(0, 256, (40, 100, 3), np.uint8)
+    assert shrunk(image, 100) is image
+    assert shrunk(image, 50).shape == (20, 50, 3)
+    assert shrunk(image[:1], 10).shape == (1, 10, 3)

@@ -29,26 +29,26 @@ def pictures(count, seed=0):
 
 def inputs(vlm, picture, text):
     """What the library's own processor makes of the padded picture and the rendered chat."""
-    ready = vlm._load()
+    ready = vlm.ready
     colour = _mean_colour(ready.processor.image_processor)
     square = PIL.Image.fromarray(to_square(picture.pixels, vlm.preprocess, colour))
     return ready.processor(images=square, text=text, return_tensors="pt")
 
 
 def rendered(vlm, request):
-    return vlm._load().chat._render(request.history, request.question)
+    return vlm.ready.chat._render(request.history, request.question)
 
 
 def generated(vlm, request):
     """The token ids of transformers' own greedy generate."""
     given = inputs(vlm, request.image, rendered(vlm, request))
-    out = vlm._load().model.generate(**given, do_sample=False, max_new_tokens=request.max_tokens)
+    out = vlm.ready.model.generate(**given, do_sample=False, max_new_tokens=request.max_tokens)
     return out[0, given["input_ids"].shape[1] :].tolist()
 
 
 def written(vlm, requests):
     """The token ids that the engine writes, all requests in one batch."""
-    ready = vlm._load()
+    ready = vlm.ready
     writers = [Writer(r.max_tokens, ready.stop, r.temperature, r.seed) for r in requests]
     with torch.inference_mode():
         paths = ready.engine.prefill([ready.chat.prompt(request) for request in requests])
@@ -63,7 +63,7 @@ def plain_scores(vlm, request):
     for name in request.names:
         given = inputs(vlm, request.image, f"{text} {name}")
         with torch.inference_mode():
-            logits = vlm._load().model(**given).logits[0].float()
+            logits = vlm.ready.model(**given).logits[0].float()
         ids = given["input_ids"][0]
         at = range(start, len(ids))
         scores.append([torch.log_softmax(logits[t - 1], -1)[ids[t]].item() for t in at])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -31,12 +32,12 @@ def last_logits(vlm, given, written):
     ids = torch.cat([given["input_ids"], torch.tensor([written], dtype=torch.long)], dim=1)
     plain = {key: value for key, value in given.items() if key == "pixel_values"}
     with torch.inference_mode():
-        return vlm._load().model(input_ids=ids, **plain).logits[0, -1].float()
+        return vlm.ready.model(input_ids=ids, **plain).logits[0, -1].float()
 
 
 def reference(vlm, request):
     """Greedy contrastive decoding, written down as its formula says."""
-    ready = vlm._load()
+    ready = vlm.ready
     text = rendered(vlm, request)
     given = inputs(vlm, request.image, text)
     if request.contrast is not None:
@@ -75,8 +76,7 @@ def test_a_mixed_batch_equals_the_formula_one_by_one(checkpoint):
 
 def test_long_answers_outgrow_the_block(checkpoint):
     vlm = Llava(checkpoint)
-    vlm._load()
-    vlm._ready = vlm._ready.__class__(**{**vars(vlm._ready), "stop": frozenset()})
+    vlm.ready = replace(vlm.ready, stop=frozenset())
     request = ContrastiveAnswer(*pictures(2), NAME, max_tokens=70)
     assert vlm.contrast([request]) == [reference(vlm, request)]
     assert vlm.counters["decode_steps"] == 2 * 69

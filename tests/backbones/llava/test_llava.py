@@ -42,7 +42,7 @@ def checkpoint(checkpoints):
 
 
 def test_segments_of_a_chat_extend_those_of_its_beginning(checkpoint):
-    chat, picture = Llava(checkpoint)._load().chat, pictures(1)[0]
+    chat, picture = Llava(checkpoint).ready.chat, pictures(1)[0]
     asks = [Answer(picture, NAME), Answer(picture, ENVIRONMENT, TURNS[:1])]
     asks.append(Answer(picture, BOX, TURNS))
     for shorter, longer in pairwise(chat.prompt(one).segments for one in asks):
@@ -61,14 +61,14 @@ def test_batch_of_18_equals_one_by_one_and_generate(checkpoints, kind):
     assert len({len(ids) for ids in batch}) >= 4  # the case is not trivial: lengths differ
     assert batch == [written(Llava(str(checkpoints[kind])), [ask])[0] for ask in asks]
     assert batch == [generated(vlm, ask) for ask in asks]
-    assert vlm.answer(asks) == [vlm._load().chat.text(ids) for ids in batch]
+    assert vlm.answer(asks) == [vlm.ready.chat.text(ids) for ids in batch]
 
 
 def test_prompt_ids_are_those_of_the_processor(checkpoints):
     for kind in KINDS:
         vlm = Llava(str(checkpoints[kind]))
         ask = Answer(pictures(1)[0], BOX, TURNS)
-        chat = vlm._load().chat
+        chat = vlm.ready.chat
         ids = inputs(vlm, ask.image, rendered(vlm, ask))["input_ids"][0].tolist()
         first, *later = chat.prompt(ask).segments
         assert ids == [*first, *[chat._image_id] * IMAGE_TOKENS, *sum(later, ())]
@@ -84,7 +84,7 @@ def test_turns_equal_the_concatenated_prompt(checkpoints, kind):
 
 def test_long_answers_outgrow_the_block(checkpoint):
     vlm = Llava(checkpoint)
-    ready = vlm._load()
+    ready = vlm.ready
     asks = [Answer(picture, NAME, max_tokens=150) for picture in pictures(2)]
     with torch.inference_mode():
         paths = ready.engine.prefill([ready.chat.prompt(ask) for ask in asks])
@@ -169,7 +169,7 @@ def test_name_tokens_follow_the_prompt_as_the_model_would_write_them(checkpoints
         "fallback": ["▁stick", "▁insect"],
     }
     for kind, tokens in expected.items():
-        ready = Llava(str(checkpoints[kind]))._load()
+        ready = Llava(str(checkpoints[kind])).ready
         (ids,) = ready.chat.names(Score(pictures(1)[0], NAME, (" stick insect ",)))
         named = ready.processor.tokenizer.convert_ids_to_tokens(list(ids))
         assert named[-len(tokens) :] == tokens
@@ -190,7 +190,7 @@ def test_first_token_is_the_softmax_of_the_answer_position(checkpoint):
     for ask, share in zip(asks, vlm.first_token(asks), strict=True):
         with torch.inference_mode():
             given = inputs(vlm, ask.image, rendered(vlm, ask))
-            logits = vlm._load().model(**given).logits[0, -1]
+            logits = vlm.ready.model(**given).logits[0, -1]
         np.testing.assert_allclose(share, torch.softmax(logits, -1).numpy(), atol=1e-6)
         assert share.dtype == np.float32 and abs(share.sum() - 1) < 1e-5
 
@@ -210,7 +210,7 @@ def test_a_corner_is_seen_unless_it_is_cropped(checkpoint):
 
 
 def test_bars_have_the_mean_colour(checkpoint):
-    processor = Llava(checkpoint)._load().processor
+    processor = Llava(checkpoint).ready.processor
     assert _mean_colour(processor.image_processor) == (122, 116, 104)  # as LLaVA's own code
 
 

@@ -54,7 +54,7 @@ def test_one_request_a_call_is_bit_identical_in_any_cache_state(checkpoint, mebi
 
 def test_prefixes_stay_within_their_memory(checkpoint):
     vlm = Llava(checkpoint)
-    engine = vlm._load().engine
+    engine = vlm.ready.engine
     vlm.answer([Answer(picture, NAME, max_tokens=1) for picture in pictures(1)])
     one = engine._nodes.weight
     engine._nodes.capacity = 3 * one
@@ -71,7 +71,7 @@ def test_closed_form_of_one_image(checkpoint, together):
     """K = 9 pictures and their 9 erased versions: 3 turns before, C names before and after."""
     vlm = Llava(checkpoint, max_batch=18)
     before, after = pictures(9), pictures(9, seed=1)
-    chat = vlm._load().chat
+    chat = vlm.ready.chat
 
     def call(verb, asks):
         return verb(asks) if together else [answer for one in asks for answer in verb([one])]
@@ -108,7 +108,7 @@ def test_decode_steps_count_one_pass_a_token_behind_the_first(checkpoint):
 def test_out_of_memory_drops_what_is_kept(checkpoint, monkeypatch):
     vlm = Llava(checkpoint)
     vlm.answer([Answer(pictures(1)[0], NAME, max_tokens=1)])
-    engine = vlm._load().engine
+    engine = vlm.ready.engine
 
     def full(*_args, **_kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -36,8 +36,8 @@ def test_constructing_loads_nothing(tmp_path):
 
 def test_equal_backbones_share_weights_but_not_caches(checkpoint):
     first, second = Llava(checkpoint), Llava(checkpoint, preprocess="squash")
-    assert first._load().model is second._load().model
-    assert first._load().engine is not second._load().engine
+    assert first.ready.model is second.ready.model
+    assert first.ready.engine is not second.ready.engine
 
 
 def test_half_precision(checkpoint):
@@ -110,18 +110,14 @@ def test_a_missing_checkpoint_names_the_next_step(tmp_path):
 
 
 def test_wrong_options(checkpoint):
-    with pytest.raises(UsageError, match="pad, center_crop, squash"):
-        Llava(checkpoint, preprocess="stretch")
-    with pytest.raises(UsageError, match="max_batch=0"):
-        Llava(checkpoint, max_batch=0)
     with pytest.raises(UsageError, match="device"):
-        Llava(checkpoint, device="abacus").answer([Answer(pictures(1)[0], NAME)])
+        Llava(checkpoint, device="abacus")
     with pytest.raises(UsageError, match="image token"):
         Llava(checkpoint).answer([Answer(pictures(1)[0], "What is <image>?")])
 
 
 def test_sliding_windows_are_refused(checkpoint):
-    config = Llava(checkpoint)._load().model.config
+    config = Llava(checkpoint).ready.model.config
     kv_block.check_attention(config)
     kinds = ["full_attention", "sliding_attention"]
     text = type(config.text_config)(num_hidden_layers=2, layer_types=kinds)

@@ -256,8 +256,6 @@ def test_it_gives_no_probabilities(picture):
             getattr(model, verb)([request])
 
 
-def test_bad_options_are_refused():
-    with pytest.raises(UsageError, match="retries"):
-        OpenAI("eye-1", retries=-1)
+def test_only_http_is_spoken():
     with pytest.raises(UsageError, match="no http"):
         ChatClient("file:///etc/passwd", 1.0, 0, Pace(0), lambda name: None)

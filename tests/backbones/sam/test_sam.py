@@ -211,7 +211,7 @@ def test_embeddings_are_forgotten_at_the_bound(folder):
 
 def test_multimask_takes_the_highest_predicted_iou(sam):
     request = Segment(picture(48, 70), BOX, (), multimask=True)
-    predictor = SamPredictor(sam._sam)
+    predictor = SamPredictor(sam.loaded)
     predictor.set_image(request.image.pixels)
     masks, ious, _ = predictor.predict(box=np.array(BOX), return_logits=True)
     (answer,) = sam.segment([request])
@@ -224,7 +224,7 @@ def test_multimask_never_takes_the_single_mask(tmp_path):
     sam = Sam(str(write_tiny_sam(tmp_path)), device="cpu")
     ours, single = (Segment(picture(48, 70), BOX, (), choice) for choice in (True, False))
     before = sam.segment([ours])[0]
-    sam._sam.mask_decoder.iou_prediction_head.layers[-1].bias[0] += 100
+    sam.loaded.mask_decoder.iou_prediction_head.layers[-1].bias[0] += 100
     assert sam.segment([single])[0].iou == 1, "the single mask now has the highest prediction"
     assert np.array_equal(sam.segment([ours])[0].logits, before.logits)
 
@@ -268,8 +268,8 @@ def test_the_encoder_runs_in_half_precision(folder):
     request = Segment(picture(48, 70), BOX, POINTS)
     half, full = Sam(folder, device="cpu", dtype="bfloat16"), Sam(folder, device="cpu")
     answer, expected = half.segment([request])[0], full.segment([request])[0]
-    assert half._sam.image_encoder.pos_embed.dtype == torch.bfloat16
-    assert half._sam.mask_decoder.iou_token.weight.dtype == torch.float32
+    assert half.loaded.image_encoder.pos_embed.dtype == torch.bfloat16
+    assert half.loaded.mask_decoder.iou_token.weight.dtype == torch.float32
     assert answer.logits.dtype == np.float32
     assert 0 < np.abs(answer.logits - expected.logits).max() < 0.3 * expected.logits.std()
 

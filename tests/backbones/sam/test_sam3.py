@@ -29,7 +29,7 @@ def requests(threshold):
 
 def library(model, request):
     """Scores and hard masks as the library's own processor gives them."""
-    loaded = model._loaded
+    loaded = model.loaded
     image = PIL.Image.fromarray(request.image.pixels)
     inputs = loaded.processor(images=image, text=request.text, return_tensors="pt")
     with torch.inference_mode():

@@ -1,0 +1,144 @@
+"""Device and precision of a model, and what happens to numbers that a precision cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from int_bench.backbones.common.dtypes import dtype_name
+from int_bench.errors import SampleError, UsageError
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def pick_device(device: str = "auto") -> torch.device:
+    """The device of a configuration value.
+
+    Args:
+        device: ``auto`` (the first CUDA device if there is one, else the CPU) or a name for
+            ``torch.device`` such as ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        UsageError: The name is unknown, or it names a CUDA device that this machine does not have.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        picked = torch.device(device)
+    except RuntimeError as error:
+        raise UsageError(f"Unknown device {device!r}; choose auto, cpu, cuda or cuda:N.") from error
+    if picked.type == "cuda" and (picked.index or 0) >= torch.cuda.device_count():
+        raise UsageError(
+            f"Device {device!r} is not here ({torch.cuda.device_count()} CUDA devices found); "
+            f"choose auto or cpu."
+        )
+    return picked
+
+
+def pick_dtype(
+    dtype: str, device: torch.device, declared: Mapping[str, str], checkpoint: str
+) -> torch.dtype:
+    """The precision of a configuration value.
+
+    Args:
+        dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: that of exactness class E1.
+        device: Where the model will run.
+        declared: ``PRECISION`` of the model's class.
+        checkpoint: As configured.
+
+    Raises:
+        UsageError: The name is unknown.
+    """
+    if dtype == "auto":
+        dtype = dtype_name(declared, "E1", checkpoint, cuda=device.type == "cuda")
+    if dtype not in _DTYPES:
+        raise UsageError(f"Unknown dtype {dtype!r}; choose auto, {', '.join(_DTYPES)}.")
+    return _DTYPES[dtype]
+
+
+def allow_tf32(allowed: bool) -> None:
+    """Whether CUDA may round the factors of float32 products to TF32's ten bits, in this process.
+
+    Unless told otherwise, torch lets convolutions do so.
+    """
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def spelled(dtype: torch.dtype) -> str:
+    """A dtype as configuration writes it: ``float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+class FiniteCheck:
+    """Sees that no number of a computation is NaN or infinite.
+
+    Each tensor leaves one flag on its own device, and the device is waited for once, when the
+    computation is over.
+    """
+
+    def __init__(self) -> None:
+        self._flags: list[tuple[str, torch.dtype, Tensor]] = []
+
+    def see(self, name: str, tensor: Tensor) -> Tensor:
+        """Take note of a tensor and hand it on.
+
+        Args:
+            name: what it holds, in the plural, for the message.
+            tensor: any shape, in the precision in which it was computed.
+        """
+        self._flags.append((name, tensor.dtype, torch.isfinite(tensor).all()))
+        return tensor
+
+    @contextmanager
+    def watching(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
+        """Take note of all that some modules give, by its name, for as long as the block runs."""
+
+        def hook(name: str) -> Any:
+            return lambda module, inputs, output: self._see_first(name, output)
+
+        handles = [module.register_forward_hook(hook(name)) for name, module in modules.items()]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _see_first(self, name: str, output: Any) -> None:
+        """A module's output: a tensor, a tuple that begins with one, or one of the libraries'."""
+        self.see(name, output if isinstance(output, Tensor) else output[0])
+
+    def clear(self) -> None:
+        """Forget what was seen."""
+        self._flags.clear()
+
+    def verdict(self, role: str, model: str) -> None:
+        """Judge all that was seen since the last verdict.
+
+        Args:
+            role: of the model, as in ``backbone.<role>``.
+            model: its checkpoint.
+
+        Raises:
+            SampleError: Something was not finite; the first such tensor is named, with its
+                precision and what to set.
+        """
+        seen = list(self._flags)
+        self.clear()
+        if not seen or bool(torch.stack([flag for *_, flag in seen]).all()):
+            return
+        name, dtype = next((name, dtype) for name, dtype, flag in seen if not flag)
+        remedy = {
+            torch.float16: f"float16 ends at 65504, set backbone.{role}.dtype to bfloat16 or "
+            "float32",
+            torch.bfloat16: f"set backbone.{role}.dtype=float32, and if that does not help, fetch "
+            "the checkpoint again",
+        }.get(dtype, f"fetch the checkpoint again or set backbone.{role}.checkpoint to another")
+        raise SampleError(
+            f"The {role} {model} computed {name} that are NaN or infinite in {spelled(dtype)}; "
+            f"next step: {remedy}."
+        )
