@@ -12,8 +12,8 @@ from int_bench.core.types import SoftMask
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.errors import MissingAsset
 from int_bench.report.panels import PanelRow, draw_panel
-from int_bench.runs import folder as store
-from int_bench.runs.folder import Record
+from int_bench.runs.reader import Run
+from int_bench.runs.records import OK, Record
 
 
 def picture_command(run_dir: Path, out: Path, most: int) -> Path:
@@ -22,13 +22,12 @@ def picture_command(run_dir: Path, out: Path, most: int) -> Path:
     Raises:
         MissingAsset: there is no such run, or it holds no finished sample with soft masks.
     """
-    dataset = build_stored_dataset(store.read_manifest(run_dir), run_dir / store.MANIFEST)
-    records = store.read_records(run_dir)
+    run = Run(run_dir)
+    dataset = build_stored_dataset(run.manifest.content, run.manifest.path)
     rows: list[PanelRow] = []
     for sample in dataset.samples():
-        record = records.get((0, sample.id))
-        if record is not None and record.status == "ok" and len(rows) < most:
-            rows.append(_row(run_dir / store.MASKS / str(record.trial), sample, record, dataset))
+        if len(rows) < most and run.records.status((0, sample.id)) == OK:
+            rows.append(_row(run, sample, run.records[0, sample.id], dataset))
     if not rows:
         raise MissingAsset(f"{run_dir} holds no finished sample to draw.")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -36,16 +35,16 @@ def picture_command(run_dir: Path, out: Path, most: int) -> Path:
     return out
 
 
-def _row(folder: Path, sample: SampleFile, record: Record, dataset: Dataset) -> PanelRow:
+def _row(run: Run, sample: SampleFile, record: Record, dataset: Dataset) -> PanelRow:
     steps = range(1, len(record.iterations) + 1)
     return PanelRow(
         title=sample.id,
         image=dataset.load_image(sample),
         truth=dataset.load_mask(sample),
-        soft=[_mask(folder / f"soft_{step}" / f"{sample.id}.png") for step in steps],
-        final=_mask(folder / "final" / f"{sample.id}.png") > 0.5,
-        prompts=[str(item["prompt"]) for item in record.iterations],
-        candidates=[item["details"].get("candidates", []) for item in record.iterations],
+        soft=[_mask(run.mask(0, sample.id, f"soft_{step}")) for step in steps],
+        final=_mask(run.mask(0, sample.id)) > 0.5,
+        prompts=[item.prompt for item in record.iterations],
+        candidates=[item.details.get("candidates", []) for item in record.iterations],
         truth_name=sample.truth_name,
     )
 

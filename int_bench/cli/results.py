@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from int_bench.errors import MissingAsset
-from int_bench.runs import folder as store
+from int_bench.runs.layout import MANIFEST, find_runs
+from int_bench.runs.reader import Run
 from int_bench.scoring.stored import SCORES, RunScores, read_scores
 
 DEFAULT_ROOT = Path("results/runs")
@@ -21,16 +22,10 @@ def load_run(folder: Path) -> RunScores:
         MissingAsset: no run folder, or it was not scored.
         UsageError: a file of scores is damaged.
     """
-    if not folder.is_dir():
-        raise MissingAsset(f"{folder}: there is no such run folder.")
-    manifest = store.read_manifest(folder)
-    config = manifest.get("config")
-    dataset = _at(config, "dataset", "name")
-    if not isinstance(manifest.get("name"), str) or not isinstance(dataset, str):
-        raise MissingAsset(f"{folder / store.MANIFEST} is not a run's description.")
-    trials = int(_at(config, "trials") or 1)
-    files = [folder / SCORES] + [folder / f"scores.{trial}.csv" for trial in range(1, trials)]
-    run = read_scores(files, manifest["name"], dataset)
+    stored = Run(folder)
+    config = stored.manifest.config
+    files = [folder / SCORES] + [folder / f"scores.{t}.csv" for t in range(1, stored.trials)]
+    run = read_scores(files, stored.name, stored.dataset)
     sets = _at(config, "method", "prompter", "generation", "grid", "sets")
     patches = "+".join(sets) if isinstance(sets, list) else None
     # The task's number is what a method takes unless it is told otherwise.
@@ -48,15 +43,11 @@ def runs_in(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.is_dir():
             raise MissingAsset(f"{place}: there is no such folder.")
-        folders = [place] if (place / store.MANIFEST).is_file() else _under(place)
+        folders = [place] if (place / MANIFEST).is_file() else find_runs(place)
         if not folders:
             raise MissingAsset(f"There is no run under {place}; make one with `int-bench run`.")
         found += folders
     return list(dict.fromkeys(found))
-
-
-def _under(root: Path) -> list[Path]:
-    return sorted(path.parent for path in root.rglob(store.MANIFEST))
 
 
 def _at(node: Any, *keys: str) -> Any:

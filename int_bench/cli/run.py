@@ -19,8 +19,8 @@ from int_bench.engine.trace import Trace
 from int_bench.engine.work import Work, work_of
 from int_bench.errors import Exit
 from int_bench.runs.execute import Plan, Variant, pending, run
-from int_bench.runs.folder import Record
 from int_bench.runs.prepare import Asked, Prepared, prepare, with_all_models
+from int_bench.runs.records import Record
 from int_bench.scoring.score import (
     Finished,
     Rules,

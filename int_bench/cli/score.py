@@ -16,8 +16,10 @@ from int_bench.data.folders import PairedFolders
 from int_bench.data.subset import First
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.metrics.metrics import BACKENDS
-from int_bench.runs import folder as store
-from int_bench.runs.provenance import provenance
+from int_bench.runs.folder import describe
+from int_bench.runs.layout import find_runs
+from int_bench.runs.provenance import code, machine
+from int_bench.runs.reader import Run
 from int_bench.scoring.evaluate import Evaluation, Missing
 from int_bench.scoring.predictions import maps_in
 from int_bench.scoring.score import (
@@ -121,13 +123,16 @@ def _score_masks(pred: Path, gt: Path, rules: Rules, method: str | None) -> Scor
     folder = _DEFAULT_ROOT / (dataset or gt.name) / name / digest
     scored = _score_pair(pred, gt, rules, (dataset or gt.name, name), folder)
     manifest: dict[str, Any] = {
+        "kind": "masks",
         "name": name,
+        "label": name,
+        "digest": digest,
+        "identity": places,
         "config": {"dataset": {"name": scored.dataset}, "trials": 1, "limit": None},
-        **places,
-        **provenance(),
+        "code": code(),
+        "machine": machine(),
     }
-    text = json.dumps(manifest, indent=2) + "\n"
-    (folder / store.MANIFEST).write_text(text, encoding="utf-8")
+    describe(folder, manifest)
     return scored
 
 
@@ -158,25 +163,19 @@ def _tell(evaluation: Evaluation, details: str) -> None:
 
 def _score_folder(folder: Path, rules: Rules) -> Scored:
     """Score a run on the samples that it was asked for."""
-    if not folder.is_dir():
-        raise MissingAsset(f"{folder}: there is no such run folder.")
-    manifest = store.read_manifest(folder)
-    try:
-        name, stored = manifest["name"], manifest["config"]
-        node, limit, trials = stored["dataset"], stored["limit"], stored["trials"]
-        if "predictions" in manifest:
-            pred, gt = Path(manifest["predictions"]), Path(manifest["truths"])
-            return _score_pair(pred, gt, rules, (node["name"], name), folder)
-    except (KeyError, TypeError) as error:
-        raise MissingAsset(f"{folder / store.MANIFEST} is not a run's description.") from error
-    dataset = First(build_stored_dataset(manifest, folder / store.MANIFEST), limit)
-    return score_runs(dataset, [Finished(folder, name, trials)], rules)[0]
+    manifest = Run(folder).manifest
+    if manifest.kind == "masks":
+        pred, gt = manifest.places
+        return _score_pair(pred, gt, rules, (manifest.dataset, manifest.name), folder)
+    whole = build_stored_dataset(manifest.content, manifest.path)
+    run = Finished(folder, manifest.label, manifest.trials)
+    return score_runs(First(whole, manifest.limit), [run], rules)[0]
 
 
 def _score_all(root: Path, rules: Rules) -> list[Scored]:
     """Every finished run under a root; the others are named on stderr."""
     scored = []
-    for folder in store.find_runs(root):
+    for folder in find_runs(root):
         try:
             scored.append(_score_folder(folder, rules))
         except UserError as error:

@@ -15,4 +15,6 @@ def derive_seed(*parts: str | int) -> int:
     False
     """
     key = "\x1f".join(f"{type(part).__name__}:{part}" for part in parts)
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") >> 1
+    return (
+        int.from_bytes(hashlib.sha256(key.encode(errors="surrogatepass")).digest()[:8], "big") >> 1
+    )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,7 +21,8 @@ from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.engine.broker import Broker, Job, Outcome
 from int_bench.engine.serving import Observer
 from int_bench.errors import SampleError
-from int_bench.runs.folder import Record, RunFolder
+from int_bench.runs.folder import Files, RunFolder
+from int_bench.runs.records import FAILED, OK, Record, Step
 
 _WAITING = 4
 """Finished samples that may wait for the disk."""
@@ -95,27 +96,45 @@ def run(
         Job(key, _start(plan, variants[key.variant], key), owner=key.variant)
         for key in _keys(plan, variants)
     )
+    arrived: deque[Outcome[Prediction]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
-        waiting: deque[Future[tuple[Variant, Record]]] = deque()
+        waiting: deque[Future[list[tuple[Variant, Record]]]] = deque()
         for outcome in broker.run(jobs):
-            waiting.append(disk.submit(_store, variants, outcome, observe))
+            arrived.append(outcome)
+            waiting.append(disk.submit(_store, variants, arrived, observe))
             while waiting and (len(waiting) > _WAITING or waiting[0].done()):
-                on_record(*waiting.popleft().result())
+                _tell(waiting.popleft(), on_record)
         for stored in waiting:
-            on_record(*stored.result())
+            _tell(stored, on_record)
+
+
+def _tell(
+    stored: Future[list[tuple[Variant, Record]]], on_record: Callable[[Variant, Record], None]
+) -> None:
+    for variant, record in stored.result():
+        on_record(variant, record)
 
 
 def _store(
-    variants: Sequence[Variant], outcome: Outcome[Prediction], observe: Observer | None
-) -> tuple[Variant, Record]:
-    """Store one outcome: what it belongs to, and its record."""
-    key, started = outcome.key, time.perf_counter()
-    assert isinstance(key, _Key)
-    variant, record = variants[key.variant], _record(key, outcome)
-    record = variant.folder.commit(record, outcome.value)
-    if observe is not None:
-        observe("storage", str(key), started, time.perf_counter() - started, {})
-    return variant, record
+    variants: Sequence[Variant], arrived: deque[Outcome[Prediction]], observe: Observer | None
+) -> list[tuple[Variant, Record]]:
+    """Store all that has arrived by now, flushed together: what it belongs to, and its record."""
+    started, items = time.perf_counter(), dict[int, list[tuple[Record, Files]]]()
+    while arrived:
+        outcome = arrived.popleft()
+        key = outcome.key
+        assert isinstance(key, _Key)
+        masks = variants[key.variant].folder.encoded(outcome.value)
+        items.setdefault(key.variant, []).append((_record(key, outcome), masks))
+    stored = []
+    for index, of in items.items():
+        records = variants[index].folder.commit_all(of)
+        stored += [(variants[index], record) for record in records]
+    share = (time.perf_counter() - started) / max(len(stored), 1)
+    for number, (_, record) in enumerate(stored):
+        if observe is not None:
+            observe("storage", record.id, started + number * share, share, {})
+    return stored
 
 
 def _keys(plan: Plan, variants: Sequence[Variant]) -> Iterator[_Key]:
@@ -150,13 +169,13 @@ def _sample(plan: Plan, method: Method, key: _Key) -> Sample:
 def _record(key: _Key, outcome: Outcome[Prediction]) -> Record:
     prediction = outcome.value
     if prediction is None:
-        bare = Record(key.sample.id, key.trial, "failed", error=_sentence(outcome.error))
+        bare = Record(key.sample.id, key.trial, FAILED, error=_sentence(outcome.error))
     else:
         final = prediction.final
         bare = Record(
             key.sample.id,
             key.trial,
-            "ok",
+            OK,
             size=(final.hard.shape[0], final.hard.shape[1]),
             prompt=final.prompt,
             box=final.box_image,
@@ -166,8 +185,8 @@ def _record(key: _Key, outcome: Outcome[Prediction]) -> Record:
     return replace(bare, seconds=outcome.seconds, counters=outcome.counters)
 
 
-def _described(item: Iteration) -> dict[str, Any]:
-    return {"prompt": item.prompt, "box": item.box_image, "details": dict(item.details)}
+def _described(item: Iteration) -> Step:
+    return Step(item.prompt, item.box_image, item.details)
 
 
 def _sentence(error: Exception | None) -> str:
@@ -176,12 +195,3 @@ def _sentence(error: Exception | None) -> str:
         return "The method gave no prediction."
     text = " ".join(str(error).split())[:500]
     return text if isinstance(error, SampleError) else f"{type(error).__name__}: {text}"
-
-
-def counts(plan: Plan, folder: RunFolder) -> tuple[int, int]:
-    """How many sample-trials of the plan are ok and how many failed."""
-    keys: Iterable[tuple[int, str]] = [
-        (trial, sample.id) for trial in range(plan.trials) for sample in plan.samples
-    ]
-    found = [folder.records[key].status for key in keys if key in folder.records]
-    return found.count("ok"), found.count("failed")

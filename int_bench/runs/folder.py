@@ -1,25 +1,22 @@
-"""The run folder: identity, append-only records, atomic masks.
+"""The writer of run folders, format 2: masks whole or not at all, then the line that counts.
 
-A record's line is its commit point: masks are written aside, flushed to the disk and renamed before
-the line is appended, so a run that is killed at any point loses at most the samples in flight and
-never keeps half of one. Layout::
-
-    run.json                        what was run, with what, and where
-    records.jsonl                   one line per finished sample and trial; a key's last line counts
-    masks/<trial>/final/<id>.png    0 and 255, at the image's size
-    masks/<trial>/<1..I>/<id>.png   the same for each iteration
-    masks/<trial>/soft_<1..I>/<id>.png   soft masks, 0..255 (keep=soft)
-    lock                            held by the process that writes
+A record's line is its commit point: masks are written aside, flushed to the disk, renamed, and
+their folders flushed, before the line is appended and flushed, so a run that is killed at any
+point, also by the loss of power, loses at most the samples in flight and never keeps half of one.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
-import json
+import hashlib
 import os
+import secrets
 import socket
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,133 +25,66 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from int_bench.core.types import Box, Prediction
-from int_bench.errors import MissingAsset, UsageError
-
-RECORDS, MANIFEST, MASKS, LOCK = "records.jsonl", "run.json", "masks", "lock"
-_NO_TEXT = (
-    "Its name or an answer for it holds what is no Unicode text; rename the file or run again."
+from int_bench.core.types import Prediction
+from int_bench.errors import UsageError
+from int_bench.runs.layout import (
+    LOCK,
+    MANIFEST,
+    MASKS,
+    RECORDS,
+    SHARDS,
+    Key,
+    file_name,
+    mask_file,
+    records_file,
+    shard_of,
 )
-Key = tuple[int, str]
-"""Trial and sample id."""
+from int_bench.runs.manifest import sealed
+from int_bench.runs.reader import Damage, Records, broken_files, record_files
+from int_bench.runs.records import FAILED, INTENT, OK, FileMark, Record, cleaned, line_of
 
-
-@dataclass(frozen=True)
-class Record:
-    """One sample of one trial: what came out, how, and at what cost.
-
-    Attributes:
-        id: the sample.
-        trial: from 0.
-        status: ``ok`` or ``failed``.
-        error: what went wrong, one sentence; None if nothing did.
-        size: (height, width) of the image and its masks, pixels.
-        prompt: the chosen iteration's instance-specific prompt.
-        box: its box in the image frame, pixels.
-        chosen: for each number of iterations the index of the final mask.
-        iterations: per iteration prompt, box and details.
-        seconds: model seconds by role.
-        counters: requests, hits, shared and rows by role and verb.
-    """
-
-    id: str
-    trial: int
-    status: str
-    error: str | None = None
-    size: tuple[int, int] | None = None
-    prompt: str | None = None
-    box: Box | None = None
-    chosen: tuple[int, ...] = ()
-    iterations: tuple[Mapping[str, Any], ...] = ()
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    counters: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def key(self) -> Key:
-        """What a record is found by."""
-        return self.trial, self.id
-
-
-def read_records(folder: Path) -> dict[Key, Record]:
-    """The records of a run folder, the last one of each key; a torn last line is left out.
-
-    Raises:
-        MissingAsset: The folder holds no records.
-        UsageError: A line in the middle is not a record.
-    """
-    path = folder / RECORDS
-    if not path.is_file():
-        raise MissingAsset(f"{folder} is not a run folder: it holds no {RECORDS}.")
-    records: dict[Key, Record] = {}
-    for number, line in enumerate(_whole_lines(path), start=1):
-        try:
-            record = Record(**json.loads(line))
-        except (ValueError, TypeError) as error:
-            raise UsageError(
-                f"{path}, line {number}, is not a record; restore or remove it."
-            ) from error
-        records[record.key] = record
-    return records
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The ``run.json`` of a run folder.
-
-    Raises:
-        MissingAsset: There is none, or it cannot be read.
-    """
-    path = folder / MANIFEST
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise MissingAsset(f"{folder} is not a run folder: {path} cannot be read.") from error
-    if not isinstance(content, dict):
-        raise MissingAsset(f"{folder} is not a run folder: {path} is not a run's description.")
-    return content
-
-
-def find_runs(root: Path) -> list[Path]:
-    """All run folders under a root, sorted."""
-    return sorted(path.parent for path in root.glob(f"*/*/*/{MANIFEST}"))
-
-
-def final_masks(folder: Path, trial: int = 0) -> Path:
-    """Where the final masks of a trial lie."""
-    return folder / MASKS / str(trial) / "final"
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    """Lines end at the newline byte alone: names and answers may hold U+2028 and its like."""
-    return path.read_bytes().split(b"\n")[:-1]
+Files = Sequence[tuple[str, bytes]]
+"""Encoded masks by their folder: ``final``, ``1``, ``soft_1``, ..."""
+_FLUSHING = 16
+"""Flushes side by side."""
 
 
 class RunFolder:
     """A run folder open for writing, by this process only.
 
-    Use as a context manager. Opening makes the folder, takes the lock, cuts a torn last line and
-    reads what is finished.
+    Use as a context manager. Opening makes the folder, takes the lock, writes ``run.json``, cuts
+    torn lines, and finds out what is finished: a line says ok and its files are as it says.
 
     Args:
         path: the folder.
-        manifest: what ``run.json`` will hold.
+        content: of ``run.json``, see :func:`int_bench.runs.manifest.sealed`.
         keep: ``final``, ``iterations`` or ``soft`` masks.
+        names: the samples' file names, see :func:`int_bench.runs.layout.file_names`.
+        host: ``name`` and ``device`` of this machine, for the records.
 
     Raises:
         UsageError: The folder cannot be written, or another process writes to it.
     """
 
-    def __init__(self, path: Path, manifest: Mapping[str, Any], keep: str = "iterations") -> None:
+    def __init__(
+        self,
+        path: Path,
+        content: Mapping[str, Any],
+        keep: str = "iterations",
+        names: Mapping[str, str] | None = None,
+        host: Mapping[str, str] | None = None,
+    ) -> None:
         self.path = path
-        self._keep = keep
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            self._lock = self._take_lock()
-            self._cut_torn_line()
-            _write_whole(path / MANIFEST, (json.dumps(manifest, indent=2) + "\n").encode())
-            self._lines = (path / RECORDS).open("ab")
-        except OSError as error:
-            raise _unwritable(path, error) from error
-        self.records = read_records(path)
+        self.damages: list[Damage] = []
+        self._keep, self._names, self._host = keep, names or {}, host or {}
+        self._status: dict[Key, str] = {}
+        self._begun: dict[Key, int] = {}
+        with _told(path):
+            _make(path)
+            self._lock = _take_lock(path)
+            write_whole(path / MANIFEST, sealed(content))
+            _make(path / RECORDS)
+            self._mend()
 
     def __enter__(self) -> RunFolder:
         return self
@@ -165,52 +95,90 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._lines.close()
         os.close(self._lock)
 
     def finished(self, key: Key) -> bool:
         """Whether a sample of a trial is done and well; a failed one is tried again."""
-        record = self.records.get(key)
-        return record is not None and record.status == "ok"
+        return self._status.get(key) == OK
+
+    def begun(self, key: Key) -> int:
+        """How often an unfinished sample was begun by a worker that said so, and did not end it."""
+        return self._begun.get(key, 0)
+
+    def begin(self, key: Key) -> None:
+        """Say that a sample is begun that may kill its worker; see :meth:`begun`.
+
+        Raises:
+            UsageError: The folder cannot be written.
+        """
+        with _told(self.path):
+            self._append([Record(key[1], key[0], INTENT, host=self._host)])
+        self._begun[key] = self.begun(key) + 1
 
     def commit(self, record: Record, prediction: Prediction | None = None) -> Record:
-        """Store the masks of a prediction, then the record's line.
+        """Store the masks of a prediction, then the record's line; see :meth:`commit_all`."""
+        return self.commit_all([(record, self.encoded(prediction))])[0]
+
+    def encoded(self, prediction: Prediction | None) -> Files:
+        """The masks of a prediction that are kept, as PNG, by their folder."""
+        return [(which, _png(mask)) for which, mask in self._masks_of(prediction)]
+
+    def commit_all(self, items: Sequence[tuple[Record, Files]]) -> list[Record]:
+        """Store samples: all their masks first, then all their lines; each is there or is not.
+
+        What is flushed together costs little more than one sample alone.
 
         Returns:
-            The record as it was kept: a failed one where a text of it cannot be stored.
+            The records as they were kept.
 
         Raises:
             UsageError: The folder cannot be written (a full disk, say).
         """
-        masks = self._masks_of(prediction) if prediction else ()
-        return self.commit_files(record, ((name, _png(mask)) for name, mask in masks))
+        kept = []
+        with _told(self.path):
+            places: list[Path] = []
+            for record, masks in items:
+                record = cleaned(replace(record, host=record.host or self._host))
+                if record.status == OK:
+                    name = self._names.get(record.id) or file_name(record.id)
+                    marks = {}
+                    for which, content in masks:
+                        path = self.path / mask_file(record.trial, which, name)
+                        _make(path.parent)
+                        write_aside(path, content)
+                        places += [path, path.parent]
+                        marks[which] = FileMark(_sha256(content), len(content))
+                    record = replace(record, file=name).with_marks(marks)
+                kept.append(record)
+            flush(places)
+            self._append(kept)
+        for record in kept:
+            self._status[record.key] = record.status
+            self._begun.pop(record.key, None)
+        return kept
 
-    def commit_files(self, record: Record, masks: Iterable[tuple[str, bytes]]) -> Record:
-        """Store encoded masks by their folder (``final``, ``1``, ...), then the record's line.
-
-        Raises:
-            UsageError: The folder cannot be written (a full disk, say).
-        """
+    def _append(self, records: Sequence[Record]) -> None:
+        """Append lines; where one cannot be written none of its file's stays."""
+        lines: dict[Path, bytes] = {}
+        for record in records:
+            path = self.path / records_file(shard_of(record.key, SHARDS))
+            lines[path] = lines.get(path, b"") + line_of(record)
+        before = {path: path.stat().st_size if path.exists() else None for path in lines}
         try:
-            line = _line(record)
-        except UnicodeEncodeError:  # half a letter: in a file's name, or in a model's answer
-            record, masks = Record(record.id, record.trial, "failed", error=_NO_TEXT), ()
-            line = _line(record, ensure_ascii=True)
-        folder = self.path / MASKS / str(record.trial)
-        try:
-            for name, content in masks:
-                path = folder / name / f"{record.id}.png"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                _write_whole(path, content)
-            self._lines.write(line)
-            self._lines.flush()
-            os.fsync(self._lines.fileno())
-        except OSError as error:
-            raise _unwritable(self.path, error) from error
-        self.records[record.key] = record
-        return record
+            for path, line in lines.items():
+                with path.open("ab", buffering=0) as file:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            flush([*lines, *([self.path / RECORDS] if None in before.values() else [])])
+        except BaseException:
+            for path, size in before.items():
+                if path.exists():
+                    os.truncate(path, size or 0)
+            raise
 
-    def _masks_of(self, prediction: Prediction) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    def _masks_of(self, prediction: Prediction | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+        if prediction is None:
+            return
         if self._keep != "final":
             for number, item in enumerate(prediction.iterations, start=1):
                 yield str(number), item.hard.astype(np.uint8) * 255
@@ -218,57 +186,147 @@ class RunFolder:
                     yield f"soft_{number}", np.rint(item.soft * 255).astype(np.uint8)
         yield "final", prediction.final.hard.astype(np.uint8) * 255
 
-    def _take_lock(self) -> int:
-        handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
-            os.close(handle)
-            raise UsageError(
-                f"{self.path} is being written by {holder}; wait for it or end it."
-            ) from None
-        os.truncate(handle, 0)
-        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        return handle
-
-    def _cut_torn_line(self) -> None:
-        path = self.path / RECORDS
-        content = path.read_bytes() if path.exists() else b""
-        whole = content.rfind(b"\n") + 1
-        if whole != len(content):
-            os.truncate(path, whole)
-
-
-def _line(record: Record, ensure_ascii: bool = False) -> bytes:
-    text = json.dumps(asdict(record), default=_plain, ensure_ascii=ensure_ascii)
-    return f"{text}\n".encode()
+    def _mend(self) -> None:
+        """Cut what is torn, remove what was never finished, and find out what is done."""
+        for aside in (self.path / MASKS).glob("*/*/.*.part"):
+            aside.unlink(missing_ok=True)
+        files = record_files(self.path, form=2) or []
+        for path in files:
+            _cut_torn_line(path)
+        records = Records(files, form=2, mend=True)
+        for path, number in records.damaged:
+            self.damages.append(Damage(f"held no record in line {number}", path=path))
+        for path in dict.fromkeys(path for path, _ in records.damaged):
+            _drop_lines(path, {number for file, number in records.damaged if file == path})
+        if records.damaged:
+            records = Records(files, form=2)
+        for key, record in records.items():
+            broken: list[Damage] = []
+            if record.status == OK:
+                broken = list(broken_files(self.path, record, records.written(key), False))
+                self.damages += broken
+            self._status[key] = FAILED if broken else record.status
+        self._begun = dict(records.intents)
 
 
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    reason = error.strerror or str(error)
-    return UsageError(f"Cannot write to {path}: {reason}; choose another folder with --out.")
+def describe(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a ``run.json`` alone: anybody's masks whose scores are kept have no records.
+
+    Raises:
+        UsageError: It cannot be written.
+    """
+    with _told(path):
+        _make(path)
+        write_whole(path / MANIFEST, sealed(content))
 
 
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write aside, flush to the disk, rename: the file is there whole or not at all."""
-    aside = path.with_name(f".{path.name}.part")
-    with aside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+def write_aside(path: Path, content: bytes) -> None:
+    """Write under a name of this process's own and rename: no reader sees half of a file.
+
+    Neither content nor name is safe from a loss of power before :func:`flush`.
+
+    Raises:
+        OSError: It cannot be written; nothing of it is left.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file by a new one, which is on the disk before the old one is gone.
+
+    Raises:
+        OSError: It cannot be written; the old one stays.
+    """
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        aside.write_bytes(content)
+        flush([aside])
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+    flush([path.parent])
+
+
+def flush(places: Iterable[Path]) -> None:
+    """Have files, and the names in folders, on the disk.
+
+    Side by side: a journal that is written once holds all of them.
+    """
+    once = list(dict.fromkeys(places))
+    if len(once) <= 1:
+        for path in once:
+            _flush(path)
+        return
+    with ThreadPoolExecutor(min(len(once), _FLUSHING)) as pool:
+        for _ in pool.map(_flush, once):
+            pass
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the system refuses is one sentence."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        sentence = f"Cannot write to {path}: {reason}; choose another folder with --out."
+        raise UsageError(sentence) from error
+
+
+def _make(path: Path) -> None:
+    """Make a folder and those above it, each on the disk."""
+    if path.is_dir():
+        return
+    _make(path.parent)
+    path.mkdir(exist_ok=True)
+    _flush(path.parent)
+
+
+def _take_lock(path: Path) -> int:
+    handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+        os.close(handle)
+        raise UsageError(f"{path} is being written by {holder}; wait for it or end it.") from None
+    os.truncate(handle, 0)
+    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return handle
+
+
+def _cut_torn_line(path: Path) -> None:
+    content = path.read_bytes()
+    whole = content.rfind(b"\n") + 1
+    if whole != len(content):
+        os.truncate(path, whole)
+
+
+def _drop_lines(path: Path, numbers: set[int]) -> None:
+    lines = path.read_bytes().split(b"\n")
+    kept = [line for number, line in enumerate(lines, start=1) if number not in numbers]
+    write_whole(path, b"\n".join(kept))
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def _png(mask: NDArray[np.uint8]) -> bytes:
     _, encoded = cv2.imencode(".png", mask)
     return bytes(encoded.tobytes())
-
-
-def _plain(value: Any) -> Any:
-    """What ``json`` cannot write: NumPy's scalars and arrays."""
-    if isinstance(value, np.generic | np.ndarray):
-        return value.tolist()
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} cannot be part of a record")

@@ -12,16 +12,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from int_bench.errors import MissingAsset
-from int_bench.runs.folder import MASKS, Key, Record, RunFolder, read_records
+from int_bench.runs.folder import RunFolder
+from int_bench.runs.layout import Key, mask_file
+from int_bench.runs.reader import Run
+from int_bench.runs.records import OK, Record
 
 
-def derive(longer: Path, shorter: RunFolder, iterations: int, keys: Iterable[Key]) -> None:
+def derive(longer: Run, shorter: RunFolder, iterations: int, keys: Iterable[Key]) -> None:
     """Store in a folder what a run of fewer iterations would have left there.
 
     What the folder holds already stays; what the longer run has not done is left out.
 
     Args:
-        longer: the run folder of more iterations.
+        longer: the run of more iterations.
         shorter: the open folder of the shorter run.
         iterations: its number of iterations.
         keys: the samples that are asked for.
@@ -30,24 +33,22 @@ def derive(longer: Path, shorter: RunFolder, iterations: int, keys: Iterable[Key
         MissingAsset: The longer run kept no masks of its iterations.
         UsageError: A folder cannot be read or written.
     """
-    records = read_records(longer)
     for key in keys:
-        record = records.get(key)
-        if record is not None and not shorter.finished(key):
-            cut = cut_record(record, iterations)
-            shorter.commit_files(cut, _masks(longer, cut, iterations))
+        if key in longer.records and not shorter.finished(key):
+            cut = cut_record(longer.records[key], iterations)
+            shorter.commit_all([(cut, list(_masks(longer.path, cut, iterations)))])
 
 
 def cut_record(record: Record, iterations: int) -> Record:
     """The record of the first iterations; without seconds and counters: nothing was computed."""
     bare = replace(record, seconds={}, counters={})
-    if record.status != "ok":
+    if record.status != OK:
         return bare
     final = record.iterations[record.chosen[iterations - 1]]
     return replace(
         bare,
-        prompt=final["prompt"],
-        box=final["box"],
+        prompt=final.prompt,
+        box=final.box,
         chosen=record.chosen[:iterations],
         iterations=record.iterations[:iterations],
     )
@@ -55,15 +56,18 @@ def cut_record(record: Record, iterations: int) -> Record:
 
 def _masks(longer: Path, cut: Record, iterations: int) -> Iterator[tuple[str, bytes]]:
     """The stored masks of the first iterations, and the chosen one as the final mask."""
-    if cut.status != "ok":
+    if cut.status != OK:
         return
-    folder, name = longer / MASKS / str(cut.trial), f"{cut.id}.png"
+
+    def path_of(which: str) -> Path:
+        return longer / mask_file(cut.trial, which, cut.name)
+
     for number in range(1, iterations + 1):
-        yield str(number), _read(folder / str(number) / name)
-        soft = folder / f"soft_{number}" / name
+        yield str(number), _read(path_of(str(number)))
+        soft = path_of(f"soft_{number}")
         if soft.is_file():
             yield f"soft_{number}", _read(soft)
-    yield "final", _read(folder / str(cut.chosen[-1] + 1) / name)
+    yield "final", _read(path_of(str(cut.chosen[-1] + 1)))
 
 
 def _read(path: Path) -> bytes:

@@ -12,13 +12,17 @@ from int_bench.config import RunConfig, binding, build
 from int_bench.config.identity import digest, identity
 from int_bench.core.paths import expanded
 from int_bench.data.dataset import Dataset, SampleFile
+from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.data.subset import First
-from int_bench.errors import MissingAsset, UsageError
-from int_bench.runs import folder as store
+from int_bench.errors import UsageError
 from int_bench.runs.execute import Plan
-from int_bench.runs.folder import Key, RunFolder
+from int_bench.runs.folder import RunFolder
+from int_bench.runs.layout import MANIFEST, RECORDS, Key, file_names
+from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.prefixes import derive
-from int_bench.runs.provenance import provenance
+from int_bench.runs.provenance import code, device, machine
+from int_bench.runs.reader import Run
+from int_bench.runs.records import OK
 
 PREFIX_OF = "prefix_of"
 """In ``run.json``: the folder of the longer run that this one was taken from."""
@@ -66,12 +70,12 @@ class Prepared:
 
     @property
     def finished(self) -> int:
-        """How many samples, over trials, are done and well."""
-        if not (self.path / store.RECORDS).exists():
+        """How many samples, over trials, are done and well, and their masks there."""
+        if not (self.path / MANIFEST).exists() or not (self.path / RECORDS).exists():
             return 0
-        records = store.read_records(self.path)
-        done = {key for key, record in records.items() if record.status == "ok"}
-        return len(done & set(self.keys))
+        run, asked = Run(self.path), set(self.keys)
+        done = {key for key in asked if run.records.status(key) == OK}
+        return len(done - {damage.key for damage in run.verify(keys=done)})
 
     @property
     def plan(self) -> Plan:
@@ -88,7 +92,7 @@ class Prepared:
             UsageError: It cannot be written, or another process writes to it.
         """
         own = {role: models[role] for role in self.config.backbone}
-        return self._open({"models": own, **provenance()})
+        return self._open(self.description(own))
 
     def take(self, source: Path) -> None:
         """Fill the run folder from a longer run, as far as that is done.
@@ -98,29 +102,75 @@ class Prepared:
         """
         if self.finished == self.total:
             return
-        # Models, revision and host are those of the run that computed.
-        computed = {**store.read_manifest(source), PREFIX_OF: str(source)}
-        with self._open(computed) as folder:
-            derive(source, folder, int(self.config.method["iterations"]), self.keys)
+        # Models, code and machine are those of the run that computed.
+        longer = Run(source)
+        computed = {key: longer.manifest.content[key] for key in ("models", "code", "machine")}
+        with self._open({**self.description({}), **computed, PREFIX_OF: str(source)}) as folder:
+            derive(longer, folder, int(self.config.method["iterations"]), self.keys)
 
-    def _open(self, computed: Mapping[str, Any]) -> RunFolder:
-        known = {
+    def description(self, models: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``run.json`` says of the run, see :mod:`int_bench.runs.manifest`."""
+        before = self._before()
+        earlier = before.content if before else {}
+        return {
+            "kind": "run",
             "name": self.config.method_name,
+            "label": self.label,
+            "digest": self.path.name,
             "identity": self.identity,
             "config": _resolved(self.config),
+            "reading": self.config.choices.get("reading"),
+            "code": code(),
+            "machine": machine(),
+            "models": self._models(models),
+            "data": self._data(),
+            "stamps": [],
+            # Earlier records of the folder may have been taken from a longer run.
+            **({PREFIX_OF: earlier[PREFIX_OF]} if PREFIX_OF in earlier else {}),
+            "created": earlier.get("created") or _now(),
         }
-        rest = {key: value for key, value in computed.items() if key not in known}
-        created = {"created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
-        manifest = {**known, **self._origin(), **rest, **created}
-        return RunFolder(self.path, manifest, self.config.keep)
 
-    def _origin(self) -> dict[str, str]:
-        """Where earlier records of this folder were taken from, which a later run must not hide."""
-        try:
-            before = store.read_manifest(self.path)
-        except MissingAsset:
-            return {}
-        return {PREFIX_OF: before[PREFIX_OF]} if PREFIX_OF in before else {}
+    def _models(self, identities: Mapping[str, Any]) -> dict[str, Any]:
+        """What serves each role: class, source, content where known, and its account of itself."""
+        models = {}
+        for role, node in self.config.backbone.items():
+            known = self.identity["models"][role]
+            content = str(known.get("checkpoint"))
+            models[role] = {
+                "class": known["class"],
+                "source": node.get("checkpoint") or node.get("model"),
+                "revision": node.get("revision"),
+                "hash": content if content.startswith("sha256:") else None,
+                "dtype": node.get("dtype"),
+                "adapter": node.get("adapter"),
+                "identity": dict(identities.get(role, {})),
+            }
+        return models
+
+    def _open(self, description: Mapping[str, Any]) -> RunFolder:
+        whole = self.dataset.whole if isinstance(self.dataset, First) else self.dataset
+        names = file_names(sample.id for sample in whole.samples())
+        host = {"name": description["machine"]["host"], "device": device()}
+        return RunFolder(self.path, description, self.config.keep, names, host)
+
+    def _data(self) -> dict[str, Any]:
+        whole = self.dataset.whole if isinstance(self.dataset, First) else self.dataset
+        samples, listed = whole.samples(), whole.manifest()
+        return {
+            "name": self.config.dataset_name,
+            "n": len(samples),
+            "list_hash": listed,
+            "content_hash": images_hash(samples) or listed,
+            "truth_hash": truths_hash(samples),
+        }
+
+    def _before(self) -> Manifest | None:
+        """The description that is there.
+
+        Raises:
+            MissingAsset: It is there and not ours to replace.
+        """
+        return read_manifest(self.path) if (self.path / MANIFEST).exists() else None
 
 
 def prepare(asked: Sequence[Asked]) -> list[Prepared]:
@@ -130,6 +180,9 @@ def prepare(asked: Sequence[Asked]) -> list[Prepared]:
     dataset = First(whole, first.limit)
     samples = dataset.samples()
     known = {"name": first.dataset_name, "manifest": whole.manifest()}
+    content = images_hash(whole.samples())
+    if content is not None:
+        known["content"] = content
     prepared: dict[Path, Prepared] = {}
     for one in asked:
         decided = identity(one.config, known)
@@ -171,3 +224,7 @@ def _resolved(config: RunConfig) -> dict[str, Any]:
     if "root" in (binding.signature(str(dataset[binding.TARGET])) or {}):
         dataset["root"] = str(expanded(dataset.get("root", ".")).absolute())
     return {**asdict(config), "out": str(config.out), "dataset": dataset}
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,4 +1,4 @@
-"""Where a result comes from: code revision, package versions, host and accelerator."""
+"""Where a result comes from: code, package versions, machine and accelerator."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,12 +30,19 @@ PACKAGES = (
 )
 
 
-def provenance() -> dict[str, Any]:
-    """What surrounds a run, JSON-ready; whatever cannot be found out is None."""
+def code() -> dict[str, Any]:
+    """What computes: version, revision, packages; JSON-ready, None for what is not known."""
     return {
+        "version": int_bench.__version__,
         "git": git_state(),
-        "packages": {name: _version(name) for name in PACKAGES},
         "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where it computes, JSON-ready."""
+    return {
         "host": platform.node(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
@@ -53,6 +61,11 @@ def git_state() -> dict[str, Any] | None:
     return {"revision": revision, "dirty": bool(changes)}
 
 
+def device() -> str:
+    """The accelerators of this machine, or its processor's kind, in a word or two."""
+    return ", ".join(_gpus()) or platform.machine() or "cpu"
+
+
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)
@@ -60,6 +73,7 @@ def _version(name: str) -> str | None:
         return None
 
 
+@cache
 def _gpus() -> list[str]:
     """Model names, as the driver's own tool prints them (no model library is imported for it)."""
     if shutil.which("nvidia-smi") is None:

@@ -18,9 +18,9 @@ from int_bench.errors import SampleError
 from int_bench.metrics.rules import protocols
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.tables import Line, score_table
-from int_bench.runs.folder import final_masks, read_records
+from int_bench.runs.reader import Run
 from int_bench.scoring.evaluate import Evaluation, Missing, evaluate_all
-from int_bench.scoring.predictions import KINDS, MapFolder, Predictions, Trivial, maps_in
+from int_bench.scoring.predictions import KINDS, MapFolder, Predictions, Trivial
 
 _WIDTH = 140  # characters of a table that does not go to a terminal
 Floor = Mapping[str, tuple[Summary, ...]]
@@ -131,12 +131,9 @@ def summarise(
 
 def predictions_of(folder: Path, trial: int) -> MapFolder:
     """The final masks of one trial that have a record, and why the others are not there."""
-    records = [record for record in read_records(folder).values() if record.trial == trial]
-    failures = {one.id: one.error or "failed" for one in records if one.status != "ok"}
-    maps = maps_in(final_masks(folder, trial), failures)
-    kept = {one.id for one in records if one.status == "ok"}
-    paths = {key: path for key, path in maps.paths.items() if key in kept}
-    return MapFolder(maps.folder, paths, failures)
+    run = Run(folder)
+    failures = {key: why for (of, key), why in run.failures.items() if of == trial}
+    return MapFolder(run.mask_folder / str(trial) / "final", run.masks(trial), failures)
 
 
 def remarks_of(scored: Sequence[Scored]) -> tuple[str, ...]:
@@ -192,9 +189,9 @@ def _has_truth(truths: Truths) -> bool:
 
 
 def _unscored(truths: Truths, run: Finished) -> Scored:
-    records = read_records(run.folder)
+    records = Run(run.folder).records
     keys = [(trial, sample.id) for trial in range(run.trials) for sample in truths.samples()]
-    found = [records[key].status for key in keys if key in records]
+    found = [records.status(key) for key in keys if key in records]
     counts = Counts(len(keys), 0, found.count("failed"), len(keys) - len(found))
     return Scored(run.name, truths.name, run.folder, counts, (), {})
 

@@ -23,8 +23,8 @@ from int_bench.core.parsing import canonical
 from int_bench.report.field import Entry, Field, claims_table, field_table
 from int_bench.report.rows import FLOOR
 from int_bench.report.tables import Table
-from int_bench.runs.folder import read_records
 from int_bench.runs.prepare import Asked, Prepared, prepare
+from int_bench.runs.reader import Run
 
 ROOT = Path(__file__).parents[2]
 REMARKS = Path(__file__).with_name("field_remarks.md")
@@ -88,7 +88,7 @@ def _entry(one: Prepared) -> Entry:
 
 def _named(one: Prepared) -> float | None:
     """The share of samples whose final prompt is the true name; None if no name was looked for."""
-    prompts = {record.id: record.prompt or "" for record in read_records(one.path).values()}
+    prompts = {record.id: record.prompt or "" for record in Run(one.path).records.values()}
     if set(prompts.values()) <= {"", one.config.task.prompt}:
         return None
     right = [canonical(prompts[s.id]) == canonical(s.truth_name or "") for s in one.samples]

@@ -31,6 +31,12 @@ def result(out: str) -> dict:
     return json.loads(out.strip().splitlines()[-1])
 
 
+def lines_in(folder: Path) -> list[bytes]:
+    """All lines of records below a folder."""
+    files = sorted(folder.rglob("records/*.jsonl"))
+    return [line for path in files for line in path.read_bytes().split(b"\n")[:-1]]
+
+
 def test_help_is_fast_and_imports_neither_torch_nor_hydra():
     code = (
         "import sys, time; start = time.process_time()\n"
@@ -58,7 +64,7 @@ def test_run_prints_the_table_and_the_folder(command):
     for text in ("native", "family", "M ↓", "Sα", "empty", "full", "scored", "missing"):
         assert text in out
     folder = Path(re.search(r"results/runs/camoworld/centre_box/[0-9a-f]{12}", out)[0])
-    names = {"run.json", "records.jsonl", "masks", "scores.csv", "lock"}
+    names = {"run.json", "records", "masks", "scores.csv", "lock"}
     assert names <= {path.name for path in folder.iterdir()}
 
 
@@ -93,17 +99,17 @@ def test_a_dry_run_writes_nothing_and_imports_no_torch(here):
 
 def test_the_same_command_again_does_nothing_and_says_the_same(command):
     first = result(command("run", "method=centre_box", "--limit", "2", "--json")[1])
-    records = (Path(first["run_dir"]) / "records.jsonl").read_bytes()
+    records = lines_in(Path(first["run_dir"]))
     again = result(command("run", "method=centre_box", "--limit", "2", "--json")[1])
     assert again["metrics"] == first["metrics"] and again["run_dir"] == first["run_dir"]
-    assert (Path(first["run_dir"]) / "records.jsonl").read_bytes() == records
+    assert lines_in(Path(first["run_dir"])) == records and len(records) == 2
 
 
 def test_a_larger_limit_goes_on_in_the_same_folder(command):
     first = result(command("run", "method=full", "--limit", "1", "--json")[1])
     second = result(command("run", "method=full", "limit=3", "--json")[1])
     assert (first["run_dir"], second["n"]) == (second["run_dir"], 3)
-    assert len((Path(first["run_dir"]) / "records.jsonl").read_text().splitlines()) == 3
+    assert len(lines_in(Path(first["run_dir"]))) == 3
 
 
 def test_eval_of_a_run_gives_the_same_numbers_from_any_folder(command, pairs, monkeypatch):
@@ -223,11 +229,8 @@ def test_a_terminated_run_keeps_what_is_done_and_says_how_to_resume(here):
     child = subprocess.Popen(
         [*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        found = list(Path("my runs").rglob("records.jsonl"))
-        if found and found[0].read_bytes().count(b"\n") >= 5:
-            break
+    while len(lines_in(Path("my runs"))) < 5:
+        assert child.poll() is None
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
     out, err = child.communicate(timeout=30)
@@ -235,10 +238,9 @@ def test_a_terminated_run_keeps_what_is_done_and_says_how_to_resume(here):
     resume = f"int-bench {shlex.join(words)}"
     assert resume in err and "are done and safe in my runs/camoworld" in err
     assert "Traceback" not in err
-    done = found[0].read_bytes()
-    assert done.endswith(b"\n")
+    done = lines_in(Path("my runs"))
     number = int(re.search(r"(\d+) of 3000 images are done", err)[1])
-    assert number == done.count(b"\n") >= 5
+    assert number == len(done) >= 5
 
 
 def test_the_module_runs_as_the_program_does():
@@ -279,17 +281,15 @@ def test_line_separators_in_file_names_survive_every_verb(command, pairs):
     assert code == 0, err
 
 
-def test_a_file_name_that_is_no_text_fails_its_sample_alone(command, pairs):
+def test_a_file_name_that_is_no_text_is_a_name_like_others(command, pairs):
     for kind in ("images", "masks"):
         path = pairs / kind / "a0.png"
         path.rename(path.with_stem(os.fsdecode(b"a\xff")))
     words = ("run", *folder_of(pairs), "method=centre_box", "--json")
     code, out, err = command(*words)
-    assert code == 4 and "Traceback" not in err and "no Unicode text" in err
+    assert code == 0 and "Traceback" not in err
     run = result(out)
-    assert [run[key] for key in ("n", "scored", "failed", "missing")] == [6, 5, 1, 0]
-    for verb in (words, ("eval", run["run_dir"])):
+    assert [run[key] for key in ("n", "scored", "failed", "missing")] == [6, 6, 0, 0]
+    for verb in (words, ("eval", run["run_dir"]), ("table", "--runs", run["run_dir"])):
         code, _, err = command(*verb)
-        assert code == 4 and "Traceback" not in err
-    code, _, err = command("table", "--runs", run["run_dir"])
-    assert code == 0, err
+        assert code == 0 and "Traceback" not in err

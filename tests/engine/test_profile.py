@@ -12,16 +12,16 @@ from int_bench.engine.broker import Broker
 from int_bench.engine.trace import TRACKS, Trace
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.execute import Variant, run
-from int_bench.runs.folder import RunFolder
 from tests.runs.test_run import Failing, Noise, Steps, plan_of
+from tests.runs.test_store import opened
 
 
 def traced(folder, method=None):
     """The events of a run of six samples."""
     path = folder / "made" / "trace.json"
-    with Trace(path) as trace, RunFolder(folder / "run", {}) as opened:
+    with Trace(path) as trace, opened(folder / "run") as store:
         broker = Broker({"inpainter": Noise()}, max_batch=4, observe=trace)
-        run(plan_of(), [Variant("steps", method or Steps(), opened)], broker, observe=trace)
+        run(plan_of(), [Variant("steps", method or Steps(), store)], broker, observe=trace)
         counters = broker.counters
     return json.loads(path.read_text()), counters
 

@@ -14,10 +14,10 @@ from int_bench.engine.broker import Broker, Job, gather
 from int_bench.engine.sharing import Sharing, Tally
 from int_bench.errors import UsageError
 from int_bench.runs.execute import Variant, run
-from int_bench.runs.folder import RunFolder
 from int_bench.runs.prepare import Asked, prepare, with_all_models
 from tests.fakes import RedIsAFrog
 from tests.runs.test_run import Noise, Steps, plan_of
+from tests.runs.test_store import opened
 
 
 def asking(key, owner, *questions):
@@ -76,7 +76,7 @@ def tallies_of(folder, steps, done=()):
     tallies = {f"steps {n}": Tally() for n in steps}
     with ExitStack() as stack:
         variants = [
-            Variant(f"steps {n}", Steps(n), stack.enter_context(RunFolder(folder / str(n), {})))
+            Variant(f"steps {n}", Steps(n), stack.enter_context(opened(folder / str(n))))
             for n in steps
         ]
         run(plan, variants, broker, lambda one, record: tallies[one.name].add(record.counters))

@@ -13,11 +13,12 @@ from int_bench.config import load_config
 from int_bench.engine.broker import Broker
 from int_bench.errors import MissingAsset
 from int_bench.runs.execute import Variant, run
-from int_bench.runs.folder import RunFolder, read_records
 from int_bench.runs.prefixes import derive
+from int_bench.runs.reader import Run
 from tests.fakes import all_fakes, scene
 from tests.methods.test_int_on_fakes import build
 from tests.runs.test_run import Tiny, masks_of, plan_of
+from tests.runs.test_store import opened
 
 SHORT = ("method.prompter.generation.grid.sets=[original]", "--limit", "1")
 
@@ -33,21 +34,26 @@ class Scenes(Tiny):
 def int_of(folder: Path, iterations: int, keep: str = "soft", **dataset) -> list[tuple[int, str]]:
     """INT on fakes for some iterations; the keys of its plan."""
     plan = plan_of(Scenes(count=3, **dataset), trials=2)
-    with RunFolder(folder, {}, keep) as opened:
-        variant = Variant("int", build(iterations), opened)
+    with opened(folder, keep) as store:
+        variant = Variant("int", build(iterations), store)
         run(plan, [variant], Broker(all_fakes(), in_flight=2))
     return [(trial, sample.id) for trial in range(2) for sample in plan.samples]
 
 
 def take(longer: Path, folder: Path, iterations: int, keys: list[tuple[int, str]]) -> None:
-    with RunFolder(folder, {}, "soft") as opened:
-        derive(longer, opened, iterations, keys)
+    with opened(folder, "soft") as store:
+        derive(Run(longer), store, iterations, keys)
 
 
 def bare(folder: Path):
     """The records without what depends on who computed."""
-    records = read_records(folder)
-    return {key: replace(one, seconds={}, counters={}) for key, one in records.items()}
+    records = Run(folder).records.items()
+    return {key: replace(record, seconds={}, counters={}) for key, record in records}
+
+
+def lines_of(folder: Path) -> dict[str, bytes]:
+    """The lines of all records by file."""
+    return {path.name: path.read_bytes() for path in (folder / "records").iterdir()}
 
 
 @pytest.mark.parametrize("keep", ["iterations", "soft"])
@@ -59,36 +65,36 @@ def test_a_prefix_equals_the_shorter_run(tmp_path, keep):
         int_of(own, number, keep)
         take(tmp_path / "long", taken, number, keys)
         assert masks_of(own) == masks_of(taken) != {}
-        assert bare(own) == read_records(taken)
-        lines = (taken / "records.jsonl").read_bytes()
+        assert bare(own) == dict(Run(taken).records)
+        lines = lines_of(taken)
         take(tmp_path / "long", taken, number, keys)
-        assert (taken / "records.jsonl").read_bytes() == lines  # nothing is done twice
+        assert lines_of(taken) == lines != {}  # nothing is done twice
 
 
 def test_a_sample_that_failed_is_failed_in_the_prefix_until_it_is_mended(tmp_path):
     long, taken = tmp_path / "long", tmp_path / "taken"
     keys = int_of(long, 2, broken=frozenset({"s1"}))
     take(long, taken, 1, keys)
-    record = read_records(taken)[0, "s1"]
+    record = Run(taken).records[0, "s1"]
     assert (record.status, record.error) == ("failed", "s1 cannot be decoded")
     int_of(long, 2)
     take(long, taken, 1, keys)
     int_of(tmp_path / "own", 1)
     assert masks_of(taken) == masks_of(tmp_path / "own")
-    assert bare(tmp_path / "own") == read_records(taken)
+    assert bare(tmp_path / "own") == dict(Run(taken).records)
 
 
 def test_what_the_longer_run_has_not_done_is_left_out(tmp_path):
     keys = int_of(tmp_path / "long", 2)
     take(tmp_path / "long", tmp_path / "taken", 1, [*keys, (0, "s9")])
-    assert set(read_records(tmp_path / "taken")) == set(keys)
+    assert set(Run(tmp_path / "taken").records) == set(keys)
 
 
 def test_a_run_of_final_masks_is_refused_and_leaves_no_record(tmp_path):
     keys = int_of(tmp_path / "long", 2, "final")
     with pytest.raises(MissingAsset, match="keep=iterations"):
         take(tmp_path / "long", tmp_path / "taken", 1, keys)
-    assert read_records(tmp_path / "taken") == {}
+    assert len(Run(tmp_path / "taken").records) == 0
 
 
 @pytest.mark.slow
@@ -104,8 +110,8 @@ def test_ablate_makes_real_run_folders_of_the_prefixes(command):
     mine, taken = Path(own["run_dir"]), Path(first["run_dir"])
     assert mine.relative_to("own") == taken.relative_to("results/runs")
     assert masks_of(mine) == masks_of(taken) and own["metrics"] == first["metrics"]
-    assert bare(mine) == read_records(taken)
-    manifest = json.loads((taken / "run.json").read_text())
+    assert bare(mine) == bare(taken)
+    manifest = Run(taken).manifest.content
     assert manifest["prefix_of"] == longest["run_dir"] and manifest["models"]["vlm"]
     assert manifest["config"]["method"]["iterations"] == 1
     resumed = json.loads(command(*run_words)[1])

@@ -21,8 +21,9 @@ from int_bench.data.dataset import SampleFile
 from int_bench.data.subset import First
 from int_bench.engine.broker import Broker, gather
 from int_bench.errors import MissingAsset, SampleError
-from int_bench.runs.execute import Plan, Variant, counts, pending, run
-from int_bench.runs.folder import RunFolder, read_records
+from int_bench.runs.execute import Plan, Variant, pending, run
+from int_bench.runs.reader import Run
+from tests.runs.test_store import opened
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,11 @@ def plan_of(dataset=None, trials=1, seed=0, limit=None):
 def go(folder: Path, plan=None, method=None, in_flight=4, max_batch=1):
     plan = plan or plan_of()
     broker = Broker({"inpainter": Noise()}, max_batch=max_batch, in_flight=in_flight)
-    with RunFolder(folder, {}) as opened:
-        variant = Variant("steps", method or Steps(), opened)
-        run(plan, [variant], broker)
-        return counts(plan, opened), broker
+    with opened(folder) as store:
+        run(plan, [Variant("steps", method or Steps(), store)], broker)
+    records = Run(folder).records
+    states = [records.status((t, s.id)) for t in range(plan.trials) for s in plan.samples]
+    return (states.count("ok"), states.count("failed")), broker
 
 
 def masks_of(folder: Path) -> dict[str, str]:
@@ -120,10 +122,10 @@ def test_every_sample_gets_its_masks_and_its_record(tmp_path, whole):
     (ok, failed), _ = go(tmp_path)
     assert (ok, failed) == (6, 0)
     assert len(whole) == 6 * 4
-    records = read_records(tmp_path)
+    records = Run(tmp_path).records
     assert [record.prompt for record in records.values()] == ["step 2"] * 6
     assert records[0, "s0"].counters["inpainter.inpaint.rows"] == 6
-    assert records[0, "s0"].size == [9, 12]
+    assert records[0, "s0"].size == (9, 12)
 
 
 @settings(
@@ -169,7 +171,7 @@ def test_another_seed_gives_other_masks(tmp_path, whole):
 def test_one_bad_sample_ends_nothing_and_is_tried_again(tmp_path, whole):
     done, _ = go(tmp_path, plan_of(Tiny(broken=frozenset({"s2"}))))
     assert done == (5, 1)
-    assert read_records(tmp_path)[0, "s2"].error == "s2 cannot be decoded"
+    assert Run(tmp_path).records[0, "s2"].error == "s2 cannot be decoded"
     done, broker = go(tmp_path)
     assert done == (6, 0) and masks_of(tmp_path) == whole
     assert broker.counters["inpainter.inpaint.rows"] == 6
@@ -192,13 +194,13 @@ class Failing(Steps):
 def test_a_methods_bug_fails_its_sample_with_type_and_text(tmp_path):
     done, _ = go(tmp_path, method=Failing(ZeroDivisionError("division\nby zero")))
     assert done == (5, 1)
-    assert read_records(tmp_path)[0, "s3"].error == "ZeroDivisionError: division by zero"
+    assert Run(tmp_path).records[0, "s3"].error == "ZeroDivisionError: division by zero"
 
 
 def test_what_every_sample_would_meet_ends_the_run_and_keeps_what_is_done(tmp_path, whole):
     with pytest.raises(MissingAsset, match="gone"):
         go(tmp_path, method=Failing(MissingAsset("gone")), in_flight=1)
-    assert list(read_records(tmp_path)) == [(0, "s0"), (0, "s1"), (0, "s2")]
+    assert list(Run(tmp_path).records) == [(0, "s0"), (0, "s1"), (0, "s2")]
     go(tmp_path)
     assert masks_of(tmp_path) == whole
 
@@ -207,7 +209,7 @@ def test_variants_share_what_they_have_in_common(tmp_path):
     backbone = Noise()
     broker, plan = Broker({"inpainter": backbone}), plan_of()
     with ExitStack() as stack:
-        folders = [stack.enter_context(RunFolder(tmp_path / str(n), {})) for n in (2, 3, 4)]
+        folders = [stack.enter_context(opened(tmp_path / str(n))) for n in (2, 3, 4)]
         steps = zip((2, 3, 4), folders, strict=True)
         variants = [Variant(str(n), Steps(n), folder) for n, folder in steps]
         assert pending(plan, variants) == 18
@@ -239,7 +241,7 @@ class Blind:
 def test_only_oracles_see_the_ground_truth(tmp_path):
     done, _ = go(tmp_path / "oracle", method=Oracle())
     assert done == (6, 0)
-    assert read_records(tmp_path / "oracle")[0, "s0"].prompt == "frog"
+    assert Run(tmp_path / "oracle").records[0, "s0"].prompt == "frog"
     assert go(tmp_path / "blind", method=Blind())[0] == (6, 0)
 
 
@@ -262,17 +264,22 @@ def killed_at(folder: Path, call: int) -> bool:
 
 
 def test_a_run_killed_at_any_write_and_resumed_equals_an_uninterrupted_one(tmp_path, whole):
-    """Each sample writes four masks and a line; run.json comes first."""
-    points = range(1, 1 + 6 * 5 + 1)
-    assert [killed_at(tmp_path / str(n), n) for n in points] == [True] * len(points)
-    for point in points:
-        folder = tmp_path / str(point)
-        before = sum(record.status == "ok" for record in read_safely(folder))
+    """At every fifth flush of some eighty: of masks, folders, lines and run.json."""
+    point, killed = 1, 0
+    while killed_at(tmp_path / str(point), point):
+        folder, killed = tmp_path / str(point), killed + 1
+        before = finished(folder)
         _, broker = go(folder)
         assert broker.counters.get("inpainter.inpaint.rows", 0) == 6 * (6 - before)
-        assert masks_of(folder) == whole
+        assert masks_of(folder) == whole and not Run(folder).verify(thorough=True)
         assert not list(folder.rglob(".*"))  # nothing half-written is left
+        point += 5
+    assert killed >= 8
 
 
-def read_safely(folder: Path):
-    return read_records(folder).values() if (folder / "records.jsonl").exists() else []
+def finished(folder: Path) -> int:
+    """How many samples are done in a folder that may hold no run yet."""
+    if not (folder / "run.json").exists() or not (folder / "records").exists():
+        return 0
+    records = Run(folder).records
+    return sum(records.status(key) == "ok" for key in records)

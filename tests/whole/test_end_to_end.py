@@ -17,9 +17,10 @@ from int_bench.data.world.dataset import DrawnScenes
 from int_bench.engine.broker import Broker
 from int_bench.metrics.rules import NATIVE
 from int_bench.runs.execute import Plan, Variant, run
-from int_bench.runs.folder import RunFolder
+from int_bench.runs.reader import Run
 from int_bench.scoring.evaluate import evaluate
 from int_bench.scoring.predictions import maps_in
+from tests.runs.test_store import opened
 
 REAL = Path(os.environ.get("INT_BENCH_REAL", Path(__file__).parents[3] / "shared" / "real"))
 SHORT = ["method.iterations=2", "method.prompter.generation.grid.sets=[original,halves]"]
@@ -41,10 +42,10 @@ def segment(
     """Run two short iterations of INT; the broker's counters."""
     config = load_config([*SHORT, "models=tiny", "device=cpu"])
     broker = Broker(models, max_batch=max_batch, in_flight=in_flight)
-    with RunFolder(folder, {"name": "test"}, keep="iterations") as store:
+    with opened(folder) as store:
         variant = Variant("int", build_method(config), store)
         run(Plan(dataset, samples, config.task.prompt), [variant], broker)
-        assert all(record.status == "ok" for record in store.records.values()), store.records
+    assert not Run(folder).failures
     return broker.counters
 
 

@@ -1,0 +1,46 @@
+"""What identifies the content of files, cheaply: their sizes, beginnings and ends."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from int_bench.data.dataset import SampleFile
+
+_EDGE = 2**14
+"""Bytes hashed at either end: an image that was replaced differs there, whatever its size."""
+
+
+def images_hash(samples: Sequence[SampleFile]) -> str | None:
+    """A hash (hex sha256) of the images of samples in order; None where none is a file."""
+    return _hash_of([sample.image_path for sample in samples])
+
+
+def truths_hash(samples: Sequence[SampleFile]) -> str | None:
+    """A hash (hex sha256) of the ground truth of samples in order; None where none is a file."""
+    return _hash_of([sample.mask_path for sample in samples])
+
+
+def _hash_of(paths: Iterable[Path | None]) -> str | None:
+    digest, any_file = hashlib.sha256(), False
+    for path in paths:
+        any_file |= path is not None
+        digest.update(b"no file" if path is None else _edges(path))
+    return digest.hexdigest() if any_file else None
+
+
+def _edges(path: Path) -> bytes:
+    """The sha256 of a file's size, beginning and end; of the error where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            digest = hashlib.sha256(f"{size}\n".encode())
+            file.seek(0)
+            digest.update(file.read(_EDGE))
+            file.seek(max(size - _EDGE, 0))
+            digest.update(file.read(_EDGE))
+            return digest.digest()
+    except OSError as error:
+        return f"unreadable: {error.errno}".encode()
