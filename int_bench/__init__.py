@@ -3,6 +3,7 @@
     import int_bench
     model = int_bench.load("method=int", "models=tiny", task="camouflaged animal")
     result = model.segment("photo.jpg")  # .mask, .prompt, .boxes, .iterations, .why()
+    int_bench.score(pred="DIR", gt="DIR")  # .metrics, .samples, .floor
 
 What is wrong with a call is one of :mod:`int_bench.errors`, in the sentence of the command line.
 Importing this reads neither the models' libraries nor the configuration's; the first call does.
@@ -14,11 +15,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from int_bench.api.model import Model, load
     from int_bench.api.result import Result
+    from int_bench.api.scores import Scores, score
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Result", "__version__", "load"]
+__all__ = ["Model", "Result", "Scores", "__version__", "load", "score"]
 
-_HOMES = {"Model": "model", "Result": "result", "load": "model"}
+_HOMES = {
+    "Model": "model",
+    "Result": "result",
+    "Scores": "scores",
+    "load": "model",
+    "score": "scores",
+}
 """The module of ``int_bench.api`` that each name comes from."""
 
 

@@ -1,0 +1,91 @@
+"""Anybody's masks against ground truth, from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from int_bench.data.dataset import Truths
+from int_bench.data.folders import PairedFolders
+from int_bench.errors import MissingAsset
+from int_bench.metrics.rules import PROTOCOLS
+from int_bench.metrics.summary import Counts
+from int_bench.scoring.evaluate import Evaluation, Missing, evaluate_all
+from int_bench.scoring.predictions import KINDS, MapFolder, Predictions, Trivial, maps_in
+
+Metrics = Mapping[str, Mapping[str, float]]
+"""Unrounded numbers by protocol (``native``, ``family``) and measure (``MAE``, ``S``, ...)."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What some masks reach on a data set.
+
+    Attributes:
+        name: of the masks.
+        counts: how many samples there are, were scored, failed and are missing.
+        metrics: the numbers of the data set; empty for a protocol if nothing was scored.
+        samples: the numbers of each scored sample.
+        floor: the numbers of the trivial answers: ``empty``, ``full``, ``centre_box``.
+    """
+
+    name: str
+    counts: Counts
+    metrics: Metrics
+    samples: Mapping[str, Metrics]
+    floor: Mapping[str, Metrics]
+
+    def __str__(self) -> str:
+        """The four columns of the papers under each protocol, the floor below."""
+        counts = self.counts
+        head = f"{counts.scored} of {counts.n} scored, {counts.failed} failed"
+        lines = [f"{self.name}: {head}, {counts.missing} missing"]
+        for protocol, rules in PROTOCOLS.items():
+            names = ("MAE", rules.printed_f, "meanE", "S")
+            for row, metrics in {self.name: self.metrics, **self.floor}.items():
+                values = metrics.get(protocol, {})
+                cells = (f"{name} {values[name]:.3f}" for name in names if name in values)
+                lines.append(f"  {protocol:<7} {row:<12} {'  '.join(cells)}")
+        return "\n".join(lines)
+
+
+def score(
+    *, pred: str | os.PathLike[str], gt: str | os.PathLike[str], missing: Missing = "error"
+) -> Scores:
+    """Score a folder of masks or maps against one of ground truth; files are paired by name.
+
+    Args:
+        pred: image files (0..255) or ``.npy`` (0..1), of any size.
+        gt: masks, foreground above 128.
+        missing: what to do where a map is missing: ``error``, ``empty`` (it counts as an empty
+            mask) or ``skip``.
+
+    Raises:
+        MissingAsset: A folder is not there or holds nothing, or a map is missing under ``error``.
+        UsageError: Two files have the same name.
+    """
+    places = {"pred": Path(pred).expanduser(), "gt": Path(gt).expanduser()}
+    for word, place in places.items():
+        if not place.is_dir():
+            raise MissingAsset(f"{word}={place}: there is no such folder.")
+    truths = PairedFolders(name=places["gt"].name, images=None, masks=str(places["gt"].absolute()))
+    return scores_of(places["pred"].name, truths, maps_in(places["pred"]), missing)
+
+
+def scores_of(name: str, truths: Truths, maps: MapFolder, missing: Missing = "error") -> Scores:
+    """The scores of maps, and of the trivial answers beside them, in one pass over the truth."""
+    everything: list[Predictions] = [maps, *(Trivial(kind) for kind in KINDS)]
+    ours, *trivial = evaluate_all(truths, everything, missing=missing)
+    samples = {
+        row.id: {name: score.measures.values for name, score in row.scores.items()}
+        for row in ours.rows
+        if row.scores
+    }
+    floor = {evaluation.predictions: _metrics(evaluation) for evaluation in trivial}
+    return Scores(name, ours.counts, _metrics(ours), samples, floor)
+
+
+def _metrics(evaluation: Evaluation) -> Metrics:
+    return {summary.protocol.name: summary.values for summary in evaluation.summaries()}
