@@ -42,9 +42,7 @@ _ANSWER = re.compile(
     r"<answer>(.*?)(?:</answer>|$)|\\boxed\{(?:\\text\{)?([^{}]+)\}", re.DOTALL | re.IGNORECASE
 )
 _FIELD = re.compile(rf"""["']({_LABELS})["']\s*:\s*["']([^"'\n]+)["']""", re.IGNORECASE)
-_COORDINATES = re.compile(
-    r"<box>.*?(?:</box>|$)|[\[(][\s\d.,%\[\]()-]*\d[\s\d.,%\[\]()-]*[\])]", re.DOTALL
-)
+_COORDINATES = re.compile(r"<box>.*?(?:</box>|$)|[\[(][\s\d.,%-]+[\])]", re.DOTALL)
 _TAG = re.compile(r"<\|im_start\|>\w*|<\|[^<>|]*\|>|</?[a-z_]+\d*(?:\s[^<>]*)?>", re.IGNORECASE)
 _BOLD = re.compile(r"(\*\*|__|\*|`)(?!\s)([^*_`\n]+?)(?<!\s)\1")
 _BULLET = re.compile(r"(?:^\s*|\n\s*)(?:[-*•#>]+|\(?\d+[.)])\s+|\s\(?\d+[.)]\s+")
@@ -99,8 +97,11 @@ _SPLIT = re.compile(
     r"(\s*(?:,\s*(?:and|or)\s+|[,;/\n|、，；]+\s*|\band\s*/\s*or\b|\band\b|\bor\b|&)\s*)",
     re.IGNORECASE,
 )
+_BLANKS = re.compile(r"[^\S\n]+")
 _EDGES = " \t\r\n.!?'\"`*_()[]{}<>:：。！？-–—"
 _MOST_WORDS = 5
+_LONGEST = 4000
+"""Characters of an answer that are looked at."""
 
 MIN_AREA_SQUARE = 1e-4
 """Smallest usable box, as a share of the square that the model saw."""
@@ -127,6 +128,7 @@ def parse_box(text: str, side: int = 336) -> Box | None:
     >>> parse_box("[0.00, 0.00, 0.00, 0.00]") is None
     True
     """
+    text = text[:_LONGEST]
     groups = [_NUMBER.findall(group) for group in _BRACKETS.findall(text)]
     numbers = next((group for group in groups if len(group) >= 4), _NUMBER.findall(text))
     if len(numbers) < 4:
@@ -165,6 +167,7 @@ def parse_names(text: str) -> tuple[str, ...]:
     >>> parse_names("N/A"), parse_names("There is no polyp.")
     ((), ())
     """
+    text = text[:_LONGEST]
     fields = _FIELD.findall(text)
     if fields:
         asked = fields[0][0]
@@ -223,7 +226,7 @@ def _bare(clause: str) -> Iterator[str]:
 
 def _pieces(text: str) -> Iterator[str]:
     """The names in a list of names."""
-    parts = _SPLIT.split(_PARENTHESES.sub(" ", text))
+    parts = _SPLIT.split(_BLANKS.sub(" ", _PARENTHESES.sub(" ", text)))
     names = [_trimmed(part) for part in parts[::2]]
     separators = [*parts[1::2], ""]
     held = ""

@@ -181,9 +181,11 @@ def refuse_huge(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
     """Refuse a picture before it is decoded.
 
     Raises:
-        SampleError: it has more than ``max_pixels`` pixels.
+        SampleError: it has more than ``max_pixels`` pixels, or none.
     """
     count = int(np.prod(size, dtype=np.float64))
+    if count == 0:
+        raise SampleError(f"{path} has no pixels.")
     if count > max_pixels:
         sides = "x".join(str(side) for side in reversed(size))
         raise SampleError(

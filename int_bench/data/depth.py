@@ -55,10 +55,10 @@ class Depth:
         whole = np.issubdtype(values.dtype, np.integer)
         if not whole and not np.issubdtype(values.dtype, np.floating):
             raise SampleError(f"{path} has type {values.dtype}; integers or floats are needed.")
+        if not whole and not np.isfinite(values).all():
+            count = int((~np.isfinite(values)).sum())
+            raise SampleError(f"{path} holds NaN or infinite values ({count} of {values.size}).")
         numbers = values.astype(np.float64)
-        if not np.isfinite(numbers).all():
-            count = int((~np.isfinite(numbers)).sum())
-            raise SampleError(f"{path} holds NaN or infinite values ({count} of {numbers.size}).")
         known = self.integer if whole else self.real
         own = self if known else depth_of_spans([(whole, float(numbers.min()), _top(numbers))], "")
         white = (own.integer if whole else own.real) or 1
@@ -67,7 +67,8 @@ class Depth:
             raise SampleError(f"{path} {self._refusal(numbers, whole)}")
         if self.text:
             remark("range", self.text)
-        return np.clip(numbers * (255.0 / white), 0.0, 255.0)
+        numbers *= 255.0 / white
+        return np.clip(numbers, 0.0, 255.0, out=numbers)
 
     def _refusal(self, numbers: Values, whole: bool) -> str:
         found = f"{numbers.min():.9g}..{numbers.max():.9g}"

@@ -1,6 +1,7 @@
 """Paired folders: any data set that is a folder of images beside a folder of masks.
 
-Files are paired by stem, never by position; a trailing ``_segmentation`` (any case) does not count.
+Files are paired by stem, never by position; common endings of masks (``_mask``, ``_gt``,
+``_segmentation``, any case) do not count, another rule of names is ``mask_name``.
 Only image extensions are looked at, so that ``Thumbs.db`` or ``LICENSE.txt`` cannot shift a pair.
 All that is wrong with the pairing is named, and refused before any model is loaded: a benchmark
 number over a silently smaller set is worse than no number.

@@ -281,3 +281,27 @@ def test_other_names_stay_apart() -> None:
 )
 def test_boxes_that_lead_outside_are_clipped(answer: str, box: tuple[float, ...] | None) -> None:
     assert parse_box(answer) == (None if box is None else pytest.approx(box))
+
+
+ENDLESS = (
+    "(",
+    "[1",
+    "1 ",
+    " ",
+    "**a",
+    "<|",
+    "not a ",
+    "a black and ",
+    "is a ",
+    "1! A",
+    "/",
+    "\n1. ",
+)
+
+
+@pytest.mark.parametrize("piece", ENDLESS)
+def test_an_answer_that_repeats_itself_for_ever_is_read_as_well(piece: str) -> None:
+    """It would take minutes if any pattern went back over what it has passed."""
+    text = piece * 10_000
+    assert len(parse_names(text)) <= len(text)
+    assert parse_box(text) is None
