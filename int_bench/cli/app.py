@@ -201,6 +201,27 @@ def compare(
 
 
 @app.command()
+def check(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    verify: Annotated[bool, typer.Option("--verify", help="Compare every byte.")] = False,
+) -> int:
+    """Say whether a run folder is as it was written, and what is torn, gone or changed."""
+    from int_bench.cli.folders import check_command
+
+    return check_command(run_dir, verify)
+
+
+@app.command()
+def upgrade(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder of an earlier format.")],
+) -> int:
+    """Rewrite a run folder of an earlier format as today's."""
+    from int_bench.cli.folders import upgrade_command
+
+    return upgrade_command(run_dir)
+
+
+@app.command()
 def methods() -> int:
     """The methods and their settings."""
     from int_bench.cli.listing import list_methods

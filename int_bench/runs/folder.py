@@ -220,6 +220,21 @@ def describe(path: Path, content: Mapping[str, Any]) -> None:
         write_whole(path / MANIFEST, sealed(content))
 
 
+def write_records(path: Path, content: Mapping[str, bytes]) -> None:
+    """Write whole files of records by their path in the run folder, in place of all that was there.
+
+    Raises:
+        UsageError: They cannot be written.
+    """
+    with _told(path):
+        _make(path / RECORDS)
+        for old in (path / RECORDS).iterdir():
+            old.unlink()
+        for name, lines in content.items():
+            write_aside(path / name, lines)
+        flush([*(path / name for name in content), path / RECORDS])
+
+
 def write_aside(path: Path, content: bytes) -> None:
     """Write under a name of this process's own and rename: no reader sees half of a file.
 

@@ -72,7 +72,8 @@ class Manifest:
     @property
     def stamps(self) -> tuple[str, ...]:
         """What every table must say about the run."""
-        return tuple(str(stamp) for stamp in self.content.get("stamps", ()))
+        stamps = self.content.get("stamps")
+        return tuple(map(str, stamps)) if isinstance(stamps, list) else ()
 
     @property
     def places(self) -> tuple[Path, Path]:

@@ -1,0 +1,72 @@
+"""Everything of a run folder that is not as it was written, found without changing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from int_bench.config.building import build_stored_dataset
+from int_bench.data.fingerprint import images_hash, truths_hash
+from int_bench.errors import UserError
+from int_bench.runs.layout import MASKS
+from int_bench.runs.reader import Damage, Records, Run, broken_files, record_files
+from int_bench.runs.records import OK
+
+
+def check(run: Run, thorough: bool = False) -> Iterator[Damage]:
+    """What is torn, gone or changed: lines, masks, data; nothing where all is as it was written.
+
+    Args:
+        run: the folder; ``run.json`` was checked when it was opened.
+        thorough: compare all bytes, also of files that look untouched.
+    """
+    files = record_files(run.path, run.manifest.format) or []
+    records = Records(files, run.manifest.format, mend=True)
+    yield from _lines(files, records)
+    for key, record in records.items():
+        if record.status == OK:
+            yield from broken_files(run.path, record, records.written(key), thorough)
+    for aside in sorted((run.path / MASKS).glob("*/*/.*.part")):
+        yield Damage("is half of a file", path=aside)
+    if run.manifest.kind == "run":
+        yield from _data(run)
+
+
+def _lines(files: Sequence[Path], records: Records) -> Iterator[Damage]:
+    for path, number in records.damaged:
+        yield Damage(f"line {number} is not a record", path=path)
+    for path in files:
+        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+            yield Damage("the last line is torn", path=path)
+    for key, count in records.intents.items():
+        yield Damage(f"was begun {count} times and never ended", key)
+
+
+def _data(run: Run) -> Iterator[Damage]:
+    """Whether images and ground truth are those of the run, as far as it recorded them."""
+    known, path = run.manifest.data, run.manifest.path
+    try:
+        dataset = build_stored_dataset(run.manifest.content, path)
+        samples, listed = dataset.samples(), dataset.manifest()
+    except UserError as error:
+        yield Damage(f"the data set cannot be looked at: {str(error).rstrip('.')}", path=path)
+        return
+    now = {
+        "list_hash": ("the list of samples", listed),
+        "content_hash": ("the images", images_hash(samples) or listed),
+        "truth_hash": ("the ground truth", truths_hash(samples)),
+    }
+    for key, (what, value) in now.items():
+        if known.get(key) is not None and known[key] != value:
+            yield Damage(f"{what} of {run.dataset} changed since the run", path=path)
+            return
+
+
+def said(damage: Damage, run: Path) -> str:
+    """A damage as a line: the file below the run folder, the sample, and what it is."""
+    place = ""
+    if damage.path is not None:
+        inside = damage.path.is_relative_to(run)
+        place = str(damage.path.relative_to(run) if inside else damage.path)
+    who = f"sample {damage.key[1]}, trial {damage.key[0]}" if damage.key else ""
+    return f"{', '.join(filter(None, (place, who)))}: {damage.what}"
