@@ -3,6 +3,7 @@
     import int_bench
     model = int_bench.load("method=int", "models=tiny", task="camouflaged animal")
     result = model.segment("photo.jpg")  # .mask, .prompt, .boxes, .iterations, .why()
+    run = int_bench.run("dataset=camoworld", limit=8)  # .scores, .masks, .records, .path
     int_bench.score(pred="DIR", gt="DIR")  # .metrics, .samples, .floor
 
 What is wrong with a call is one of :mod:`int_bench.errors`, in the sentence of the command line.
@@ -15,16 +16,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from int_bench.api.model import Model, load
     from int_bench.api.result import Result
+    from int_bench.api.runs import Run, read_run, run
     from int_bench.api.scores import Scores, score
 
 __version__ = "0.1.0"
-__all__ = ["Model", "Result", "Scores", "__version__", "load", "score"]
+__all__ = [
+    "Model",
+    "Result",
+    "Run",
+    "Scores",
+    "__version__",
+    "load",
+    "read_run",
+    "run",
+    "score",
+]
 
 _HOMES = {
     "Model": "model",
     "Result": "result",
+    "Run": "runs",
     "Scores": "scores",
     "load": "model",
+    "read_run": "runs",
+    "run": "runs",
     "score": "scores",
 }
 """The module of ``int_bench.api`` that each name comes from."""

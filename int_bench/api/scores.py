@@ -63,7 +63,8 @@ def score(
             mask) or ``skip``.
 
     Raises:
-        MissingAsset: A folder is not there or holds nothing, or a map is missing under ``error``.
+        MissingAsset: A folder is not there or holds nothing.
+        SampleError: A map is missing, under ``error``.
         UsageError: Two files have the same name.
     """
     places = {"pred": Path(pred).expanduser(), "gt": Path(gt).expanduser()}

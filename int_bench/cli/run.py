@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 
 from int_bench.cli.screen import Command, Meter, quiet_libraries, say, say_some, terminable
-from int_bench.config import RunConfig, build_backbones, build_method, load_config
+from int_bench.config import build_method, load_config
 from int_bench.config.overrides import options
-from int_bench.config.schedule import schedule
-from int_bench.core.protocols import Backbone, Method
-from int_bench.engine.broker import Broker
-from int_bench.engine.serving import Observer
-from int_bench.engine.sharing import Sharing, Tally
 from int_bench.engine.trace import Trace
-from int_bench.engine.work import Work, work_of
 from int_bench.errors import Exit
-from int_bench.runs.execute import Plan, Variant, pending, run
+from int_bench.runs.compute import Done, OnRecord, compute
+from int_bench.runs.execute import Variant
 from int_bench.runs.prepare import Asked, Prepared, prepare, with_all_models
 from int_bench.runs.records import Record
 from int_bench.scoring.score import (
@@ -33,15 +27,6 @@ from int_bench.scoring.score import (
 
 _ONLY_BY_NAME = ("sam3", "vlm_api_sam")
 """Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
-
-
-@dataclass(frozen=True)
-class Done:
-    """What running has cost: the broker's counters, the models' work, what variants shared."""
-
-    counters: dict[str, int] = field(default_factory=dict)
-    work: Work = field(default_factory=Work)
-    sharing: Sharing = field(default_factory=Sharing)
 
 
 def run_command(command: Command) -> int:
@@ -90,7 +75,7 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            done = _run(runs, built, config, trace)
+            done = compute(runs, built, config, _shown, trace)
             for one in prepared:
                 if one.source is not None:
                     one.take(one.source)
@@ -113,61 +98,17 @@ def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: floa
         print("\n".join(["", *block]), end="\n" if block else "")
 
 
-def _run(
-    runs: Sequence[Prepared], built: Sequence[Method], config: RunConfig, observe: Observer | None
-) -> Done:
-    """Run what is not finished.
-
-    Args:
-        runs: what is asked for.
-        built: their methods.
-        config: the first of them, with the models of all.
-        observe: told of every call, step and stored sample.
-    """
-    if all(one.finished == one.total for one in runs):
-        return Done()
-    backbones = build_backbones(config)
-    broker = _broker(config, backbones, observe)
-    models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
-    with ExitStack() as stack:
-        variants = [
-            Variant(one.label, method, stack.enter_context(one.open(models)))
-            for one, method in zip(runs, built, strict=True)
-        ]
-        tallies = _loop(runs[0].plan, variants, broker, observe)
-    images = sum(one.images for one in tallies.values())
-    work = work_of(images, broker.counters, broker.seconds)
-    return Done(broker.counters, work, Sharing(tallies))
-
-
-def _broker(config: RunConfig, backbones: dict[str, Backbone], observe: Observer | None) -> Broker:
-    using = schedule(config, backbones)
-    return Broker(
-        backbones,
-        max_batch=using.max_batch,
-        memo_bytes=config.memo_mb * 2**20,
-        in_flight=using.in_flight,
-        overlap=using.overlap,
-        observe=observe,
-    )
-
-
-def _loop(
-    plan: Plan, variants: Sequence[Variant], broker: Broker, observe: Observer | None
-) -> dict[str, Tally]:
-    """Run with progress on stderr; what each variant asked for."""
-    tallies = {variant.name: Tally() for variant in variants}
-    total = len(plan.samples) * plan.trials * len(variants)
-    with Meter(total, total - pending(plan, variants)) as meter:
+@contextmanager
+def _shown(total: int, done: int) -> Iterator[OnRecord]:
+    """Progress on stderr, and the samples that failed."""
+    with Meter(total, done) as meter:
 
         def on_record(variant: Variant, record: Record) -> None:
-            tallies[variant.name].add(record.counters)
             meter.step()
             if record.status != "ok":
                 meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")
 
-        run(plan, variants, broker, on_record, observe)
-    return tallies
+        yield on_record
 
 
 def _score(prepared: Sequence[Prepared]) -> list[Scored]:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import int_bench
-from int_bench.errors import MissingAsset
+from int_bench.errors import MissingAsset, SampleError
 
 
 def test_the_numbers_are_those_of_the_command_line(command, pairs):
@@ -33,5 +33,5 @@ def test_a_folder_that_is_not_there_is_named(pairs):
     with pytest.raises(MissingAsset, match=r"pred=nowhere: there is no such folder\."):
         int_bench.score(pred="nowhere", gt=pairs / "masks")
     (pairs / "images" / "a5.png").unlink()
-    with pytest.raises(MissingAsset, match="a5"):
+    with pytest.raises(SampleError, match="a5"):
         int_bench.score(pred=pairs / "images", gt=pairs / "masks")

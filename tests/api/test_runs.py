@@ -1,0 +1,44 @@
+"""Runs from Python: the folder, masks and scores of the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+import int_bench
+from int_bench.errors import MissingAsset, UsageError
+
+
+def test_a_run_is_the_command_lines(command, here):
+    run = int_bench.run("method=centre_box", limit=3)
+    code, out, _ = command("run", "method=centre_box", "--limit", "3", "--json")
+    told = json.loads(out)
+    assert code == 0 and (here / told["run_dir"]).samefile(run.path)
+    assert told["metrics"] == run.scores.metrics and run.scores.counts.complete
+    assert list(run.masks) == sorted(run.scores.samples) and len(run.masks) == 3
+    assert all(mask.dtype == np.bool_ and mask.any() for mask in run.masks.values())
+    assert run.scores.metrics == run.scores.floor["centre_box"]
+    again = int_bench.read_run(run.path)
+    assert again.scores == run.scores and again.name == "centre_box"
+    assert [key for _, key in again.records] == list(run.masks) and not again.failures
+    assert repr(again).startswith("Run('centre_box' on 'camoworld', 3 masks, ")
+
+
+def test_a_mask_that_is_gone_is_named_and_made_again(here):
+    run = int_bench.run("method=full", limit=2)
+    (first, path), *_ = run.masks.paths.items()
+    path.write_bytes(b"")
+    with pytest.raises(MissingAsset, match="cannot be read; run the same again"):
+        run.masks[first]
+    assert int_bench.run("method=full", limit=2).masks[first].all()
+
+
+def test_what_is_no_run_is_one_sentence(here):
+    with pytest.raises(MissingAsset, match=r"nowhere: there is no such run folder\."):
+        int_bench.read_run("nowhere")
+    with pytest.raises(UsageError, match="limit must be"):
+        int_bench.run("method=full", limit=0)
+    with pytest.raises(MissingAsset, match="no folder of images"):
+        int_bench.run("dataset=camo", "method=full")
