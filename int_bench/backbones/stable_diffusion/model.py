@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from int_bench.backbones.common.loading import resolve
@@ -116,7 +117,8 @@ class StableDiffusion(LocalModel):
             "decodings of the VAE": pipeline.vae.decoder,
         }
         with self.computing(), self.finite.watching(stages):
-            filled = self._generate(pipeline, requests, squares)
+            generated = self._generate(pipeline, requests, squares)
+        filled = np.rint(generated * 255).astype(np.uint8)
         rows = zip(requests, squares, filled, strict=True)
         return [self._back(request, square, image) for request, square, image in rows]
 
@@ -138,8 +140,8 @@ class StableDiffusion(LocalModel):
 
     def _generate(
         self, pipeline: Any, requests: Sequence[Inpaint], squares: Sequence[canvas.Canvas]
-    ) -> list[Image]:
-        """One call of the pipeline: squares in, squares out, (S, S, 3) uint8."""
+    ) -> NDArray[np.float32]:
+        """One call of the pipeline: squares in, (B, S, S, 3) out, 0..1."""
         cell = pipeline.vae_scale_factor
         masks = np.stack([canvas.cover_cells(square.mask, cell) for square in squares])
         images = np.stack([square.image for square in squares]).astype(np.float32) / 255
@@ -160,7 +162,8 @@ class StableDiffusion(LocalModel):
             **self._prompts(requests),
         )
         self.counters["images"] += len(requests)
-        return list(np.rint(output.images * 255).astype(np.uint8))
+        images: NDArray[np.float32] = output.images
+        return images
 
     def _noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Initial latents, (B, C, S / f, S / f), one standard normal draw per request."""
