@@ -12,17 +12,19 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
+from functools import partial
 from typing import Any
 
-from int_bench.core.text import keep_secret, redact
+from int_bench.core.text import keep_secret, kept, redact, whole
 from int_bench.errors import MissingAsset, SampleError, UsageError
 
 _LONGEST_PAUSE_S = 60.0
 _LARGEST_ANSWER = 4 * 2**20
-_LONGEST_REASON = 200
+_LONGEST_REASON = 300
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _REFUSED = frozenset({401, 403, 404})
 
@@ -62,6 +64,21 @@ def read_key(variable: str) -> str | None:
     return key or None
 
 
+class _Request(urllib.request.Request):
+    """Knows its connection, so that it can be cut, and the status that it was refused with."""
+
+    connection: http.client.HTTPConnection | None = None
+    refusal: urllib.error.HTTPError | None = None
+
+    def cut(self) -> None:
+        """Let whatever waits for bytes of this request wait no longer."""
+        link = getattr(self.connection, "sock", None)
+        if link is not None:
+            with suppress(OSError):
+                # Not TLS's own shutdown, which is not for another thread than the reader's.
+                socket.socket.shutdown(link, socket.SHUT_RDWR)
+
+
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """A redirection is an error: the key is for this host alone."""
 
@@ -69,51 +86,23 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         """Follow nothing."""
 
 
-class _TimedHeaders(http.client.HTTPConnection):
-    """Gives up when the headers are not there by the deadline, however steadily bytes come.
-
-    A socket's own timeout begins anew with every byte.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._deadline = time.monotonic() + float(self.timeout or 0)
-
-    def getresponse(self) -> http.client.HTTPResponse:
-        late, link = threading.Event(), self.sock
-
-        def cut() -> None:
-            late.set()
-            with suppress(OSError):
-                # Not TLS's own shutdown, which is not for another thread than the reader's.
-                socket.socket.shutdown(link, socket.SHUT_RDWR)
-
-        timer = threading.Timer(max(self._deadline - time.monotonic(), 0.0), cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            response = super().getresponse()
-        except (OSError, http.client.HTTPException) as error:
-            raise (TimeoutError() if late.is_set() else error) from error
-        finally:
-            timer.cancel()
-        if late.is_set():  # headers that were cut look like headers that ended
-            raise TimeoutError
-        return response
-
-
-class _TimedHeadersTls(_TimedHeaders, http.client.HTTPSConnection):
-    pass
-
-
 class _Http(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_TimedHeaders, req)
+    def http_open(self, req: Any) -> http.client.HTTPResponse:
+        return self.do_open(partial(_remembered, req, http.client.HTTPConnection), req)
 
 
 class _Https(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
-        return self.do_open(_TimedHeadersTls, req, context=ssl.create_default_context())
+    def https_open(self, req: Any) -> http.client.HTTPResponse:
+        context = ssl.create_default_context()
+        made = partial(_remembered, req, http.client.HTTPSConnection)
+        return self.do_open(made, req, context=context)
+
+
+def _remembered(
+    request: _Request, kind: type[http.client.HTTPConnection], *args: Any, **kwargs: Any
+) -> http.client.HTTPConnection:
+    request.connection = kind(*args, **kwargs)
+    return request.connection
 
 
 class _TryAgain(Exception):
@@ -153,15 +142,18 @@ class ChatClient:
         self.pace = pace
         self.count = count
         self.first_pause_s = first_pause_s
+        self.stopped = threading.Event()
         self._opener = urllib.request.build_opener(_NoRedirects, _Http, _Https)
-        self._stopped = threading.Event()
+        self._under_way: set[Future[bytes]] = set()
 
     def stop(self) -> None:
-        """End the pauses of what is being asked now; later questions are not concerned."""
-        stopped, self._stopped = self._stopped, threading.Event()
+        """Give up what is being asked now, mid-request or in a pause; not what is asked later."""
+        stopped, self.stopped = self.stopped, threading.Event()
         stopped.set()
+        for attempt in tuple(self._under_way):
+            attempt.cancel()
 
-    def ask(self, body: dict[str, Any], key: str | None) -> str:
+    def ask(self, body: dict[str, Any], key: str | None, stopped: threading.Event) -> str:
         """The text of the answer, outer blanks removed.
 
         The key is in none of the texts that come back, neither in answers nor in reasons.
@@ -169,20 +161,21 @@ class ChatClient:
         Args:
             body: of the request, JSON-ready.
             key: printable ASCII, see :func:`read_key`; None sends none.
+            stopped: ``stopped`` of this client as it was when the question came up.
 
         Raises:
             SampleError: Every attempt failed, or the model refused; with the last reason.
             MissingAsset: The endpoint does not accept the key or knows no such model or address.
-            KeyboardInterrupt: :meth:`stop` was called between two attempts.
+            KeyboardInterrupt: :meth:`stop` was called.
         """
-        reason, stopped = "", self._stopped
+        reason = ""
         for attempt in range(self.retries + 1):
             self.pace.wait(stopped)
             if stopped.is_set():
                 raise KeyboardInterrupt
             self.count("requests_sent")
             try:
-                return _text(self._post(body, key))
+                return _text(self._post(body, key, stopped))
             except _TryAgain as failure:
                 reason = str(failure)
                 if attempt < self.retries:
@@ -191,60 +184,91 @@ class ChatClient:
                     stopped.wait(min(wanted, _LONGEST_PAUSE_S))
         raise SampleError(f"The endpoint failed {self.retries + 1} times, last: {reason}.")
 
-    def _post(self, body: dict[str, Any], key: str | None) -> Any:
+    def _post(self, body: dict[str, Any], key: str | None, stopped: threading.Event) -> Any:
         """The parsed answer to one attempt."""
         headers = {"Content-Type": "application/json"}
         if key:
             headers["Authorization"] = f"Bearer {key}"
-        request = urllib.request.Request(self.url, json.dumps(body).encode(), headers)
-        deadline = time.monotonic() + self.timeout_s
+        request = _Request(self.url, json.dumps(body).encode(), headers)
         try:
-            with self._opener.open(request, timeout=self.timeout_s) as response:
-                raw = _read(response, deadline)
-        except urllib.error.HTTPError as error:
-            raise self._explain(error, deadline, key) from error
+            raw = self._within_time(request, stopped)
         except (OSError, http.client.HTTPException) as error:
+            if request.refusal is not None:
+                raise self._explain(request.refusal, "without a reason") from error
             cause = getattr(error, "reason", error)
             late = isinstance(cause, TimeoutError)
-            reason = _short(redact(str(cause), key)) or type(cause).__name__
+            reason = _short(str(cause)) or type(cause).__name__
             raise _TryAgain(f"no answer within {self.timeout_s:g} s" if late else reason) from error
+        if request.refusal is not None:
+            raise self._explain(request.refusal, _short(raw.decode(errors="replace")))
         try:
             # Written anew, so that a key is found however the endpoint has escaped it.
             return json.loads(redact(json.dumps(json.loads(raw)), key))
         except (ValueError, RecursionError) as error:
-            said = _short(redact(raw.decode(errors="replace"), key))
-            raise _TryAgain(f"not JSON: {said!r}") from error
+            raise _TryAgain(f"not JSON: {_short(raw.decode(errors='replace'))!r}") from error
 
-    def _explain(
-        self, error: urllib.error.HTTPError, deadline: float, key: str | None
-    ) -> Exception:
-        """What an HTTP status means: try again, fail this sample, or fail them all."""
+    def _within_time(self, request: _Request, stopped: threading.Event) -> bytes:
+        """The body of the answer, or of the refusal, by the deadline.
+
+        A thread of its own looks the name up, connects, and waits for headers and body: any of
+        these can outlast a socket's timeout, which begins anew with every address and byte.
+
+        Raises:
+            TimeoutError: It is not there by the deadline.
+            OSError, HTTPException: The connection failed.
+            KeyboardInterrupt: :meth:`stop` was called.
+        """
+        attempt: Future[bytes] = Future()
+        self._under_way.add(attempt)
+        threading.Thread(target=self._exchange, args=(request, attempt), daemon=True).start()
         try:
-            said = _short(redact(_read(error, deadline).decode(errors="replace"), key))
-        except (OSError, http.client.HTTPException):
-            said = "without a reason"
-        reason = f"HTTP {error.code} {_short(redact(str(error.reason), key))}: {said}"
-        if error.code in _REFUSED:
+            if stopped.is_set():
+                raise CancelledError
+            return attempt.result(self.timeout_s)
+        except CancelledError:
+            raise KeyboardInterrupt from None
+        finally:
+            self._under_way.discard(attempt)
+            if attempt.cancel():
+                request.cut()
+
+    def _exchange(self, request: _Request, attempt: Future[bytes]) -> None:
+        """Send a request and settle the attempt, unless it has been given up."""
+        try:
+            try:
+                response: Any = self._opener.open(request, timeout=self.timeout_s)
+            except urllib.error.HTTPError as refusal:
+                response = request.refusal = refusal
+            with response:
+                raw = _read(response, attempt)
+        except Exception as error:
+            with suppress(InvalidStateError):
+                attempt.set_exception(error)
+        else:
+            with suppress(InvalidStateError):
+                attempt.set_result(raw)
+
+    def _explain(self, refusal: urllib.error.HTTPError, said: str) -> Exception:
+        """What an HTTP status means: try again, fail this sample, or fail them all."""
+        reason = f"HTTP {refusal.code} {_short(str(refusal.reason))}: {said}"
+        if refusal.code in _REFUSED:
             return MissingAsset(
                 f"The endpoint {self.url} does not serve this model with this key ({reason}); "
                 f"check backbone.vlm.base_url, backbone.vlm.model and the key's variable."
             )
-        if error.code in _RETRIED:
-            return _TryAgain(reason, _retry_after(error.headers))
+        if refusal.code in _RETRIED:
+            return _TryAgain(reason, _retry_after(refusal.headers))
         return SampleError(f"The endpoint refused the request, {reason}.")
 
 
-def _read(response: Any, deadline: float) -> bytes:
-    """The body of a response, cut at the largest answer.
-
-    Raises:
-        TimeoutError: It is not there by the deadline (``time.monotonic``).
-    """
+def _read(response: Any, attempt: Future[bytes]) -> bytes:
+    """The body of a response, cut at the largest answer, or where the attempt was given up."""
     raw = b""
-    while len(raw) < _LARGEST_ANSWER and (part := response.read1(_LARGEST_ANSWER)):
+    while len(raw) < _LARGEST_ANSWER and not attempt.done():
+        part = response.read1(_LARGEST_ANSWER)
+        if not part:
+            break
         raw += part
-        if time.monotonic() > deadline:
-            raise TimeoutError
     return raw
 
 
@@ -261,7 +285,7 @@ def _text(answer: Any) -> str:
         content = "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
     if not isinstance(content, str) or not content.strip():
         raise _TryAgain("an empty answer")
-    if any("\ud800" <= letter <= "\udfff" for letter in content):
+    if not whole(content):
         raise _TryAgain("half a letter (a lone surrogate) in the answer")
     return content.strip()
 
@@ -275,6 +299,5 @@ def _retry_after(headers: Message) -> float | None:
 
 
 def _short(text: str) -> str:
-    """One line of readable length."""
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_REASON else line[: _LONGEST_REASON - 3] + "..."
+    """One line of readable length without secrets; an endpoint's words are anybody's."""
+    return kept(" ".join(text.split()), _LONGEST_REASON)

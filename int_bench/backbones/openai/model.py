@@ -18,6 +18,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -109,11 +110,16 @@ class OpenAI(Model):
             SampleError: Every attempt failed, or the model refused; with the reason.
             MissingAsset: The key is missing or not accepted, or there is no such model.
         """
+        answer = partial(self._answer, self._client.stopped)
         with ThreadPoolExecutor(min(self.max_batch, max(len(requests), 1))) as pool:
-            return list(pool.map(self._answer, requests))
+            try:
+                return list(pool.map(answer, requests))
+            except KeyboardInterrupt:
+                self.stop()  # or else the pool waits for them to end
+                raise
 
     def stop(self) -> None:
-        """End the pauses between attempts: the run has been interrupted."""
+        """Give up what is being asked now: the run has been interrupted."""
         self._client.stop()
 
     def contrast(self, requests: Sequence[ContrastiveAnswer]) -> list[str]:
@@ -146,13 +152,13 @@ class OpenAI(Model):
             f"needs; choose method=vlm_api_sam or a local backbone/vlm."
         )
 
-    def _answer(self, request: Answer) -> str:
+    def _answer(self, stopped: threading.Event, request: Answer) -> str:
         key = self._key(request)
         remembered = self._recall(key)
         if remembered is not None:
             self._count("cache_hits")
             return remembered
-        text = self._client.ask(self._body(request), read_key(self.key_variable))
+        text = self._client.ask(self._body(request), read_key(self.key_variable), stopped)
         self._remember(key, request, text)
         return text
 

@@ -140,7 +140,7 @@ class StableDiffusion(LocalModel):
 
     def _generate(
         self, pipeline: Any, requests: Sequence[Inpaint], squares: Sequence[canvas.Canvas]
-    ) -> NDArray[np.float32]:
+    ) -> NDArray[Any]:
         """One call of the pipeline: squares in, (B, S, S, 3) out, 0..1."""
         cell = pipeline.vae_scale_factor
         masks = np.stack([canvas.cover_cells(square.mask, cell) for square in squares])
@@ -162,8 +162,7 @@ class StableDiffusion(LocalModel):
             **self._prompts(requests),
         )
         self.counters["images"] += len(requests)
-        images: NDArray[np.float32] = output.images
-        return images
+        return np.asarray(output.images)
 
     def _noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Initial latents, (B, C, S / f, S / f), one standard normal draw per request."""

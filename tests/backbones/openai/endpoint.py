@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -18,7 +18,7 @@ class Reply:
     """One answer of the server: a status, a body, headers, and seconds to wait before it.
 
     ``drip`` are the seconds to wait before every byte of the body, ``head_drip`` before every byte
-    of a header that never ends; ``{headers}`` in the body is
+    of a header that never ends, ``before`` is called first; ``{headers}`` in the body is
     filled with what the client sent, as servers do that explain a refusal.
     """
 
@@ -29,9 +29,10 @@ class Reply:
         wait: float = 0.0,
         drip: float = 0.0,
         head_drip: float = 0.0,
+        before: Callable[[], object] = lambda: None,
         **headers: str,
     ) -> None:
-        self.head_drip = head_drip
+        self.head_drip, self.before = head_drip, before
         self.body = body if isinstance(body, str) else json.dumps(body)
         self.status, self.wait, self.drip = status, wait, drip
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -69,6 +70,7 @@ def serving(*replies: Reply) -> Iterator[Endpoint]:
             endpoint.paths.append(self.path)
             reply = endpoint.next()
             time.sleep(reply.wait)
+            reply.before()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import socket
 import threading
 import time
 
@@ -243,6 +244,50 @@ def test_an_interrupted_run_does_not_sit_out_the_pause(tmp_path, picture, monkey
         monkeypatch.undo()
         endpoint.replies = [says("frog")]
         assert model.answer([Answer(picture, "Name?")]) == ["frog"], "later questions are asked"
+
+
+@pytest.mark.parametrize("place", ["getaddrinfo", "create_connection"])
+def test_the_deadline_covers_the_name_and_the_connection(tmp_path, picture, monkeypatch, place):
+    hanging = threading.Event()
+
+    def hang(*args, **kwargs):
+        hanging.wait()
+        raise OSError("nobody waits for this any more")
+
+    monkeypatch.setattr(socket, place, hang)
+    model = OpenAI("eye-1", "http://eye.example/v1", cache_dir=None, timeout_s=0.1, retries=0)
+    with pytest.raises(SampleError, match=r"no answer within 0\.1 s"):
+        model.answer([Answer(picture, "Name?")])
+    hanging.set()
+
+
+def test_a_request_under_way_is_given_up_at_once(tmp_path, picture):
+    asked, held = threading.Event(), threading.Event()
+    with serving(Reply("late", before=lambda: (asked.set(), held.wait()))) as endpoint:
+        model = vlm(endpoint, tmp_path, timeout_s=600.0)
+        interrupt = threading.Thread(target=lambda: (asked.wait(), model.stop()))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            model.answer([Answer(picture, "Name?")])
+        interrupt.join()
+        held.set()
+        assert not model._client._under_way
+
+
+def test_an_interrupt_of_one_question_is_one_of_all(tmp_path, picture, monkeypatch):
+    """Without the stop this would take 60 s, the longest pause that an endpoint is given."""
+    with serving(Reply("slow down", 429, Retry_After="60")) as endpoint:
+        model = vlm(endpoint, tmp_path, max_batch=2)
+        paused = threading.Barrier(2)
+
+        def count(name):
+            if name == "retries" and paused.wait() == 0:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(model._client, "count", count)
+        with pytest.raises(KeyboardInterrupt):
+            model.answer([Answer(picture, f"{n}?") for n in range(3)])
+        assert len(endpoint.bodies) == 2
 
 
 def test_it_gives_no_probabilities(picture):
