@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from int_bench.config import RunConfig, build, load_config
 from int_bench.config.binding import closest
+from int_bench.config.contents import ZOO, hub_folder
 from int_bench.config.overrides import CONF, options
 from int_bench.core.paths import expanded
 from int_bench.data.world.dataset import DrawnScenes, write
@@ -72,10 +71,11 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
         raise UsageError(
             f"{name!r} is not a drawn data set; choose {', '.join(drawn)}." + closest(name, drawn)
         )
-    config = load_config([f"dataset={name}", "method=empty"])
+    wanted = [f"dataset={name}", f"dataset.split={split}", f"dataset.count={count}"]
+    config = load_config([*wanted, "method=empty"])
     scenes = build(config.dataset, "dataset")
     assert isinstance(scenes, DrawnScenes)
-    write(replace(scenes, split=split, count=count), out)
+    write(scenes, out)
     folders = f"dataset.images={out / 'images'} dataset.masks={out / 'masks'}"
     print(f"{count} scenes in {out}; run on them with:")
     print(f"int-bench run dataset=folder {folders} task={config.task.name}")
@@ -126,10 +126,8 @@ def _command(role: str, choice: str, checkpoint: str, place: Path) -> str:
 
 def _place_of(checkpoint: str) -> Path:
     if checkpoint.startswith("zoo:"):
-        return CONF.parent / "zoo" / checkpoint.removeprefix("zoo:")
+        return ZOO / checkpoint.removeprefix("zoo:")
     path = expanded(checkpoint)
     if path.exists() or checkpoint.startswith(("/", "~", ".")):
         return path
-    home = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    cache = Path(os.environ.get("HF_HUB_CACHE", home / "hub"))
-    return cache / f"models--{checkpoint.replace('/', '--')}" / "snapshots"
+    return hub_folder(checkpoint) / "snapshots"

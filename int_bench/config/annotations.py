@@ -56,9 +56,9 @@ class Scalar:
         """Whether the value is of the type, finite and within the limits."""
         if not isinstance(value, _SCALARS[self.name][1]):
             return False
-        number: Any = value
         if self.name not in ("int", "float"):
-            return True
+            return all(limit.admits(value) for limit in self.limits)
+        number: Any = value
         if isinstance(number, bool) or (isinstance(number, float) and not math.isfinite(number)):
             return False
         bounded = any(isinstance(limit, limits.Within) for limit in self.limits)

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from scipy import ndimage
 
+from int_bench.core.limits import NotEmpty, Share
 from int_bench.core.types import Box, HardMask, Image, SoftMask
 from int_bench.errors import UsageError
 
-PATCH_SETS = ("original", "halves", "quarters")
+PatchSet = Literal["original", "halves", "quarters"]
+PATCH_SETS: tuple[PatchSet, ...] = ("original", "halves", "quarters")
+Preprocess = Literal["pad", "center_crop", "squash"]
 PREPROCESSINGS = ("pad", "center_crop", "squash")
 
 
@@ -54,16 +58,9 @@ class Grid:
             the predecessor's code).
     """
 
-    sets: Sequence[str] = PATCH_SETS
-    overlap: float = 0.0
-    quarters: str = "grid"
-
-    def __post_init__(self) -> None:
-        unknown = sorted(set(self.sets) - set(PATCH_SETS))
-        if unknown or not self.sets:
-            raise UsageError(f"Unknown patch sets {unknown}; choose from {', '.join(PATCH_SETS)}.")
-        if self.quarters not in ("grid", "longest_side"):
-            raise UsageError(f"Unknown quarters {self.quarters!r}; choose grid or longest_side.")
+    sets: Annotated[Sequence[PatchSet], NotEmpty()] = PATCH_SETS
+    overlap: Share = 0.0
+    quarters: Literal["grid", "longest_side"] = "grid"
 
     def cut(self, size: tuple[int, int]) -> tuple[Patch, ...]:
         """The patches of an image of ``size`` (height, width), the original first."""

@@ -15,8 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+from int_bench.core.limits import Count, Within
 from int_bench.core.paths import expanded
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
@@ -65,13 +66,13 @@ class PairedFolders:
     images: str | Sequence[str] | None
     masks: str | Sequence[str] | None = None
     root: str = "."
-    expected: int | None = None
+    expected: Count | None = None
     include: str | None = None
     list_file: str | None = None
     extra_masks: bool = False
-    gt_threshold: int = 128
+    gt_threshold: Annotated[int, Within(0, 254)] = 128
     mask_name: str = "*"
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Count = MAX_PIXELS
     task: str = ""
     models: str = ""
     licence: str = ""

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from int_bench.core.geometry import (
     Grid,
     Patch,
+    Preprocess,
     box_image_from_patch,
     box_patch_from_square,
     crop,
     padded_square,
 )
+from int_bench.core.limits import AtLeast
 from int_bench.core.parsing import NO_NAMES, canonical, parse_box, parse_names
 from int_bench.core.protocols import Ask
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, CHATS
 from int_bench.core.types import Answer, Box, Picture, Sample, Turn
 from int_bench.engine.broker import gather
-from int_bench.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -112,14 +113,12 @@ class CandidateGeneration:
     def __init__(
         self,
         grid: Grid,
-        chat: str = "int_chat",
+        chat: Literal["int_chat", "paper_literal", "promac"] = "int_chat",
         caption: bool = False,
         all_names: bool = False,
-        temperature: float = 0.0,
-        preprocess: str = "pad",
+        temperature: Annotated[float, AtLeast(0)] = 0.0,
+        preprocess: Preprocess = "pad",
     ) -> None:
-        if chat not in CHATS:
-            raise UsageError(f"Unknown chat {chat!r}; choose from {', '.join(CHATS)}.")
         self.grid = grid
         self.turns = ((("caption", CAPTION),) if caption else ()) + CHATS[chat]
         self.all_names = all_names

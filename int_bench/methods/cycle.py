@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 
 from int_bench.core import equations
+from int_bench.core.limits import Share, Within
 from int_bench.core.protocols import Ask
 from int_bench.core.types import (
     Box,
@@ -24,7 +25,6 @@ from int_bench.core.types import (
     Sample,
     SoftMask,
 )
-from int_bench.errors import UsageError
 from int_bench.methods.final_choice import CHOICES, Vote
 
 
@@ -130,15 +130,11 @@ class Cycle:
         self,
         prompter: Prompter,
         masker: Masker,
-        iterations: int = 5,
-        w: float = 0.3,
-        base: str = "once",
-        final: str = "closest",
+        iterations: Annotated[int, Within(1, 100)] = 5,
+        w: Share = 0.3,
+        base: Literal["once", "original", "recursive"] = "once",
+        final: Literal["closest", "closest_hard", "smallest", "last"] = "closest",
     ) -> None:
-        if iterations < 1:
-            raise UsageError(f"A cycle needs at least 1 iteration, not {iterations}.")
-        if final not in CHOICES:
-            raise UsageError(f"Unknown final mask {final!r}; choose from {', '.join(CHOICES)}.")
         self.prompter = prompter
         self.masker = masker
         self.iterations = iterations

@@ -7,19 +7,19 @@ model it uses.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
-from int_bench.core.geometry import Patch, area, box_patch_from_square, padded_square
+from int_bench.core.geometry import Patch, Preprocess, area, box_patch_from_square, padded_square
+from int_bench.core.limits import AtLeast, Within
 from int_bench.core.parsing import parse_box
 from int_bench.core.protocols import Ask
 from int_bench.core.templates import BOX, ENDPOINT_BOX, ENDPOINT_BOX_AGAIN
 from int_bench.core.types import Box
-from int_bench.errors import SampleError, UsageError
+from int_bench.errors import SampleError
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.talk import Talk
 
 QUESTIONS = {"int": BOX, "endpoint": ENDPOINT_BOX}
-NO_BOX = ("whole", "fail")
 _SMALLEST_SIDE = 2.0
 
 
@@ -51,18 +51,12 @@ class BoxQuestion:
 
     def __init__(
         self,
-        question: str = "int",
-        attempts: int = 1,
-        no_box: str = "whole",
-        preprocess: str = "pad",
-        temperature: float = 0.0,
+        question: Literal["int", "endpoint"] = "int",
+        attempts: Annotated[int, Within(1, 100)] = 1,
+        no_box: Literal["whole", "fail"] = "whole",
+        preprocess: Preprocess = "pad",
+        temperature: Annotated[float, AtLeast(0)] = 0.0,
     ) -> None:
-        if question not in QUESTIONS:
-            raise UsageError(f"Unknown question {question!r}; choose from {', '.join(QUESTIONS)}.")
-        if no_box not in NO_BOX:
-            raise UsageError(f"Unknown no_box {no_box!r}; choose from {', '.join(NO_BOX)}.")
-        if attempts < 1:
-            raise UsageError(f"attempts={attempts} of the box question; choose 1 or more.")
         self.question = question
         self.attempts = attempts
         self.no_box = no_box

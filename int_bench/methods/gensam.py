@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,13 @@ from scipy import ndimage
 
 from int_bench.core.equations import min_max
 from int_bench.core.geometry import area
+from int_bench.core.limits import AtLeast, Share
 from int_bench.core.parsing import parse_names
 from int_bench.core.protocols import Ask
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, ENVIRONMENT, GENSAM_SYNONYMS, NAME
 from int_bench.core.types import Box, HardMask, Heatmap, Segment, SoftMask
 from int_bench.engine.broker import gather
-from int_bench.errors import UsageError
 from int_bench.methods.cycle import MaskPair, Proposal, State
 from int_bench.methods.oracles import component_boxes
 from int_bench.methods.points import PointPicker
@@ -55,12 +55,10 @@ class SynonymPrompter:
 
     def __init__(
         self,
-        temperature: float = 0.2,
-        requery: str = "each_iter",
+        temperature: Annotated[float, AtLeast(0)] = 0.2,
+        requery: Literal["once", "each_iter"] = "each_iter",
         synonyms: Sequence[str] | None = None,
     ) -> None:
-        if requery not in ("once", "each_iter"):
-            raise UsageError(f"Unknown requery {requery!r}; choose once or each_iter.")
         self.temperature = temperature
         self.requery = requery
         self.synonyms = tuple(synonyms) if synonyms else None
@@ -105,7 +103,7 @@ class HeatMapMask:
 
     roles: ClassVar[frozenset[str]] = frozenset({"aligner", "segmenter"})
 
-    def __init__(self, points: PointPicker, growth: float = 0.1) -> None:
+    def __init__(self, points: PointPicker, growth: Share = 0.1) -> None:
         self.points = points
         self.growth = growth
 

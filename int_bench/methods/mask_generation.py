@@ -8,7 +8,7 @@ how well each mask shows what the prompt names (Eq. 10); the masks are summed by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from scipy.special import expit
 
 from int_bench.core import equations, geometry
 from int_bench.core.geometry import Grid, Patch
+from int_bench.core.limits import Above, Share
 from int_bench.core.protocols import Ask
 from int_bench.core.templates import DETECT
 from int_bench.core.types import (
@@ -30,12 +31,8 @@ from int_bench.core.types import (
     SoftMask,
 )
 from int_bench.engine.broker import gather
-from int_bench.errors import UsageError
 from int_bench.methods.cycle import MaskPair, Proposal, State
 from int_bench.methods.points import PointPicker
-
-SOURCES = ("detector", "vlm", "both")
-OUTPUTS = ("soft", "union")
 
 
 @dataclass(frozen=True)
@@ -51,15 +48,11 @@ class BoxFinder:
         max_cover: a detection that covers more of a cut patch than this is dropped as background.
     """
 
-    source: str = "detector"
-    box_threshold: float = 0.30
-    text_threshold: float = 0.25
-    retry_threshold: float = 0.20
-    max_cover: float = 0.95
-
-    def __post_init__(self) -> None:
-        if self.source not in SOURCES:
-            raise UsageError(f"Unknown source of boxes {self.source!r}; choose from {SOURCES}.")
+    source: Literal["detector", "vlm", "both"] = "detector"
+    box_threshold: Share = 0.30
+    text_threshold: Share = 0.25
+    retry_threshold: Share = 0.20
+    max_cover: Share = 0.95
 
     @property
     def roles(self) -> frozenset[str]:
@@ -110,12 +103,8 @@ class Weighing:
         scale: the CLIP model's own logit scale.
     """
 
-    mode: str = "softmax_minmax"
-    scale: float = 100.0
-
-    def __post_init__(self) -> None:
-        if self.mode not in ("uniform", *equations.SIMILARITY_NORMALISATIONS):
-            raise UsageError(f"Unknown weighing {self.mode!r} of the patch masks.")
+    mode: Literal["softmax_minmax", "minmax", "sum", "none", "uniform"] = "softmax_minmax"
+    scale: Annotated[float, Above(0)] = 100.0
 
     @property
     def roles(self) -> frozenset[str]:
@@ -162,11 +151,9 @@ class SemanticMaskGeneration:
         boxes: BoxFinder,
         points: PointPicker,
         weighing: Weighing | None = None,
-        output: str = "union",
+        output: Literal["union", "soft"] = "union",
         semantic: bool = True,
     ) -> None:
-        if output not in OUTPUTS:
-            raise UsageError(f"Unknown output {output!r}; choose from {OUTPUTS}.")
         self.grid = grid
         self.boxes = boxes
         self.points = points

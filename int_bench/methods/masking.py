@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.special import expit
 
+from int_bench.core.limits import Share
 from int_bench.core.protocols import Ask
 from int_bench.core.templates import DETECT
 from int_bench.core.types import Box, Detect, Logits, Picture, Segment, SegmentConcept
@@ -55,8 +56,8 @@ class DetectedMask:
 
     def __init__(
         self,
-        box_threshold: float = 0.30,
-        text_threshold: float = 0.25,
+        box_threshold: Share = 0.30,
+        text_threshold: Share = 0.25,
         multimask: bool = False,
     ) -> None:
         self.box_threshold = box_threshold
@@ -103,7 +104,7 @@ class ConceptMask:
 
     roles: ClassVar[frozenset[str]] = frozenset({"concept_segmenter"})
 
-    def __init__(self, threshold: float = 0.5) -> None:
+    def __init__(self, threshold: Share = 0.5) -> None:
         self.threshold = threshold
 
     async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:

@@ -8,16 +8,16 @@ three parts of prompt generation together: candidates (HCG), negative mining (PS
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from int_bench.core import equations
 from int_bench.core.equations import Evidence
+from int_bench.core.limits import Share
 from int_bench.core.parsing import canonical
 from int_bench.core.protocols import Ask
 from int_bench.core.types import Box
-from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import (
     Candidate,
     CandidateGeneration,
@@ -26,8 +26,6 @@ from int_bench.methods.candidate_generation import (
 )
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.prompt_selection import PromptSelection
-
-PROGRESS = ("progressive", "independent", "freeze_first")
 
 
 @dataclass(frozen=True)
@@ -56,13 +54,9 @@ class Progress:
         floor: see ``equations.accumulate``.
     """
 
-    mode: str = "progressive"
-    over: str = "category"
-    floor: float = 0.01
-
-    def __post_init__(self) -> None:
-        if self.mode not in PROGRESS:
-            raise UsageError(f"Unknown progress {self.mode!r}; choose from {', '.join(PROGRESS)}.")
+    mode: Literal["progressive", "independent", "freeze_first"] = "progressive"
+    over: Literal["category", "patch"] = "category"
+    floor: Share = 0.01
 
 
 class NegativeMining:
@@ -86,13 +80,9 @@ class NegativeMining:
         generation: CandidateGeneration,
         selection: PromptSelection,
         progress: Progress,
-        requery: str = "once",
-        vlm_image: str = "original",
+        requery: Literal["once", "each_iter"] = "once",
+        vlm_image: Literal["original", "reweighted"] = "original",
     ) -> None:
-        if requery not in ("once", "each_iter"):
-            raise UsageError(f"Unknown requery {requery!r}; choose once or each_iter.")
-        if vlm_image not in ("original", "reweighted"):
-            raise UsageError(f"Unknown vlm_image {vlm_image!r}; choose original or reweighted.")
         self.generation = generation
         self.selection = selection
         self.progress = progress

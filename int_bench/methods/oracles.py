@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import ndimage
 
+from int_bench.core.limits import Share
 from int_bench.core.parsing import canonical
 from int_bench.core.protocols import Ask
 from int_bench.core.types import Box, HardMask
@@ -33,7 +34,7 @@ class TruthBoxes:
     roles: ClassVar[frozenset[str]] = frozenset()
     wants_truth = True
 
-    def __init__(self, smallest: float = 0.05) -> None:
+    def __init__(self, smallest: Share = 0.05) -> None:
         self.smallest = smallest
 
     async def propose(self, state: State, ask: Ask) -> Proposal:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from int_bench.core.equations import min_max
+from int_bench.core.limits import AtLeast, Share, Within
 from int_bench.core.types import Box, Point, SoftMask
-from int_bench.errors import UsageError
-
-PLACEMENTS = ("in_box", "all", "none")
 
 
 @dataclass(frozen=True)
@@ -28,14 +27,10 @@ class PointPicker:
             ``all`` keeps every point; ``none`` gives no points.
     """
 
-    threshold: float = 0.9
-    max_points: int = 20
-    upsample: float = 2
-    placement: str = "in_box"
-
-    def __post_init__(self) -> None:
-        if self.placement not in PLACEMENTS:
-            raise UsageError(f"Unknown placement {self.placement!r}; choose from {PLACEMENTS}.")
+    threshold: Share = 0.9
+    max_points: Annotated[int, AtLeast(0)] = 20
+    upsample: Annotated[float, Within(0.5, 16)] = 2
+    placement: Literal["in_box", "all", "none"] = "in_box"
 
     @property
     def roles(self) -> frozenset[str]:

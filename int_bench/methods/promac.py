@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
 
 from int_bench.core import geometry
-from int_bench.core.geometry import Grid, Patch, padded_square
+from int_bench.core.geometry import Grid, Patch, Preprocess, padded_square
+from int_bench.core.limits import AtLeast, Share
 from int_bench.core.parsing import canonical, distinct, parse_names
 from int_bench.core.protocols import Ask
 from int_bench.core.seeding import derive_seed
@@ -34,16 +36,11 @@ from int_bench.core.templates import (
 )
 from int_bench.core.types import Box, Image, Inpaint, Picture, Stencil
 from int_bench.engine.broker import gather
-from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.direct import read_box
 from int_bench.methods.prompt_selection import Erasure
 from int_bench.methods.talk import Contrast, Talk
-
-BRANCHES = ("visual", "text")
-SHOWN = ("whole", "centre")
-LISTS = ("plain", "repr")
 
 
 @dataclass(frozen=True)
@@ -58,12 +55,8 @@ class View:
             height of the whole patch whatever was shown, which is ``squash``.
     """
 
-    shown: str = "whole"
-    frame: str = "pad"
-
-    def __post_init__(self) -> None:
-        if self.shown not in SHOWN:
-            raise UsageError(f"Unknown part {self.shown!r} of a patch; choose from {SHOWN}.")
+    shown: Literal["whole", "centre"] = "whole"
+    frame: Preprocess = "pad"
 
     def show(self, pixels: Image, patch: Patch) -> Picture:
         """The picture of a patch of ``pixels`` that the VLM is asked about."""
@@ -91,15 +84,11 @@ class Reasoning:
         final_temperature: of the last chat, that gives name and box.
     """
 
-    branch: str = "visual"
-    alpha: float = 1.0
-    plausibility: float = 0.1
-    temperature: float = 0.0
-    final_temperature: float = 0.0
-
-    def __post_init__(self) -> None:
-        if self.branch not in BRANCHES:
-            raise UsageError(f"Unknown branch {self.branch!r}; choose from {BRANCHES}.")
+    branch: Literal["visual", "text"] = "visual"
+    alpha: Annotated[float, AtLeast(0)] = 1.0
+    plausibility: Share = 0.1
+    temperature: Annotated[float, AtLeast(0)] = 0.0
+    final_temperature: Annotated[float, AtLeast(0)] = 0.0
 
     def against(self, erased: Picture | None) -> Contrast | None:
         """What answers are held against; None (nothing) where nothing was erased."""
@@ -160,10 +149,8 @@ class ContrastivePrompter:
         view: View,
         reasoning: Reasoning,
         erasure: Erasure,
-        lists: str = "plain",
+        lists: Literal["plain", "repr"] = "plain",
     ) -> None:
-        if lists not in LISTS:
-            raise UsageError(f"Unknown lists {lists!r}; choose from {', '.join(LISTS)}.")
         self.grid = grid
         self.view = view
         self.reasoning = reasoning

@@ -6,24 +6,21 @@ the model hallucinates from the surroundings does not.
 
 from __future__ import annotations
 
-from typing import ClassVar, cast
+from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
 
 from int_bench.core import equations, geometry
 from int_bench.core.equations import Evidence
+from int_bench.core.limits import Above, Share, Within
 from int_bench.core.parsing import canonical, parse_names
 from int_bench.core.protocols import Ask
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
 from int_bench.core.types import Answer, FirstToken, HardMask, Inpaint, Picture, Score, Stencil
 from int_bench.engine.broker import gather
-from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import Pool
 from int_bench.methods.cycle import MaskPair, State
-
-SCOPES = ("image", "patch")
-FIRST_MASKS = ("union_boxes", "image_box", "none")
 
 
 class Erasure:
@@ -48,16 +45,12 @@ class Erasure:
 
     def __init__(
         self,
-        scope: str = "image",
-        first_mask: str = "union_boxes",
-        threshold: float = 0.5,
-        dilation: float = 0.03,
-        max_cover: float = 0.9,
+        scope: Literal["image", "patch"] = "image",
+        first_mask: Literal["union_boxes", "image_box", "none"] = "union_boxes",
+        threshold: Share = 0.5,
+        dilation: Share = 0.03,
+        max_cover: Share = 0.9,
     ) -> None:
-        if scope not in SCOPES:
-            raise UsageError(f"Unknown inpainting scope {scope!r}; choose from {SCOPES}.")
-        if first_mask not in FIRST_MASKS:
-            raise UsageError(f"Unknown first mask {first_mask!r}; choose from {FIRST_MASKS}.")
         self.scope = scope
         self.first_mask = first_mask
         self.threshold = threshold
@@ -141,23 +134,19 @@ class PromptSelection:
     def __init__(  # noqa: PLR0913  (the options of Eq. 3 to 5)
         self,
         erasure: Erasure,
-        reading: str = "seq_geo",
-        clamp: str = "relu",
-        compete: str = "all",
+        reading: Literal[
+            "seq_geo", "first_token", "seq_prob", "cand_softmax", "vocab_max", "sampled"
+        ] = "seq_geo",
+        clamp: Literal["relu", "abs", "none"] = "relu",
+        compete: Literal["all", "own"] = "all",
         negative: bool = True,
-        samples: int = 3,
-        temperature: float = 1.0,
+        samples: Annotated[int, Within(1, 100)] = 3,
+        temperature: Annotated[float, Above(0)] = 1.0,
     ) -> None:
-        if reading not in (*equations.PROBABILITY_READINGS, "vocab_max", "sampled"):
-            raise UsageError(f"Unknown reading {reading!r} of p(c|X).")
-        if compete not in ("all", "own"):
-            raise UsageError(f"Unknown competition {compete!r}; choose all or own.")
         self.erasure = erasure
         self.reading = reading
         self.clamp = clamp
         self.compete = compete
-        if samples < 1 or temperature <= 0.0:
-            raise UsageError("Sampled answers need samples >= 1 and a temperature above 0.")
         self.negative = negative
         self.samples = samples
         self.temperature = temperature

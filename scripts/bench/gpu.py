@@ -25,6 +25,7 @@ from diffusers.utils import logging as diffusers_logging
 from torch.utils.flop_counter import FlopCounterMode
 from transformers.utils import logging as transformers_logging
 
+from int_bench.core.geometry import PatchSet
 from int_bench.core.protocols import Ask
 from int_bench.core.types import Request
 from int_bench.engine.memo import key_of
@@ -47,7 +48,7 @@ class Sizes:
     """What is replayed."""
 
     image: tuple[int, int]
-    patches: tuple[str, ...]
+    patches: tuple[PatchSet, ...]
     iterations: int
     images: int
     in_flight: int

@@ -144,7 +144,10 @@ class Replay:
 
 
 def replays(
-    count: int, size: tuple[int, int], iterations: int, sets: Sequence[str] = geometry.PATCH_SETS
+    count: int,
+    size: tuple[int, int],
+    iterations: int,
+    sets: Sequence[geometry.PatchSet] = geometry.PATCH_SETS,
 ) -> list[Replay]:
     """``count`` images of ``size`` (height, width); their traces repeat, their pixels do not."""
     found = []

@@ -9,7 +9,16 @@ from typing import Annotated, Any, ClassVar, Literal
 import pytest
 
 from int_bench.config import binding
-from int_bench.core.limits import Above, Count, MultipleOf, NotEmpty, Share, Within
+from int_bench.core.limits import (
+    Above,
+    Count,
+    Device,
+    MultipleOf,
+    NotEmpty,
+    Share,
+    Text,
+    Within,
+)
 from int_bench.errors import UsageError
 from tests.config import aliases
 from tests.config.aliases import Base, Declares, Set, Weight
@@ -41,6 +50,8 @@ class Options:
     side: Annotated[int, MultipleOf(8)] = 8
     seed: Annotated[int, Within(0, 9223372036854775807)] = 0
     free: float = 0.0
+    device: Device = "auto"
+    prompt: Text = "animal"
     part: Part | None = None
     unknown: Any = None
 
@@ -65,6 +76,7 @@ ACCEPTED = [
     ("offset", -1),
     ("seed", 2**40),
     ("free", -1e30),
+    ("device", "cuda:12"),
     ("part", {"_target_": f"{HERE}.Part"}),
     ("unknown", object()),
 ]
@@ -99,6 +111,8 @@ REFUSED = [
     ("seed", 10**50, "not a huge number."),
     ("free", float("nan"), "must be a number, not nan."),
     ("free", 10**400, "not a huge number."),
+    ("device", "gpu", "must be a text (auto, cpu, cuda or cuda:N), not 'gpu'."),
+    ("prompt", " ", "must be a text that is not empty, not ' '."),
     ("part", 5, "must be a Part (_target_: ...) or null, not 5."),
     ("part", {}, "must be a Part"),
 ]

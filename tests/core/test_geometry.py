@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from int_bench.core import geometry as geo
-from int_bench.errors import UsageError
 
 SIZES = st.tuples(st.integers(2, 90), st.integers(2, 90))
 
@@ -42,8 +40,6 @@ def test_sets_and_overlap_and_strips() -> None:
         (10, 0, 15, 4),
         (15, 0, 20, 4),
     ]
-    with pytest.raises(UsageError, match="thirds"):
-        geo.Grid(["thirds"])
 
 
 def test_a_one_pixel_image_has_no_empty_patch() -> None:

@@ -17,8 +17,8 @@ from int_bench.core.types import (
     Segmentation,
     SegmentConcept,
 )
-from int_bench.errors import SampleError, UsageError
-from int_bench.methods.direct import BoxQuestion, read_box
+from int_bench.errors import SampleError
+from int_bench.methods.direct import read_box
 from tests.fakes import Fake, RedBox, RedIsAFrog, RedMask, red, scene
 from tests.methods.running import method, of, run, sample
 
@@ -106,12 +106,6 @@ def test_the_endpoint_is_asked_again_for_nothing_but_the_box() -> None:
 def test_an_endpoint_that_never_gives_a_box_fails_the_sample_with_its_answer() -> None:
     with pytest.raises(SampleError, match=r"no box in 2 attempts.*'Sorry\.'"):
         run(method("vlm_api_sam"), {"vlm": Says("Hello.", "Sorry.")})
-
-
-def test_unknown_options_of_the_box_question() -> None:
-    for options in ({"question": "x"}, {"no_box": "x"}, {"attempts": 0}):
-        with pytest.raises(UsageError):
-            BoxQuestion(**options)
 
 
 def test_a_box_that_falls_into_the_bars_is_no_box() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from int_bench.errors import UsageError
 from int_bench.methods.cycle import Cycle, MaskPair, Proposal
 from int_bench.methods.final_choice import CHOICES, Vote
 from tests.methods.running import method, run, sample
@@ -72,8 +71,3 @@ def test_deviation_promac_released_ends_with_the_smallest_mask() -> None:
         pixels = np.zeros((2, 3, 3), dtype=np.uint8)
         cycle = Cycle(part, part, 3, final=method(name).final)
         assert run(cycle, one=sample(pixels))[0].chosen[-1] == index
-
-
-def test_an_unknown_rule_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"closest, closest_hard, smallest, last"):
-        Cycle(Scripted([]), Scripted([]), final="median")

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from int_bench.core.types import Answer, Heatmap, Segment
-from int_bench.errors import UsageError
-from int_bench.methods.gensam import SynonymPrompter, box_around, enlarge
+from int_bench.methods.gensam import box_around, enlarge
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
 
@@ -70,8 +69,3 @@ def test_a_task_without_synonyms_is_asked_for_by_its_prompt() -> None:
 def test_heat_enlarges_about_cell_centres() -> None:
     heat = np.array([[0.0, 1.0]], dtype=np.float32)
     assert enlarge(heat, (1, 4))[0].tolist() == [0.0, 0.25, 0.75, 1.0]
-
-
-def test_unknown_requery_is_refused() -> None:
-    with pytest.raises(UsageError, match="once or each_iter"):
-        SynonymPrompter(requery="never")

@@ -15,7 +15,6 @@ import pytest
 from int_bench.core.geometry import Grid, Patch, fill_box
 from int_bench.core.types import Picture, Prediction, Sample
 from int_bench.engine.broker import Broker, Job
-from int_bench.errors import UsageError
 from int_bench.methods.candidate_generation import CandidateGeneration, PatchAnswer, Pool
 from int_bench.methods.cycle import Cycle
 from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration, Weighing
@@ -164,12 +163,6 @@ def test_sampled_answers_are_drawn_anew_in_each_iteration_and_the_same_in_each_r
     assert len({seed for _, seed in drawn[0]}) == len(drawn[0])  # no two draws share a seed
     # 9 patches, whole and erased, 2 answers each, in 2 iterations: none is answered from memory.
     assert len(drawn[0]) == 2 * 9 * 2 * 2
-
-
-def test_sampling_needs_a_number_and_a_temperature() -> None:
-    for options in ({"samples": 0}, {"temperature": 0.0}):
-        with pytest.raises(UsageError, match="samples"):
-            build(1, selection={"reading": "sampled", **options})
 
 
 def test_candidate_softmax_lets_the_image_prior_in() -> None:

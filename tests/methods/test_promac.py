@@ -15,8 +15,7 @@ import pytest
 
 from int_bench.core.geometry import box_patch_from_square
 from int_bench.core.types import ContrastiveAnswer, Heatmap, Inpaint
-from int_bench.errors import UsageError
-from int_bench.methods.promac import ContrastivePrompter, Reasoning, View, box_square
+from int_bench.methods.promac import box_square
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
 
@@ -162,11 +161,3 @@ def test_box_square_undoes_the_mapping_to_the_patch(frame: str) -> None:
         inside = min(mapped[:2]) > 0 and mapped[3] < size[0] and mapped[2] < size[1]
         if inside:
             assert box_square(mapped, size, frame) == pytest.approx(box)
-
-
-def test_unknown_options_are_refused() -> None:
-    for make in (lambda: View("left"), lambda: Reasoning("none")):
-        with pytest.raises(UsageError, match="choose from"):
-            make()
-    with pytest.raises(UsageError, match="plain, repr"):
-        ContrastivePrompter(None, View(), Reasoning(), None, "json")  # type: ignore[arg-type]

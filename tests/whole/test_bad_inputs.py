@@ -63,7 +63,7 @@ COMMAND_LINE = [
     bad("no data set", ("run", "dataset=null"), 2, "dataset", "null"),
     bad("whole group as a value", ("run", "backbone=tiny"), 2, "backbone=tiny", "backbone."),
     bad("unknown backend", ("run", "metrics.backend=gpu"), 2, "metrics.backend", "reference"),
-    bad("unknown exactness", ("run", "exactness=E3"), 2, "E3", "E0, E1, E2"),
+    bad("unknown exactness", ("run", "exactness=E3"), 2, "E3", "E0, E1 or E2"),
     bad("no iterations", ("run", "task.iterations=0"), 2, "task.iterations", "0"),
     bad("open bracket", ("run", "seed={a:1"), 2, "seed={a:1"),
     bad("dangling interpolation", ("run", "seed=${sed}"), 2, "sed"),

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image as PillowImage
 
+from int_bench.core.limits import Within
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.world.scenes import ENVIRONMENTS, NAMES, Scenes, draw
@@ -38,15 +40,15 @@ class DrawnScenes:
     """
 
     name: str = "camoworld"
-    task: str = "cod"
-    split: str = "test"
-    count: int = 8
-    seed: int = 0
-    size: int = 128
-    animals: str = "one"
+    task: Literal["cod", "polyp", "skin"] = "cod"
+    split: Literal["train", "validation", "test", "demo"] = "test"
+    count: Annotated[int, Within(1, 1000000)] = 8
+    seed: Annotated[int, Within(0, 9223372036854775807)] = 0
+    size: Annotated[int, Within(16, 4096)] = 128
+    animals: Literal["one", "two_same", "two_different", "mixed"] = "one"
     models: str = "tiny"
-    world: int = 1
-    level: str = "medium"
+    world: Literal[1, 2] = 1
+    level: Literal["easy", "medium", "hard"] = "medium"
     erased: bool = False
 
     def __post_init__(self) -> None:
