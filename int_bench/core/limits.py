@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,6 @@ Text = Annotated[str, NotEmpty()]
 """A text of more than blanks."""
 Device = Annotated[str, Matches("auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")]
 """Where a model computes; auto: the first CUDA device if there is one, else the CPU."""
-Dtype = Literal["auto", "float32", "bfloat16", "float16"]
-"""In which precision a model computes; auto: as the run's exactness class says."""
 
 
 def _written(bound: float) -> str:

@@ -22,7 +22,7 @@ from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load, load_errors, memory_guard
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import FiniteCheck, pick_device, pick_dtype, spelled
-from int_bench.core.limits import Count
+from int_bench.core.limits import Count, Device
 from int_bench.core.types import Picture
 from int_bench.errors import OutOfMemory, SampleError
 
@@ -84,7 +84,7 @@ class LocalModel(Model):
 
     checkpoint: str
     revision: str | None = field(default=None, kw_only=True)
-    device: str = field(default="auto", kw_only=True)
+    device: Device = field(default="auto", kw_only=True)
     dtype: Dtype = field(default="auto", kw_only=True)
     max_batch: Count = field(default=16, kw_only=True)
 

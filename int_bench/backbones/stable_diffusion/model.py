@@ -20,7 +20,7 @@ from int_bench.backbones.common.loading import resolve
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.stable_diffusion import canvas
-from int_bench.core.limits import AtLeast, Count
+from int_bench.core.limits import AtLeast, Count, Within
 from int_bench.core.types import Image, Inpaint
 from int_bench.errors import UsageError
 
@@ -66,7 +66,7 @@ class StableDiffusion(LocalModel):
 
     max_batch: Count = field(default=8, kw_only=True)
     steps: Count = 50
-    guidance_scale: float = 7.5
+    guidance_scale: Annotated[float, Within(0, 100)] = 7.5
     size: Count = 512
     letterbox: bool = True
     padding: canvas.Padding = "reflect"
