@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from int_bench.metrics.metrics import VARIANTS
+from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import PROTOCOLS
 
-COLUMNS = [f"{protocol}.{name}" for protocol in PROTOCOLS for name in VARIANTS]
+COLUMNS = [f"{protocol}.{name}" for protocol in PROTOCOLS for name in METRICS]
 
 
 def write_run(

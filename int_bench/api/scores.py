@@ -10,10 +10,12 @@ from pathlib import Path
 from int_bench.data.dataset import Truths
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import MissingAsset
+from int_bench.methods.trivial import KINDS
 from int_bench.metrics.rules import PROTOCOLS
 from int_bench.metrics.summary import Counts
+from int_bench.report.columns import of_tasks
 from int_bench.scoring.evaluate import Evaluation, Missing, evaluate_all
-from int_bench.scoring.predictions import KINDS, MapFolder, Predictions, Trivial, maps_in
+from int_bench.scoring.predictions import MapFolder, Predictions, Trivial, maps_in
 
 Metrics = Mapping[str, Mapping[str, float]]
 """Unrounded numbers by protocol (``native``, ``family``) and measure (``MAE``, ``S``, ...)."""
@@ -43,7 +45,7 @@ class Scores:
         head = f"{counts.scored} of {counts.n} scored, {counts.failed} failed"
         lines = [f"{self.name}: {head}, {counts.missing} missing"]
         for protocol, rules in PROTOCOLS.items():
-            names = ("MAE", rules.printed_f, "meanE", "S")
+            names = [column.variant(rules) for column in of_tasks()]
             for row, metrics in {self.name: self.metrics, **self.floor}.items():
                 values = metrics.get(protocol, {})
                 cells = (f"{name} {values[name]:.3f}" for name in names if name in values)

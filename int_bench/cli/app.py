@@ -115,8 +115,12 @@ def ablate(
 
 @app.command("eval")
 def evaluate(  # noqa: PLR0913 - an option each
-    run_dir: Annotated[
-        Path | None, typer.Argument(help="A run folder; all of results/runs without it.")
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN]...",
+            help="Run folders, roots of them, or hashes; all of results/runs without.",
+        ),
     ] = None,
     pred: Annotated[Path | None, typer.Option("--pred", help="Folder of anybody's masks.")] = None,
     gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
@@ -133,11 +137,16 @@ def evaluate(  # noqa: PLR0913 - an option each
     backend: Annotated[
         str, typer.Option("--metrics-backend", help="histogram, or reference: PySODMetrics.")
     ] = "histogram",
+    workers: Annotated[
+        int | None, typer.Option("--workers", min=1, metavar="N", help="Scoring processes.")
+    ] = None,
 ) -> int:
     """Score stored masks; no model is needed."""
-    from int_bench.cli.score import EvalCommand, eval_command
+    from int_bench.cli.score import eval_command
+    from int_bench.scoring.score import Rules
 
-    return eval_command(EvalCommand(run_dir, pred, gt, missing, backend, method, json))
+    rules = Rules(missing, backend, workers)  # type: ignore[arg-type]
+    return eval_command(runs or [], (pred, gt), rules, method, json)
 
 
 @app.command()
@@ -154,7 +163,7 @@ def picture(
 
 
 @app.command()
-def table(
+def table(  # noqa: PLR0913 - an option each
     words: Annotated[
         list[str] | None, typer.Argument(help="1, 2, 3a, 3b or 3c.", metavar="[TABLE] [DIR]...")
     ] = None,
@@ -172,13 +181,16 @@ def table(
     against: Annotated[
         str | None, typer.Option("--against", help="Method to compare the others with, in pairs.")
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Read every byte that scores were made from.")
+    ] = False,
 ) -> int:
     """A table of the paper with ours beside it, or runs beside each other, with intervals."""
-    from int_bench.cli.tables import TableCommand, table_command
+    from int_bench.cli.tables import table_command
     from int_bench.report.rows import Settings
 
     settings = Settings(margin=margin, against=against)
-    return table_command(TableCommand(words or [], runs or [], form, out, settings))
+    return table_command(words or [], runs or [], settings, form, out, verify)
 
 
 @app.command()
@@ -195,9 +207,9 @@ def compare(
     json: Json = False,
 ) -> int:
     """Compare two runs sample by sample: difference, interval, p, wins, what changed most."""
-    from int_bench.cli.compare import CompareCommand, compare_command
+    from int_bench.cli.compare import compare_command
 
-    return compare_command(CompareCommand(run_a, run_b, metric, common, most, json))
+    return compare_command((run_a, run_b), metric, common, most, json)
 
 
 @app.command()

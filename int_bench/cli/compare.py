@@ -2,68 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import sys
-from dataclasses import dataclass
+import json as json_format
 from pathlib import Path
 
-from rich.console import Console
-
 from int_bench.cli.results import load_run
+from int_bench.cli.screen import drawn
 from int_bench.config.binding import closest
-from int_bench.errors import UsageError
+from int_bench.errors import Exit, UsageError
+from int_bench.metrics.metrics import METRICS
 from int_bench.report.comparison import compare
-from int_bench.scoring.stored import CURVE_MAXIMA, metric_names
-
-_WIDTH = 140
+from int_bench.scoring.results import metric_names
 
 
-@dataclass(frozen=True)
-class CompareCommand:
-    """What was typed.
-
-    Attributes:
-        a: the run that is compared with.
-        b: the other.
-        metric: ``--metric``.
-        common: ``--common``: compare on the samples that both have.
-        most: ``--count``: how many samples to list.
-        json: ``--json``.
-    """
-
-    a: Path
-    b: Path
-    metric: str = "native.S"
-    common: bool = False
-    most: int = 10
-    json: bool = False
-
-
-def compare_command(command: CompareCommand) -> int:
+def compare_command(
+    runs: tuple[Path, Path],
+    metric: str = "native.S",
+    common: bool = False,
+    most: int = 10,
+    json: bool = False,
+) -> int:
     """Print the paired statistics and the samples that changed most.
 
+    Args:
+        runs: the run that is compared with, and the other.
+        metric: ``<protocol>.<metric>``.
+        common: compare on the samples that both have a score of.
+        most: how many samples to list.
+        json: print one line of JSON instead.
+
     Raises:
-        UsageError: an unknown metric, or runs of different samples without ``--common``.
+        UsageError: an unknown metric, or runs of different samples without ``common``.
         MissingAsset: a folder is no scored run.
     """
-    metric = _checked(command.metric)
-    runs = load_run(command.a), load_run(command.b)
-    found = compare(*runs, metric, command.common)
-    if command.json:
-        print(json.dumps(found.as_json(command.most), ensure_ascii=False, allow_nan=False))
-        return 0
-    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    console.print(found.table().to_rich())
-    console.print()
-    console.print(found.changes(command.most).to_rich())
-    return 0
+    _check(metric)
+    comparison = compare(load_run(runs[0]), load_run(runs[1]), metric, common)
+    if json:
+        print(json_format.dumps(comparison.as_json(most), allow_nan=False))
+    else:
+        print(drawn(comparison.table()))
+        print(drawn(comparison.changes(most)), end="")
+    return Exit.DONE
 
 
-def _checked(metric: str) -> str:
+def _check(metric: str) -> None:
     known = metric_names()
     if metric in known:
-        return metric
-    if metric.rpartition(".")[2] in CURVE_MAXIMA:
+        return
+    name = metric.rpartition(".")[2]
+    if name in METRICS and METRICS[name].mean != "samples":
         raise UsageError(
             f"{metric} is the maximum of a mean curve and no mean over samples; choose another."
         )

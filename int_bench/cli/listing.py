@@ -14,7 +14,7 @@ from int_bench.config.overrides import CONF, options
 from int_bench.core.paths import expanded
 from int_bench.data.world.dataset import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
-from int_bench.report.roster import roster
+from int_bench.report.published import roster
 
 
 def list_methods() -> int:

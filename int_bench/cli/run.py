@@ -6,7 +6,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from int_bench.cli.screen import Command, Meter, quiet_libraries, say, say_some, terminable
+from int_bench.cli.screen import (
+    Command,
+    Meter,
+    print_json,
+    print_scores,
+    quiet_libraries,
+    say,
+    say_some,
+    terminable,
+)
 from int_bench.config import build_method, load_config
 from int_bench.config.overrides import options
 from int_bench.engine.trace import Trace
@@ -14,16 +23,10 @@ from int_bench.errors import Exit
 from int_bench.runs.compute import Done, OnRecord, compute
 from int_bench.runs.execute import Variant
 from int_bench.runs.prepare import Asked, Prepared, prepare, with_all_models
+from int_bench.runs.reader import Run
 from int_bench.runs.records import Record
-from int_bench.scoring.score import (
-    Finished,
-    Rules,
-    Scored,
-    print_json,
-    print_scores,
-    remarks_of,
-    score_runs,
-)
+from int_bench.runs.scorable import scorable
+from int_bench.scoring.score import Rules, Scored, remarks_of, score_runs
 
 _ONLY_BY_NAME = ("sam3", "vlm_api_sam")
 """Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
@@ -87,7 +90,7 @@ def execute(command: Command, asked: Sequence[Asked]) -> int:
 
 
 def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: float) -> None:
-    say_some(remarks_of(scored), "the notes in scores.csv name all")
+    say_some(remarks_of(scored), "the notes in the run's scores name all")
     if command.json:
         key = "runs" if command.verb == "run" else "variants"
         report = {"work": done.work.as_json(), "sharing": done.sharing.as_json()}
@@ -114,8 +117,11 @@ def _shown(total: int, done: int) -> Iterator[OnRecord]:
 def _score(prepared: Sequence[Prepared]) -> list[Scored]:
     """All runs in one pass over the ground truth."""
     first = prepared[0]
-    runs = [Finished(one.path, one.label, one.config.trials) for one in prepared]
-    return score_runs(first.dataset, runs, Rules(backend=first.config.metrics["backend"]))
+    runs = [
+        scorable(Run(of.path), of.label, of.config.trials, of.config.task.name) for of in prepared
+    ]
+    rules = Rules(backend=first.config.metrics["backend"])
+    return score_runs(first.dataset, runs, rules, first.config.limit)[0]
 
 
 def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:

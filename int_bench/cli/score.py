@@ -1,134 +1,127 @@
-"""``int-bench eval``: score stored masks, a run's or anybody's, without a model."""
+"""``int-bench eval``: score stored masks, runs' or anybody's, without a model."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import shlex
+import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from int_bench.cli.screen import say, say_some, terminable
-from int_bench.config.building import build_stored_dataset
+from int_bench.cli.results import DEFAULT_ROOT, runs_in
+from int_bench.cli.screen import print_json, print_scores, say, say_some, terminable
 from int_bench.data.folders import PairedFolders
-from int_bench.data.subset import First
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.metrics.metrics import BACKENDS
 from int_bench.runs.folder import describe
-from int_bench.runs.layout import find_runs
 from int_bench.runs.provenance import code, machine
-from int_bench.runs.reader import Run
+from int_bench.runs.scorable import StoredRun
 from int_bench.scoring.evaluate import Evaluation, Missing
 from int_bench.scoring.predictions import maps_in
-from int_bench.scoring.score import (
-    Finished,
-    Rules,
-    Scored,
-    evaluate_with_floor,
-    print_json,
-    print_scores,
-    remarks_of,
-    score_runs,
-    summarise,
-)
-from int_bench.scoring.stored import SCORES
+from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
 
-_DEFAULT_ROOT = Path("results/runs")
 _NAME = re.compile(r"(?:[\w+-][\w.+() -]*/)?[\w+-][\w.+() -]*")
-_POLICIES: dict[str, Missing] = {policy: policy for policy in get_args(Missing)}
 
 
-@dataclass(frozen=True)
-class EvalCommand:
-    """What was typed.
+def eval_command(
+    places: Sequence[Path],
+    masks: tuple[Path | None, Path | None],
+    rules: Rules,
+    method: str | None = None,
+    json: bool = False,
+) -> int:
+    """Score runs, or ``--pred`` against ``--gt``.
 
-    Attributes:
-        run_dir: a run folder; all finished runs if there is neither it nor ``pred``.
-        pred: ``--pred``: a folder of anybody's masks.
-        gt: ``--gt``: the ground truth of ``pred``.
-        missing: ``--missing``.
-        backend: ``--metrics-backend``.
+    Args:
+        places: run folders, roots of them or the beginnings of their hashes; all finished runs
+            if there are neither they nor masks.
+        masks: ``--pred``, a folder of anybody's masks, and ``--gt``, their ground truth.
+        rules: of scoring.
         method: ``--method``, ``NAME`` or ``DATASET/NAME``: the scores of ``pred`` are kept in a run
             folder of that name, so that tables and comparisons find them. The data set is called as
             the folder of ground truth unless it is said.
-        json: ``--json``.
-    """
-
-    run_dir: Path | None = None
-    pred: Path | None = None
-    gt: Path | None = None
-    missing: str = "error"
-    backend: str = "histogram"
-    method: str | None = None
-    json: bool = False
-
-
-def eval_command(command: EvalCommand) -> int:
-    """Score a run folder, all finished runs, or ``--pred`` against ``--gt``.
+        json: whether to print the result as one line of JSON.
 
     Returns:
-        The exit code: 0, or 4 if a sample failed or is missing.
+        The exit code: done, incomplete if a sample failed or is missing, or interrupted.
 
     Raises:
         UsageError: Options that do not go together, or an unknown policy or backend.
         MissingAsset: There is nothing to score.
     """
-    rules = _checked(command)
+    _check(places, masks, rules, method)
     started = time.monotonic()
-    with terminable():
-        if command.pred is not None and command.gt is not None:
-            scored = [_score_masks(command.pred, command.gt, rules, command.method)]
-        elif command.run_dir is not None:
-            scored = [_score_folder(command.run_dir, rules)]
-        else:
-            scored = _score_all(_DEFAULT_ROOT, rules)
-    say_some(remarks_of(scored), "the notes in scores.csv name all")
-    if command.json:
+    scored: list[Scored] = []
+    try:
+        with terminable():
+            pred, gt = masks
+            if pred is not None and gt is not None:
+                scored.append(_score_masks(pred, gt, rules, method))
+            else:
+                _score_all(places, rules, scored)
+    except KeyboardInterrupt:
+        return _interrupted(scored)
+    say_some(remarks_of(scored), "the notes in the run's scores name all")
+    if json:
         print_json(scored, time.monotonic() - started, {}, "runs")
     else:
         print_scores(scored)
-    return Exit.DONE if all(one.complete for one in scored) else Exit.INCOMPLETE
+    return Exit.DONE if all(run.complete for run in scored) else Exit.INCOMPLETE
 
 
-def _checked(command: EvalCommand) -> Rules:
-    """The rules, after refusing what does not go together."""
-    pred, method = command.pred, command.method
-    policy = _POLICIES.get(command.missing)
-    if policy is None:
-        raise UsageError(f"--missing must be {', '.join(_POLICIES)}, not {command.missing!r}.")
-    if command.backend not in BACKENDS:
+def _check(
+    places: Sequence[Path],
+    masks: tuple[Path | None, Path | None],
+    rules: Rules,
+    method: str | None,
+) -> None:
+    """Refuse what does not go together."""
+    policies = get_args(Missing)
+    if rules.missing not in policies:
+        raise UsageError(f"--missing must be {', '.join(policies)}, not {rules.missing!r}.")
+    if rules.backend not in BACKENDS:
         known = " or ".join(BACKENDS)
-        raise UsageError(f"--metrics-backend must be {known}, not {command.backend!r}.")
-    if (pred is None) != (command.gt is None):
+        raise UsageError(f"--metrics-backend must be {known}, not {rules.backend!r}.")
+    if (masks[0] is None) != (masks[1] is None):
         raise UsageError("--pred and --gt go together: a folder of masks and one of ground truth.")
-    if pred is not None and command.run_dir is not None:
-        raise UsageError("Give either a run folder or --pred and --gt.")
-    if method is not None and (pred is None or not _NAME.fullmatch(method)):
+    if masks[0] is not None and places:
+        raise UsageError("Give either run folders or --pred and --gt.")
+    if method is not None and (masks[0] is None or not _NAME.fullmatch(method)):
         raise UsageError(
             "--method names the masks of --pred: NAME or DATASET/NAME, of letters, digits, spaces"
             f" and . + - _ ( ); got {method!r}."
         )
-    return Rules(policy, command.backend)
+
+
+def _interrupted(scored: Sequence[Scored]) -> int:
+    kept = f"; the scores of {len(scored)} runs are kept" if scored else ""
+    say(f"Interrupted: masks and earlier scores are as they were{kept}.")
+    say(f"Go on with: {shlex.join(['int-bench', *sys.argv[1:]])}")
+    return Exit.INTERRUPTED
 
 
 def _score_masks(pred: Path, gt: Path, rules: Rules, method: str | None) -> Scored:
     """Score anybody's masks, and keep the scores as those of a run where the method has a name."""
     dataset, _, name = (method or pred.name).rpartition("/")
+    dataset = dataset or gt.name
     if method is None:
-        return _score_pair(pred, gt, rules, (dataset or gt.name, name))
+        return _score_pair(pred, gt, rules, dataset, Scorable(name, pred, (), keep=False))
     places = {"predictions": str(pred.absolute()), "truths": str(gt.absolute())}
     digest = hashlib.sha256(json.dumps(places).encode()).hexdigest()[:12]
-    folder = _DEFAULT_ROOT / (dataset or gt.name) / name / digest
-    scored = _score_pair(pred, gt, rules, (dataset or gt.name, name), folder)
+    folder = DEFAULT_ROOT / dataset / name / digest
+    scored = _score_pair(pred, gt, rules, dataset, Scorable(name, folder, ()))
     manifest: dict[str, Any] = {
         "kind": "masks",
         "name": name,
         "label": name,
         "digest": digest,
         "identity": places,
-        "config": {"dataset": {"name": scored.dataset}, "trials": 1, "limit": None},
+        "config": {"dataset": {"name": dataset}, "trials": 1, "limit": None},
         "code": code(),
         "machine": machine(),
     }
@@ -136,19 +129,16 @@ def _score_masks(pred: Path, gt: Path, rules: Rules, method: str | None) -> Scor
     return scored
 
 
-def _score_pair(
-    pred: Path, gt: Path, rules: Rules, names: tuple[str, str], folder: Path | None = None
-) -> Scored:
-    """Score masks under the names of a data set and a method; into a run folder if given."""
+def _score_pair(pred: Path, gt: Path, rules: Rules, dataset: str, run: Scorable) -> Scored:
+    """Score masks under the name of a data set."""
     for option, place in (("--pred", pred), ("--gt", gt)):
         if not place.is_dir():
             raise MissingAsset(f"{option} {place}: there is no such folder.")
-    truths = PairedFolders(name=names[0], images=None, masks=str(gt.absolute()))
-    (evaluation,), floor = evaluate_with_floor(truths, [maps_in(pred)], rules)
+    truths = PairedFolders(name=dataset, images=None, masks=str(gt.absolute()))
+    run = replace(run, trials=[maps_in(pred)])
+    (scored,), (evaluation,) = score_runs(truths, [run], rules)
     _tell(evaluation, f"int-bench data check --pred {pred} --gt {gt}")
-    if folder is not None:
-        evaluation.write_scores_csv(folder / SCORES)
-    return summarise(Finished(folder or pred, names[1]), truths.name, [evaluation], floor)
+    return scored
 
 
 def _tell(evaluation: Evaluation, details: str) -> None:
@@ -161,27 +151,36 @@ def _tell(evaluation: Evaluation, details: str) -> None:
         say_some(messages, f"`{details}` names all")
 
 
-def _score_folder(folder: Path, rules: Rules) -> Scored:
-    """Score a run on the samples that it was asked for."""
-    manifest = Run(folder).manifest
-    if manifest.kind == "masks":
-        pred, gt = manifest.places
-        return _score_pair(pred, gt, rules, (manifest.dataset, manifest.name), folder)
-    whole = build_stored_dataset(manifest.content, manifest.path)
-    run = Finished(folder, manifest.label, manifest.trials)
-    return score_runs(First(whole, manifest.limit), [run], rules)[0]
+def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> None:
+    """Score runs, adding each as it is done.
 
-
-def _score_all(root: Path, rules: Rules) -> list[Scored]:
-    """Every finished run under a root; the others are named on stderr."""
-    scored = []
-    for folder in find_runs(root):
+    Of several, those that cannot be scored are named on stderr.
+    """
+    if not places and not DEFAULT_ROOT.is_dir():
+        raise MissingAsset(
+            f"There is no finished run under {DEFAULT_ROOT.absolute()}; make one with"
+            " `int-bench run`."
+        )
+    folders = runs_in(places or [DEFAULT_ROOT])
+    for folder in folders:
         try:
             scored.append(_score_folder(folder, rules))
         except UserError as error:
+            if len(folders) == 1:
+                raise
             say(f"left out {folder}: {error}")
     if not scored:
-        raise MissingAsset(
-            f"There is no finished run under {root.absolute()}; make one with `int-bench run`."
-        )
+        raise MissingAsset("None of these runs could be scored.")
+
+
+def _score_folder(folder: Path, rules: Rules) -> Scored:
+    """Score a run on the samples that it was asked for."""
+    run = StoredRun(folder)
+    maps = run.maps()
+    if run.masks is not None:
+        return _score_pair(*run.masks, rules, run.dataset, maps)
+    truths = run.truths()
+    (scored,), evaluations = score_runs(truths, [maps], rules, run.asked(truths))
+    for evaluation in evaluations:
+        _tell(evaluation, f"int-bench check {folder}")
     return scored

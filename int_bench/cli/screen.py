@@ -1,18 +1,20 @@
-"""What the commands share: quiet libraries, termination as an interrupt, progress on stderr."""
+"""What the commands share: quiet libraries, termination as an interrupt, what is printed."""
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -24,6 +26,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from int_bench.core.text import shown
+from int_bench.report.scores import score_table
+from int_bench.report.tables import Table
+from int_bench.scoring.score import Scored
+
+_WIDTH = 160  # characters of a table that does not go to a terminal
 _QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
     "DIFFUSERS_VERBOSITY": "error",
@@ -115,6 +123,45 @@ def say_some(messages: Sequence[str], more: str) -> None:
 
 def _as_text(message: str) -> str:
     return message.encode(errors="backslashreplace").decode()
+
+
+def drawn(table: Table) -> str:
+    """A table for the terminal, at its width."""
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    with console.capture() as capture:
+        console.print(table.to_rich())
+    return capture.get()
+
+
+def print_scores(scored: Sequence[Scored]) -> None:
+    """The table, and where the results lie, on stdout."""
+    if any(run.summaries for run in scored):
+        print(drawn(score_table("Scores", scored)), end="")
+    for run in scored:
+        name = shown(run.name)
+        if not run.summaries:
+            print(f"{name} on {shown(run.dataset)}: no ground truth, nothing is scored.")
+        print(f"{name}: {_as_text(str(run.folder))}")
+
+
+def print_json(
+    scored: Sequence[Scored],
+    seconds: float,
+    counters: Mapping[str, int],
+    key: str,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """One line of JSON: the result itself if there is one, else a list under ``key``.
+
+    ``more`` are further reports on the whole command, by key; those that are None are left out.
+    """
+    shared: dict[str, Any] = {"counters": dict(counters), "seconds": round(seconds, 3)}
+    shared |= {name: report for name, report in (more or {}).items() if report is not None}
+    if len(scored) == 1 and key == "runs":
+        print(json.dumps({**scored[0].as_json(), **shared}))
+        return
+    results = [{"method": run.name, "dataset": run.dataset, **run.as_json()} for run in scored]
+    print(json.dumps({key: results, **shared}))
 
 
 class Meter:

@@ -23,6 +23,8 @@ SoftMask: TypeAlias = NDArray[np.float32]
 """(H, W), 0..1."""
 Logits: TypeAlias = NDArray[np.float32]
 """(H, W), unbounded; above 0 means object."""
+Values: TypeAlias = NDArray[np.float64]
+"""Scores, of any shape; NaN where there is none."""
 Box: TypeAlias = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, half open; the variable's name ends in its frame (_image, _patch)."""
 TokenLogProbs: TypeAlias = tuple[tuple[float, ...], ...]

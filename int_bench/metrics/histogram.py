@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from int_bench.core.types import HardMask
 from int_bench.metrics.maps import LevelMap
-from int_bench.metrics.metrics import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
+from int_bench.metrics.metrics import ADAPTIVE_BETA2, METRICS, Measurer, Measures
 from int_bench.metrics.weighted import WeightedTruth
 
 _EPS = np.spacing(1)
@@ -143,7 +143,7 @@ def _measure(prediction: LevelMap, truth: _Truth, weighted_beta2: float | None) 
         "IoU": confusion.overlap(1)[_BINARY],
         "Dice": confusion.overlap(2)[_BINARY],
     }
-    return Measures({name: float(values[name]) for name in VARIANTS}, f_curve, e_curve)
+    return Measures({name: float(values[name]) for name in METRICS}, f_curve, e_curve)
 
 
 def _twice_the_mean(counts: Floats, prediction: LevelMap) -> float:

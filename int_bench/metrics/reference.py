@@ -27,7 +27,7 @@ import py_sod_metrics
 from numpy.typing import NDArray
 
 from int_bench.core.types import HardMask
-from int_bench.metrics.metrics import ADAPTIVE_BETA2, VARIANTS, Measurer, Measures
+from int_bench.metrics.metrics import ADAPTIVE_BETA2, METRICS, Measurer, Measures
 
 
 def against(truth: HardMask) -> Measurer:
@@ -62,7 +62,7 @@ def measure(prediction: NDArray[np.float64], truth: HardMask, weighted_beta2: fl
         "IoU": threshold_measures["iou"]["binary"],
         "Dice": threshold_measures["dice"]["binary"],
     }
-    return Measures({name: float(values[name]) for name in VARIANTS}, f_curve, e_curve)
+    return Measures({name: float(values[name]) for name in METRICS}, f_curve, e_curve)
 
 
 class _StructureMeasure(py_sod_metrics.Smeasure):  # type: ignore[misc]

@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 
 from int_bench.errors import UsageError
+from int_bench.metrics.metrics import metric_of
 from int_bench.metrics.rules import PROTOCOLS
+from int_bench.report.columns import stored_names
 from int_bench.report.statistics import MARGIN, Paired, images_needed, paired
-from int_bench.report.tables import Cell, Column, Row, Table
-from int_bench.scoring.stored import RunScores, lower_is_better
-
-KEYS = ("MAE", "F", "meanE", "S")
-"""The printed columns."""
+from int_bench.report.tables import Cell, Column, Row, Table, with_interval
+from int_bench.scoring.results import RunScores
 
 COLUMNS = (
     Column("metric", "metric", numeric=False),
@@ -66,22 +65,18 @@ class Comparison:
     def table(self) -> Table:
         """One row per metric."""
         rows = []
-        for metric, one in self.pairs.items():
-            a, b = (self._mean(run, metric) for run in (self.a, self.b))
-            ends = (one.interval.low, one.interval.high) if one.interval else (None, None)
+        for metric, pair in self.pairs.items():
             cells: dict[str, Cell] = {
                 "metric": metric,
-                "a": a,
-                "b": b,
-                "difference": one.difference,
-                "difference_low": ends[0],
-                "difference_high": ends[1],
-                "p": one.p,
-                "wins": one.wins,
-                "losses": one.losses,
-                "ties": one.ties,
-                "n": one.n,
-                "detectable": one.detectable,
+                "a": self._mean(self.a, metric),
+                "b": self._mean(self.b, metric),
+                **with_interval("difference", pair.difference, pair.interval),
+                "p": pair.p,
+                "wins": pair.wins,
+                "losses": pair.losses,
+                "ties": pair.ties,
+                "n": pair.n,
+                "detectable": pair.detectable,
             }
             rows.append(Row(cells, ranked=False))
         title = f"B = {_named(self.b)} against A = {_named(self.a)}"
@@ -90,12 +85,12 @@ class Comparison:
     def changes(self, most: int) -> Table:
         """The samples that changed most under the metric, the largest change first."""
         before, after = (run.by_sample(self.metric) for run in (self.a, self.b))
-        sign = -1 if lower_is_better(self.metric) else 1
+        sign = -1 if metric_of(self.metric).lower_is_better else 1
         ordered = sorted(self.ids, key=lambda key: -abs(after[key] - before[key]))
         rows = []
         for key in ordered[:most]:
             change = after[key] - before[key]
-            better = "B" if sign * change > 0 else "A" if change else "-"
+            better = "B" if sign * change > 0 else "A" if change else None
             cells: dict[str, Cell] = {"id": key, "a": before[key], "b": after[key]}
             rows.append(Row({**cells, "change": change, "better": better}, ranked=False))
         return Table(f"Changed most in {self.metric}", CHANGED, tuple(rows), (), "protocol")
@@ -118,7 +113,7 @@ class Comparison:
 
     def _notes(self) -> list[str]:
         names = dict.fromkeys(metric.partition(".")[0] for metric in self.pairs)
-        one = self.pairs[self.metric]
+        pair = self.pairs[self.metric]
         notes = [PROTOCOLS[name].text for name in names]
         notes += [
             f"B - A: mean over samples, 95 % interval (BCa bootstrap, seed {self.seed}); p:"
@@ -126,8 +121,8 @@ class Comparison:
             "detectable: the smallest true difference that n samples with this spread show at 5 %"
             " in 80 % of the cases",
         ]
-        if one.sd:
-            needed = images_needed(MARGIN, one.sd)
+        if pair.sd:
+            needed = images_needed(MARGIN, pair.sd)
             notes.append(
                 f"to show a difference of {MARGIN:g} in {self.metric} takes {needed} samples"
             )
@@ -141,7 +136,7 @@ class Comparison:
 def compare(
     a: RunScores, b: RunScores, metric: str, common: bool = False, seed: int = 0
 ) -> Comparison:
-    """Compare two runs in a metric and in the four printed ones of its protocol.
+    """Compare two runs in a metric and in those that tables print under its protocol.
 
     Args:
         a: the run that is compared with.
@@ -174,16 +169,10 @@ def compare(
             f" ({_few(left_out)}); to compare on the other {len(ids)}, add --common."
         )
     protocol = metric.partition(".")[0]
-    names = dict.fromkeys((metric, *names_of(protocol).values()))
+    names = dict.fromkeys((metric, *stored_names(protocol, {a.task, b.task}).values()))
     pairs = {name: pair_up(a, b, name, seed) for name in names}
-    kept = {name: one for name, one in pairs.items() if one is not None}
+    kept = {name: pair for name, pair in pairs.items() if pair is not None}
     return Comparison(a, b, ids, left_out, kept, seed)
-
-
-def names_of(protocol: str) -> dict[str, str]:
-    """The stored score of each printed column under a protocol: MAE, F, meanE, S."""
-    variants = ("MAE", PROTOCOLS[protocol].printed_f, "meanE", "S")
-    return {key: f"{protocol}.{name}" for key, name in zip(KEYS, variants, strict=True)}
 
 
 def pair_up(base: RunScores, new: RunScores, metric: str, seed: int = 0) -> Paired | None:
@@ -195,7 +184,7 @@ def pair_up(base: RunScores, new: RunScores, metric: str, seed: int = 0) -> Pair
     if not ids:
         return None
     pairs = np.array([[before[key], after[key]] for key in ids])
-    return paired(pairs[:, 0], pairs[:, 1], metric.endswith(".MAE"), seed)
+    return paired(pairs[:, 0], pairs[:, 1], metric_of(metric).lower_is_better, seed)
 
 
 def _named(run: RunScores) -> str:

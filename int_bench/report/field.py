@@ -11,25 +11,21 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
-
+from int_bench.methods.trivial import KINDS
 from int_bench.metrics.rules import NATIVE
-from int_bench.report.comparison import names_of, pair_up
+from int_bench.report.columns import SCORE_COLUMNS, stored_names
+from int_bench.report.comparison import pair_up
 from int_bench.report.published import PublishedRow, find
-from int_bench.report.rows import FLOOR, with_interval
 from int_bench.report.statistics import MARGIN, Estimate, Paired, estimate
-from int_bench.report.tables import Cell, Column, Row, Table
-from int_bench.scoring.stored import RunScores
+from int_bench.report.tables import Cell, Column, Row, Table, with_interval
+from int_bench.scoring.results import RunScores
 
 Judgement = Literal["better", "worse", "same", "undecidable"]
 
 FIELD = (
     Column("section", "", numeric=False),
     Column("method", "method", numeric=False),
-    Column("MAE", "M ↓", 3, better="lower"),
-    Column("F", "Fβ ↑", 3, better="higher"),
-    Column("meanE", "Eφ ↑", 3, better="higher"),
-    Column("S", "Sα ↑", 3, better="higher", interval=True),
+    *(score.column(interval=score.key == "S") for score in SCORE_COLUMNS if score.tasks is None),
     Column("difference", "Sα minus INT", 3, interval=True),
     Column("p", "p", 4),
     Column("judgement", "than INT", numeric=False),
@@ -53,7 +49,7 @@ _PAPER = {
 }
 """The set of the paper that a drawn one stands for. Reading: of each task the one whose rows are
 complete and undoubted; the numbers are of other images and models, so only signs are compared."""
-_S = names_of(NATIVE.name)["S"]
+_S = stored_names(NATIVE.name)["S"]
 _BASES = {
     "1": {"method": "int"},
     "2": {"method": "int"},
@@ -104,8 +100,8 @@ class Field:
     @cached_property
     def floor(self) -> RunScores | None:
         """The best trivial answer, by its mean S."""
-        trivial = [entry.run for entry in self.entries if entry.run.method in FLOOR]
-        return max(trivial, key=lambda run: float(np.nanmean(run.values[_S])), default=None)
+        trivial = [entry.run for entry in self.entries if entry.run.method in KINDS]
+        return max(trivial, key=lambda run: run.mean(_S) or 0.0, default=None)
 
 
 def judge(pair: Paired | None, margin: float = MARGIN) -> Judgement:
@@ -154,8 +150,8 @@ def claims_table(field: Field) -> Table:
 
 
 def _estimates(run: RunScores) -> dict[str, Estimate]:
-    found = {key: estimate(run.values[name]) for key, name in names_of(NATIVE.name).items()}
-    return {key: one for key, one in found.items() if one is not None}
+    estimates = {key: estimate(run.values[name]) for key, name in stored_names(NATIVE.name).items()}
+    return {key: value for key, value in estimates.items() if value is not None}
 
 
 def _against(base: RunScores, run: RunScores) -> Paired | None:
@@ -165,8 +161,8 @@ def _against(base: RunScores, run: RunScores) -> Paired | None:
 def _row(entry: Entry, pair: Paired | None, floor: RunScores | None) -> Row:
     run, counts = entry.run, entry.run.counts
     cells: dict[str, Cell] = {"section": entry.section, "method": entry.label}
-    for key, one in _estimates(run).items():
-        cells |= with_interval(key, one.mean, one.interval)
+    for key, value in _estimates(run).items():
+        cells |= with_interval(key, value.mean, value.interval)
     if pair is not None:
         cells |= with_interval("difference", pair.difference, pair.interval)
         cells |= {"p": pair.p, "judgement": judge(pair)}
@@ -179,7 +175,7 @@ def _row(entry: Entry, pair: Paired | None, floor: RunScores | None) -> Row:
         "failed": counts.failed,
         "missing": counts.missing,
     }
-    return Row(cells, floor=run.method in FLOOR, ranked=entry.section != "upper bounds")
+    return Row(cells, floor=run.method in KINDS, ranked=entry.section != "upper bounds")
 
 
 def _claims(paper: str, entry: Entry, pair: Paired | None) -> Iterator[Row]:

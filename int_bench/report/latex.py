@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from int_bench.core.text import shown
 from int_bench.report.tables import Column, Row, Table
 
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    **{mark: rf"\{mark}" for mark in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "[": "{[}",  # a bracket after the end of a row would be its argument
-    "<": "$<$",
-    ">": "$>$",
+_SYMBOLS = {
     "↓": r"$\downarrow$",
     "↑": r"$\uparrow$",
     "α": r"$\alpha$",
@@ -67,8 +61,12 @@ def _body(table: Table) -> Iterator[str]:
 
 
 def escaped(text: str) -> str:
-    """Text with the marks and symbols of LaTeX made literal."""
-    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+    """Text with the marks of LaTeX made literal, and its symbols."""
+    return _with_symbols(shown(text, "latex"))
+
+
+def _with_symbols(text: str) -> str:
+    return "".join(_SYMBOLS.get(letter, letter) for letter in text)
 
 
 def _line(cells: list[str]) -> str:
@@ -76,7 +74,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _cell(column: Column, row: Row, rank: int | None) -> str:
-    number = escaped(column.show(row))
+    number = _with_symbols(column.show(row, "latex"))
     if rank is not None:
         number = rf"\{('textbf', 'underline')[rank]}{{{number}}}"
     return " ".join(filter(None, (number, escaped(column.show_interval(row)))))

@@ -6,10 +6,12 @@ Both are :class:`int_bench.report.tables.Table`. Each method is a block of rows;
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from int_bench.metrics.rules import PROTOCOLS
+from int_bench.report.columns import columns
 from int_bench.report.published import (
+    OF_METHODS,
     PROTOCOL,
     SETS,
     TABLES,
@@ -18,17 +20,39 @@ from int_bench.report.published import (
     published,
     tables_of,
 )
-from int_bench.report.rows import COLUMNS, DAGGER, Block, Settings
-from int_bench.report.tables import Cell, Row, Table, absent_samples
-from int_bench.scoring.stored import RunScores
+from int_bench.report.rows import DAGGER, Block, Settings
+from int_bench.report.scores import trials_note
+from int_bench.report.tables import Cell, Column, Row, Table, absent_samples
+from int_bench.scoring.results import RunScores
 
 OF_F = (
     "The paper's text says adaptive F and cites the weighted F; its numbers fit the weighted F of"
     " the predecessors' code, so ours are those of the protocol family."
 )
-
-
 _SUPERVISED = "Supervision"
+_NAMED = 3  # runs without a row
+_FIRST = (
+    Column("dataset", "data", numeric=False),
+    Column("setting", "setting", numeric=False, hidden=True),
+    Column("method", "method", numeric=False),
+    Column("row", "row", numeric=False),
+)
+_LAST = (
+    Column("protocol", "protocol", numeric=False),
+    Column("n", "n"),
+    Column("N", "N"),
+    Column("trials", "trials", hidden=True),
+    Column("failed", "failed"),
+    Column("missing", "missing"),
+    Column("policy", "policy", numeric=False, hidden=True),
+    Column("F_variant", "Fβ is", numeric=False, hidden=True),
+    Column("doubtful", "doubtful", numeric=False, hidden=True),
+    Column("run", "run", numeric=False, hidden=True),
+)
+
+
+def _columns(tasks: Collection[str | None] = ()) -> tuple[Column, ...]:
+    return (*_FIRST, *columns(tasks, interval=True), *_LAST)
 
 
 def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None = None) -> Table:
@@ -55,7 +79,7 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
             for run in fitting:
                 rows += _beside(run, row, settings, fitting)
             placed += fitting
-        others = [run for run in here if run not in placed and which in ("1", "2")]
+        others = [run for run in here if run not in placed and which in OF_METHODS]
         for run in others:
             shared = {**_shared(run, PROTOCOL.name), "dataset": dataset}
             block = Block(run, PROTOCOL.name, settings, shared=shared)
@@ -65,9 +89,9 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
     notes = [PROTOCOL.text, OF_F, *_flagged(printed)]
     if placed:
         notes += [settings.interval_note, settings.verdict_note, *_sizes(placed)]
-    notes += dict.fromkeys(f"not in this table: {run.method} on {run.dataset}" for run in left_out)
+    notes += _elsewhere(left_out)
     title = f"INT (arXiv 2501.18753), Table {which}: {TABLES[which].title}"
-    return Table(title, COLUMNS, tuple(rows), tuple(notes), "dataset", ("dataset",))
+    return Table(title, _columns(), tuple(rows), tuple(notes), "dataset", ("dataset",))
 
 
 def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> Table:
@@ -76,6 +100,7 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
     With ``settings.against`` each run is compared, sample by sample, with that method's run.
     """
     settings = settings or Settings()
+    tasks = {run.task for run in runs}
     rows: list[Row] = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
         here = [run for run in runs if run.dataset == dataset]
@@ -84,7 +109,8 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
             for run in here:
                 twins = [other for other in here if other.method == run.method]
                 label = f"ours ({_which(run, twins)})" if len(twins) > 1 else "ours"
-                rows += _of_run(Block(run, protocol, settings, label, _shared(run, protocol)), base)
+                shared = _shared(run, protocol)
+                rows += _of_run(Block(run, protocol, settings, label, shared, tasks), base)
     notes = [*(protocol.text for protocol in PROTOCOLS.values()), settings.interval_note]
     if settings.against:
         notes.append(
@@ -93,7 +119,7 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
         )
     if any(row.cells["row"] == "published" for row in rows):
         notes += [OF_F, settings.verdict_note]
-    return Table("Runs", COLUMNS, tuple(rows), (*notes, *_sizes(runs)), "protocol")
+    return Table("Runs", _columns(tasks), tuple(rows), (*notes, *_sizes(runs)), "protocol")
 
 
 def _of_run(block: Block, base: RunScores | None) -> Iterator[Row]:
@@ -136,7 +162,7 @@ def _beside(
 def _which(run: RunScores, among: Sequence[RunScores]) -> str:
     """What tells a run from others: its folder, and its iterations where theirs differ."""
     folder = run.folder.name[:6]
-    alike = len({one.iterations for one in among}) == 1
+    alike = len({other.iterations for other in among}) == 1
     return folder if alike else f"{folder}, {run.iterations} iterations"
 
 
@@ -147,14 +173,14 @@ def _place(which: str, run: RunScores) -> PublishedRow | None:
 def _published_row(printed: PublishedRow) -> Row:
     """The numbers as printed, doubtful ones with a dagger."""
     doubtful = [key for key, cell in printed.cells.items() if cell.doubtful]
-    size = next((one for one in SETS.values() if one.name == printed.dataset), None)
+    known = next((known for known in SETS.values() if known.name == printed.dataset), None)
     cells: dict[str, Cell] = {
         "dataset": printed.dataset,
         "setting": printed.setting,
         "method": printed.method,
         "row": "published",
         **{key: cell.value for key, cell in printed.cells.items()},
-        "N": size.size if size and size.stated else None,
+        "N": known.size if known and known.stated else None,
         "doubtful": " ".join(doubtful),
     }
     shown = {
@@ -164,6 +190,14 @@ def _published_row(printed: PublishedRow) -> Row:
         kind = printed.setting.removesuffix(_SUPERVISED).strip().lower()
         shown["method"] = f"{printed.method} ({kind})"
     return Row(cells, shown=shown)
+
+
+def _elsewhere(runs: Sequence[RunScores]) -> list[str]:
+    """The runs that a table has no row for: by name if they are few, else how many."""
+    names = list(dict.fromkeys(f"{run.method} on {run.dataset}" for run in runs))
+    if len(names) > _NAMED:
+        return [f"not in this table: {len(names)} other runs"]
+    return [f"not in this table: {', '.join(names)}"] if names else []
 
 
 def _flagged(printed: Sequence[PublishedRow]) -> list[str]:
@@ -186,11 +220,8 @@ def _sizes(runs: Sequence[RunScores]) -> list[str]:
     """What is particular about the samples of the runs."""
     notes = []
     for run in runs:
-        trials = run.counts.n // len(run.ids)
-        if trials > 1:
-            notes.append(
-                f"{run.method} on {run.dataset}: {trials} trials; n and N count samples over trials"
-            )
+        if run.counts.trials > 1:
+            notes.append(trials_note(f"{run.method} on {run.dataset}", run.counts))
         known = SETS.get(run.dataset)
         if known is not None and len(run.ids) != known.size:
             notes.append(
@@ -201,6 +232,6 @@ def _sizes(runs: Sequence[RunScores]) -> list[str]:
                 f"INCOMPLETE: {run.method} on {run.dataset}: {absent_samples(run.counts.policy)}"
             )
     unstated = {SETS[r.dataset] for r in runs if r.dataset in SETS and not SETS[r.dataset].stated}
-    for one in sorted(unstated, key=lambda each: each.name):
-        notes.append(f"{one.name}: the paper gives no number of images; {one.size} is assumed")
+    for known in sorted(unstated, key=lambda known: known.name):
+        notes.append(f"{known.name}: the paper gives no number of images; {known.size} is assumed")
     return list(dict.fromkeys(notes))

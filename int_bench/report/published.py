@@ -7,13 +7,14 @@ are flagged in ``flags.csv``.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.rules import FAMILY, ScoringProtocol
+from int_bench.report.columns import SCORE_COLUMNS
 
 FOLDER = Path(__file__).parent / "paper"
 PROTOCOL: ScoringProtocol = FAMILY
@@ -24,8 +25,8 @@ the predecessors returns the weighted F with beta^2 = 0.3 at 1024 x 1024, and SE
 possible for the weighted F only (an empty mask's adaptive F is that of a full mask).
 """
 
-METRICS = {"MAE": "MAE", "F": "Fbeta", "meanE": "Ephi", "S": "Salpha"}
-"""The keys of the four columns of tables, and their columns in the CSV files."""
+_PRINTED = {column.key: column.published for column in SCORE_COLUMNS if column.published}
+"""The columns of the CSV files by the keys of tables' columns."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class PublishedRow:
     """One method, or one variant of INT in Table 3, on one data set.
 
     ``setting`` is the kind of supervision, or in Table 3 the part; ``cells`` has the keys of
-    ``METRICS``; ``remark`` says what is odd about the row as a whole.
+    tables' columns; ``remark`` says what is odd about the row as a whole.
     """
 
     method: str
@@ -153,17 +154,21 @@ def published(which: str) -> tuple[PublishedRow, ...]:
         where = (which[0], method, setting, line["dataset"])
         cells = {
             key: Cell(line[column], *flags.get((*where, column), ()))
-            for key, column in METRICS.items()
+            for key, column in _PRINTED.items()
         }
         _, remark = flags.get((*where, ""), (False, ""))
         rows.append(PublishedRow(method, setting, line["dataset"], cells, remark))
     return tuple(rows)
 
 
+OF_METHODS = ("1", "2")
+"""The tables that have a row per method."""
+
+
 def tables_of(dataset: str) -> tuple[str, ...]:
     """The tables of methods (1, 2) that have one of our data sets."""
     name = SETS[dataset].name if dataset in SETS else None
-    return tuple(which for which in ("1", "2") if any(r.dataset == name for r in published(which)))
+    return tuple(which for which in OF_METHODS if any(r.dataset == name for r in published(which)))
 
 
 def find(
@@ -182,7 +187,7 @@ def find(
     if dataset not in SETS:
         return None
     rows = [row for row in published(which) if row.dataset == SETS[dataset].name]
-    if which in ("1", "2"):
+    if which in OF_METHODS:
         key = _plain(_METHODS.get(method, method))
         fitting = [row for row in rows if key in (_plain(row.method), _with_setting(row))]
         return fitting[0] if len(fitting) == 1 else None
@@ -194,6 +199,61 @@ def find(
     else:
         name = str(iterations) if method == "int" else None
     return next((row for row in rows if row.method == name), None)
+
+
+@dataclass(frozen=True)
+class RosterEntry:
+    """One method of the paper's Tables 1 and 2, with what gives its row here.
+
+    What runs here is told from its name alone (:func:`find`). The other rows enter as masks that
+    their authors or others have made: ``int-bench eval`` scores any folder of maps in the same way
+    and puts it into the same tables.
+
+    Attributes:
+        method: as printed.
+        setting: kind of supervision, as printed.
+        tables: which tables have it.
+        ours: the methods here whose runs belong beside it; empty if it enters as masks.
+    """
+
+    method: str
+    setting: str
+    tables: tuple[str, ...]
+    ours: tuple[str, ...]
+
+    @property
+    def how(self) -> str:
+        """What to type."""
+        if self.ours:
+            return "int-bench run " + " or ".join(f"method={name}" for name in self.ours)
+        return f"as masks: int-bench eval --pred DIR --gt DIR --method {self._name!r}"
+
+    @property
+    def _name(self) -> str:
+        """The name under which ``published.find`` knows the row whatever else has this name."""
+        kind = self.setting.partition(" ")[0].lower()
+        return self.method if kind == "task-generic" else f"{self.method} {kind}"
+
+
+def roster(names: Sequence[str]) -> tuple[RosterEntry, ...]:
+    """The methods of Tables 1 and 2, each once, in the order of the paper.
+
+    Args:
+        names: the methods that can be run here.
+    """
+    tables: dict[tuple[str, str], list[str]] = {}
+    ours: dict[tuple[str, str], list[str]] = {}
+    by_printed = {printed.name: name for name, printed in SETS.items()}
+    for which in OF_METHODS:
+        for row in published(which):
+            key = row.method, row.setting
+            if which not in tables.setdefault(key, []):
+                tables[key].append(which)
+            runnable = ours.setdefault(key, [])
+            dataset = by_printed[row.dataset]
+            fitting = [name for name in names if find(which, dataset, name) == row]
+            runnable += [name for name in fitting if name not in runnable]
+    return tuple(RosterEntry(*key, tuple(tables[key]), tuple(ours[key])) for key in tables)
 
 
 def _with_setting(row: PublishedRow) -> str:

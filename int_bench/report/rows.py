@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from int_bench.methods.trivial import KINDS
 from int_bench.metrics.rules import PROTOCOLS
-from int_bench.report.comparison import names_of, pair_up
+from int_bench.report.columns import stored_names
+from int_bench.report.comparison import pair_up
 from int_bench.report.published import SETS, PublishedRow
-from int_bench.report.statistics import (
-    MARGIN,
-    RESAMPLES,
-    Estimate,
-    Interval,
-    estimate,
-    verdict,
-)
-from int_bench.report.tables import Cell, Column, Row, ends_of
-from int_bench.scoring.stored import RunScores
+from int_bench.report.statistics import MARGIN, RESAMPLES, Estimate, estimate, verdict
+from int_bench.report.tables import Cell, Row, with_interval
+from int_bench.scoring.results import RunScores
 
 DAGGER = "†"
-FLOOR = ("empty", "full", "centre_box")
-"""The trivial methods."""
-
-COLUMNS = (
-    Column("dataset", "data", numeric=False),
-    Column("setting", "setting", numeric=False, hidden=True),
-    Column("method", "method", numeric=False),
-    Column("row", "row", numeric=False),
-    Column("MAE", "M ↓", 3, better="lower", interval=True),
-    Column("F", "Fβ ↑", 3, better="higher", interval=True),
-    Column("meanE", "Eφ ↑", 3, better="higher", interval=True),
-    Column("S", "Sα ↑", 3, better="higher", interval=True),
-    Column("protocol", "protocol", numeric=False),
-    Column("n", "n"),
-    Column("N", "N"),
-    Column("failed", "failed"),
-    Column("missing", "missing"),
-    Column("policy", "policy", numeric=False, hidden=True),
-    Column("F_variant", "Fβ is", numeric=False, hidden=True),
-    Column("doubtful", "doubtful", numeric=False, hidden=True),
-    Column("run", "run", numeric=False, hidden=True),
-)
-
 INTERVALS = (
     "in brackets: 95 % interval over images (BCa bootstrap,"
     f" {RESAMPLES} resamples, seed {{seed}}); the sd over trials is another spread and not in it."
@@ -90,6 +62,7 @@ class Block:
         settings: of the statistics.
         label: what the row of means is called.
         shared: the cells that all its rows have.
+        tasks: whose columns there are beside the paper's four.
     """
 
     run: RunScores
@@ -97,38 +70,42 @@ class Block:
     settings: Settings
     label: str = "ours"
     shared: Mapping[str, Cell] = field(default_factory=dict)
+    tasks: Collection[str | None] = ()
 
     def estimates(self) -> dict[str, Estimate]:
         """Mean and spreads by column, of the columns that have scores."""
-        found = {
+        estimates = {
             key: estimate(self.run.values[name], self.settings.seed)
-            for key, name in names_of(self.protocol).items()
+            for key, name in stored_names(self.protocol, self.tasks).items()
             if name in self.run.values
         }
-        return {key: one for key, one in found.items() if one is not None}
+        return {key: value for key, value in estimates.items() if value is not None}
 
     def _row(self, label: str, cells: Mapping[str, Cell], ranked: bool = False) -> Row:
-        floor = self.run.method in FLOOR
+        floor = self.run.method in KINDS
         return Row({**self.shared, "row": label, **cells}, floor=floor, ranked=ranked)
 
     def ours(self, estimates: Mapping[str, Estimate]) -> Iterator[Row]:
         """The means with their intervals and counts, and the spread over trials."""
         cells: dict[str, Cell] = {}
-        for key, one in estimates.items():
-            cells |= with_interval(key, one.mean, one.interval)
+        for key, value in estimates.items():
+            cells |= with_interval(key, value.mean, value.interval)
         counts = self.run.counts
         cells |= {
             "protocol": self.protocol,
             "F_variant": PROTOCOLS[self.protocol].printed_f,
-            "n": counts.scored,
-            "N": counts.n,
+            "n": max((value.n for value in estimates.values()), default=0),
+            "N": counts.images,
+            "trials": counts.trials,
             "failed": counts.failed,
             "missing": counts.missing,
             "policy": None if counts.complete else counts.policy,
             "run": str(self.run.folder),
         }
         yield self._row(self.label, cells, ranked=True)
-        spread = {key: one.trial_sd for key, one in estimates.items() if one.trial_sd is not None}
+        spread = {
+            key: value.trial_sd for key, value in estimates.items() if value.trial_sd is not None
+        }
         if spread:
             yield self._row("sd over trials", spread)
 
@@ -136,34 +113,36 @@ class Block:
         """The difference from the published row and the verdict on it, cell by cell."""
         differences: dict[str, Cell] = {}
         verdicts: dict[str, Cell] = {}
-        for key, one in estimates.items():
-            cell = printed.cells[key]
-            moved = one.interval.shifted(-cell.value) if one.interval else None
-            differences |= with_interval(key, one.mean - cell.value, moved)
+        for key, cell in printed.cells.items():
+            if key not in estimates:
+                continue
+            ours = estimates[key]
+            moved = ours.interval.shifted(-cell.value) if ours.interval else None
+            differences |= with_interval(key, ours.mean - cell.value, moved)
             if cell.doubtful:
                 verdicts[key] = "none" + DAGGER
             elif not self._whole():
                 verdicts[key] = "undecidable"
             else:
                 verdicts[key] = verdict(
-                    one.interval, cell.value, cell.half_unit, self.settings.margin
+                    ours.interval, cell.value, cell.half_unit, self.settings.margin
                 )
         yield self._row("ours - published", differences)
         yield self._row("verdict", verdicts)
 
     def against(self, base: RunScores) -> Iterator[Row]:
         """The paired difference from another run and its p value."""
-        found = {
+        pairs = {
             key: pair_up(base, self.run, name, self.settings.seed)
-            for key, name in names_of(self.protocol).items()
+            for key, name in stored_names(self.protocol, self.tasks).items()
         }
+        paired = {key: pair for key, pair in pairs.items() if pair is not None}
         differences: dict[str, Cell] = {}
-        for key, one in found.items():
-            if one is not None:
-                differences |= with_interval(key, one.difference, one.interval)
-        counts: dict[str, Cell] = {"n": max((one.n for one in found.values() if one), default=0)}
-        yield self._row(f"minus {base.method}", {**differences, **counts})
-        chances = {key: one.p for key, one in found.items() if one and one.p is not None}
+        for key, pair in paired.items():
+            differences |= with_interval(key, pair.difference, pair.interval)
+        images = max((pair.n for pair in paired.values()), default=0)
+        yield self._row(f"minus {base.method}", {**differences, "n": images})
+        chances = {key: pair.p for key, pair in paired.items() if pair.p is not None}
         shown = {key: f"{p:.4f}" for key, p in chances.items()}
         yield Row({**self.shared, "row": "p of it", **chances}, ranked=False, shown=shown)
 
@@ -171,10 +150,3 @@ class Block:
         """Whether the run scored every image of the data set."""
         known = SETS.get(self.run.dataset)
         return self.run.counts.complete and known is not None and known.size == len(self.run.ids)
-
-
-def with_interval(key: str, value: float, interval: Interval | None) -> dict[str, Cell]:
-    """A number with the ends of its interval, by their keys."""
-    low, high = ends_of(key)
-    ends = (interval.low, interval.high) if interval else (None, None)
-    return {key: value, low: ends[0], high: ends[1]}

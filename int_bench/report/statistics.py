@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
 
-Values = NDArray[np.float64]
+from int_bench.core.types import Values
+from int_bench.metrics.summary import mean, sample_means
+
 Verdict = Literal["reproduced", "differs", "undecidable"]
 
 CONFIDENCE = 0.95
@@ -47,7 +48,7 @@ class Estimate:
 
     Attributes:
         n: images that have a value.
-        mean: over images; the mean over trials of an image comes first.
+        mean: over images; see :func:`int_bench.metrics.summary.mean`.
         interval: of the mean over draws of images; None for fewer than two images.
         trial_sd: standard deviation (n - 1) of the trials' means; None for one trial.
         image_sd: standard deviation (n - 1) over images; None for fewer than two.
@@ -142,17 +143,15 @@ def estimate(values: Values, seed: int = 0) -> Estimate | None:
     Returns:
         None if nothing has a score.
     """
-    seen = ~np.isnan(values)
-    images = values[:, seen.any(axis=0)]
-    trials = values[seen.any(axis=1)]
-    if images.size == 0:
+    means = sample_means(values)
+    if means.size == 0:
         return None
-    means = np.nanmean(images, axis=0)
+    by_trial = [mean(trial[None]) for trial in values]
     return Estimate(
         n=means.size,
         mean=float(means.mean()),
         interval=bootstrap_interval(means, seed),
-        trial_sd=standard_deviation(np.nanmean(trials, axis=1)),
+        trial_sd=standard_deviation(np.array([value for value in by_trial if value is not None])),
         image_sd=standard_deviation(means),
     )
 
@@ -268,8 +267,8 @@ def images_needed(difference: float, sd: float, power: float = POWER) -> int:
         raise ValueError("no number of images shows a difference of zero")
 
     def enough(n: int) -> bool:
-        found = detectable_difference(sd, n, power)
-        return found is not None and found <= abs(difference)
+        detectable = detectable_difference(sd, n, power)
+        return detectable is not None and detectable <= abs(difference)
 
     high = 2
     while not enough(high):

@@ -10,14 +10,18 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from rich import box
 from rich.table import Table as RichTable
+from rich.text import Text
 
-from int_bench.metrics.summary import Counts, Summary
+from int_bench.core.text import Medium, shown
+
+if TYPE_CHECKING:  # it imports scipy.stats, which the end of a run does not wait for
+    from int_bench.report.statistics import Interval
 
 Cell: TypeAlias = str | int | float | None
 """A text, a count, an unrounded number, or nothing."""
@@ -57,11 +61,14 @@ class Column:
         """The keys of its cells."""
         return (self.key, *ends_of(self.key)) if self.interval else (self.key,)
 
-    def show(self, row: Row) -> str:
-        """A row's cell as text for the eye, without its interval; a dash where there is nothing."""
-        if self.key in row.shown:
-            return row.shown[self.key]
-        cell = row.cells.get(self.key)
+    def show(self, row: Row, medium: Medium = "terminal") -> str:
+        """A row's cell as text for the eye, without its interval; a dash where there is nothing.
+
+        Texts are such as the medium prints as text and as nothing else.
+        """
+        cell = row.shown.get(self.key, row.cells.get(self.key))
+        if isinstance(cell, str):
+            return shown(cell, medium)
         return "-" if cell is None else self._text(cell)
 
     def show_interval(self, row: Row) -> str:
@@ -85,6 +92,13 @@ def absent_samples(policy: str) -> str:
 def ends_of(key: str) -> tuple[str, str]:
     """The keys of the ends of a cell's interval."""
     return f"{key}_low", f"{key}_high"
+
+
+def with_interval(key: str, value: float, interval: Interval | None) -> dict[str, Cell]:
+    """A number with the ends of its interval, by their keys."""
+    low, high = ends_of(key)
+    ends = (interval.low, interval.high) if interval else (None, None)
+    return {key: value, low: ends[0], high: ends[1]}
 
 
 @dataclass(frozen=True)
@@ -129,10 +143,11 @@ class Table:
         """A Markdown table under its title, with the notes as a list beneath."""
         titles = [column.title for column in self.visible]
         rules = ["---:" if column.numeric else "---" for column in self.visible]
-        body = [[_escaped(text) for text in self._shown(row)] for row in self.rows]
+        body = [self._texts(row, "markdown") for row in self.rows]
         lines = [f"| {' | '.join(cells)} |" for cells in (titles, rules, *body)]
-        notes = [f"- {note}" for note in self.notes]
-        return "\n".join([f"**{self.title}**", "", *lines, "", *notes]).rstrip() + "\n"
+        notes = [f"- {shown(note, 'markdown')}" for note in self.notes]
+        title = f"**{shown(self.title, 'markdown')}**"
+        return "\n".join([title, "", *lines, "", *notes]).rstrip() + "\n"
 
     def to_csv(self) -> str:
         """Comma-separated values with a header; numbers unrounded, empty where there is nothing."""
@@ -149,33 +164,42 @@ class Table:
         """Title, notes and rows (unrounded, null where there is nothing)."""
         rows = [{**row.cells, "floor": row.floor} for row in self.rows]
         content: dict[str, Any] = {"title": self.title, "notes": list(self.notes), "rows": rows}
-        return json.dumps(content, ensure_ascii=False, allow_nan=False)
+        return json.dumps(content, allow_nan=False)
 
     def to_rich(self) -> RichTable:
-        """A table for the terminal, a rule between sections, trivial answers dimmed."""
-        caption = "\n".join(self.notes)
+        """A table for the terminal, a rule between sections, trivial answers dimmed.
+
+        Where the terminal is too narrow, texts are folded and numbers stay whole.
+        """
         table = RichTable(
-            title=self.title,
-            caption=caption,
+            title=Text(shown(self.title)),
+            caption=Text("\n".join(map(shown, self.notes))),
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
             pad_edge=False,
             show_edge=False,
         )
         table.title_justify = table.caption_justify = "left"
-        for column in self.visible:
-            table.add_column(column.title, justify="right" if column.numeric else "left")
+        # An interval is broken before its bracket only, not within.
+        body = [
+            [text.replace(", ", ",\u00a0") for text in self._texts(row, "terminal")]
+            for row in self.rows
+        ]
+        for place, column in enumerate(self.visible):
+            words = [word for texts in body for word in texts[place].split(" ")]
+            least = max((len(word) for word in words), default=1) if column.numeric else None
+            side: Literal["left", "right"] = "right" if column.numeric else "left"
+            table.add_column(column.title, justify=side, overflow="fold", min_width=least)
         for position, row in enumerate(self.rows):
             following = self.rows[position + 1 : position + 2]
             ends = any(self.starts_section(other, row) for other in following)
-            # An interval is broken before its bracket only, not within.
-            shown = [_unmarked(text).replace(", ", ",\u00a0") for text in self._shown(row)]
-            table.add_row(*shown, style="dim" if row.floor else None, end_section=ends)
+            texts = map(Text, body[position])
+            table.add_row(*texts, style="dim" if row.floor else None, end_section=ends)
         return table
 
-    def _shown(self, row: Row) -> list[str]:
+    def _texts(self, row: Row, medium: Medium) -> list[str]:
         return [
-            " ".join(filter(None, (column.show(row), column.show_interval(row))))
+            " ".join(filter(None, (column.show(row, medium), column.show_interval(row))))
             for column in self.visible
         ]
 
@@ -184,90 +208,9 @@ class Table:
         return row.cells.get(self.section) != before.cells.get(self.section)
 
 
-@dataclass(frozen=True)
-class Line:
-    """What a method, or a trivial answer (``floor``), reached on a data set, by protocol."""
-
-    dataset: str
-    method: str
-    summaries: Sequence[Summary]
-    floor: bool = False
-
-
-SCORE_COLUMNS = (
-    Column("dataset", "data", numeric=False),
-    Column("protocol", "protocol", numeric=False),
-    Column("method", "method", numeric=False),
-    Column("MAE", "M ↓", 3, better="lower"),
-    Column("F", "Fβ ↑", 3, better="higher"),
-    Column("F_variant", "Fβ is", numeric=False),
-    Column("meanE", "Eφ ↑", 3, better="higher"),
-    Column("S", "Sα ↑", 3, better="higher"),
-    Column("scored", "scored"),
-    Column("failed", "failed"),
-    Column("missing", "missing"),
-)
-"""The columns of the papers (M, F, E, S), what they are, and what they are over."""
-
-
-def score_table(title: str, lines: Sequence[Line]) -> Table:
-    """The table at the end of a run or an evaluation: protocol by protocol, the floor last.
-
-    Args:
-        title: what the table is of; the data set, if there is one only (it gets no column then).
-        lines: methods and trivial answers; all with the same protocols.
-    """
-    protocols = list(dict.fromkeys(s.protocol for line in lines for s in line.summaries))
-    ordered = sorted(lines, key=lambda line: line.floor)
-    rows = [
-        _score_row(line, summary)
-        for protocol in protocols
-        for line in ordered
-        for summary in line.summaries
-        if summary.protocol == protocol
-    ]
-    several = len({line.dataset for line in lines}) > 1
-    columns = SCORE_COLUMNS if several else SCORE_COLUMNS[1:]
-    counts = [s.counts for line in lines for s in line.summaries if not line.floor]
-    notes = [protocol.text for protocol in protocols] + _incomplete(counts)
-    return Table(title, columns, tuple(rows), tuple(notes))
-
-
-def _score_row(line: Line, summary: Summary) -> Row:
-    m, f, e, s = summary.printed
-    counts = summary.counts
-    cells: dict[str, Cell] = {
-        "dataset": line.dataset,
-        "protocol": summary.protocol.name,
-        "method": line.method,
-        "MAE": m,
-        "F": f,
-        "F_variant": summary.protocol.printed_f,
-        "meanE": e,
-        "S": s,
-        "scored": counts.scored,
-        "failed": counts.failed,
-        "missing": counts.missing,
-    }
-    return Row(cells, line.floor)
-
-
-def _incomplete(counts: Sequence[Counts]) -> list[str]:
-    """What the means do about samples without a score, where there are any."""
-    policies = dict.fromkeys(one.policy for one in counts if not one.complete)
-    return [f"INCOMPLETE: {absent_samples(policy)}" for policy in policies]
-
-
 def _exact(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return shown(cell, "csv")
     if cell is None:
         return ""
     return repr(cell) if isinstance(cell, float) else str(cell)
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _unmarked(text: str) -> str:
-    """The text with what rich would take for markup made literal."""
-    return text.replace("[", "\\[")

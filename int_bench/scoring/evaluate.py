@@ -6,26 +6,22 @@ the data set has a row, and a sample without a score has a reason.
 
 from __future__ import annotations
 
-import csv
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
-from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.images import Map
 from int_bench.data.pairing import closest, misnamed
 from int_bench.data.remarks import Remark, heard
-from int_bench.errors import MissingAsset, SampleError, UsageError, UserError
-from int_bench.metrics.metrics import VARIANTS
+from int_bench.errors import MissingAsset, SampleError, UsageError
+from int_bench.methods.trivial import KINDS, Kind, trivial_mask
+from int_bench.metrics.metrics import Measures
 from int_bench.metrics.rules import FAMILY, NATIVE, Score, Scorer, ScoringProtocol
-from int_bench.metrics.summary import Counts, Summary, aggregate
-from int_bench.scoring.predictions import KINDS, Kind, Predictions, Trivial, trivial_mask
+from int_bench.metrics.summary import Counts, Summary, aggregate, total
+from int_bench.scoring.pool import cpus, mapped
+from int_bench.scoring.predictions import Predictions, Trivial
 
 Missing = Literal["error", "empty", "skip"]
 """What to do about a sample without a prediction: refuse, score it as empty, or leave it out."""
@@ -78,54 +74,28 @@ class Evaluation:
 
     def summaries(self) -> tuple[Summary, ...]:
         """One summary per protocol."""
-        return tuple(
-            Summary(
-                protocol,
-                self.counts,
-                aggregate([r.scores[protocol.name].measures for r in self.rows if r.scores]),
-            )
-            for protocol in self.protocols
-        )
+        return summarise([self])
 
-    def as_json(self) -> dict[str, Any]:
-        """Counts and unrounded dataset-level metrics by protocol, ready for JSON."""
-        counts = self.counts
-        return {
-            "n": counts.n,
-            "scored": counts.scored,
-            "failed": counts.failed,
-            "missing": counts.missing,
-            "metrics": {one.protocol.name: dict(one.values) for one in self.summaries()},
-        }
 
-    def write_scores_csv(self, path: Path) -> None:
-        """Write one line per sample: id, status, ``<protocol>.<variant>`` unrounded, note.
+def summarise(trials: Sequence[Evaluation]) -> tuple[Summary, ...]:
+    """One summary per protocol over the trials of a run; see :func:`~.summary.mean`.
 
-        A sample's ``maxF`` and ``maxE`` are the maxima of its own curve; the summary's are those of
-        the mean curve.
+    Args:
+        trials: evaluations of the same samples, in the same order, under the same protocols.
+    """
+    counts = total([trial.counts for trial in trials])
+    measures = {
+        protocol.name: [[_measures(row, protocol) for row in trial.rows] for trial in trials]
+        for protocol in trials[0].protocols
+    }
+    return tuple(
+        Summary(protocol, counts, aggregate(measures[protocol.name]))
+        for protocol in trials[0].protocols
+    )
 
-        Raises:
-            UsageError: the file cannot be written.
-        """
-        aside = path.with_name(path.name + ".part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # File names need not be text; the csv holds their odd bytes as escapes.
-            with aside.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-                csv.writer(file, lineterminator="\n").writerows(self._table())
-            aside.replace(path)
-        except OSError as error:
-            raise UsageError(f"scores cannot be written to {path}: {error.strerror}.") from error
 
-    def _table(self) -> Iterator[list[str]]:
-        columns = [(protocol.name, name) for protocol in self.protocols for name in VARIANTS]
-        yield ["id", "status", *(f"{protocol}.{name}" for protocol, name in columns), "note"]
-        for row in self.rows:
-            cells = [
-                repr(row.scores[protocol].measures.values[name]) if row.scores else ""
-                for protocol, name in columns
-            ]
-            yield [row.id, row.status, *cells, "; ".join(filter(None, (row.note, *row.remarks)))]
+def _measures(row: Row, protocol: ScoringProtocol) -> Measures | None:
+    return row.scores[protocol.name].measures if row.scores else None
 
 
 def evaluate(
@@ -159,30 +129,30 @@ def evaluate_all(
             ``empty`` scores them, and failed ones, as empty maps. ``skip`` leaves them out of the
             means. They are counted as missing under all three.
         samples: which samples were asked for; all of the data set if None.
-        workers: processes; None chooses by the number of samples. The result does not depend on it.
+        workers: processes, at least one; None chooses by the number of samples. The result does
+            not depend on it.
 
     Raises:
         MissingAsset: the data set cannot be used, or no prediction matches it.
         SampleError: predictions are missing and ``missing`` is ``error``.
-        UsageError: an unknown policy.
+        UsageError: an unknown policy, or a scoring process died.
     """
     if missing not in get_args(Missing):
         raise UsageError(f"unknown policy missing={missing}: choose error, empty or skip.")
     asked = tuple(truths.samples() if samples is None else samples)
-    unmatched = [_check_ids(truths, asked, each, missing) for each in predictions]
+    unmatched = [_check_ids(truths, asked, maps, missing) for maps in predictions]
     job = _Job(truths, tuple(predictions), tuple(protocols), missing == "empty")
     by_sample = job.run(asked, workers)
     return [
-        Evaluation(
-            truths.name,
-            each.name,
-            tuple(rows[i] for rows in by_sample),
-            job.protocols,
-            missing,
-            extra,
+        Evaluation(truths.name, maps.name, tuple(rows), job.protocols, missing, extra)
+        for maps, extra, rows in zip(
+            predictions, unmatched, _by_predictions(by_sample, len(predictions)), strict=True
         )
-        for i, (each, extra) in enumerate(zip(predictions, unmatched, strict=True))
     ]
+
+
+def _by_predictions(by_sample: Sequence[tuple[Row, ...]], sets: int) -> list[list[Row]]:
+    return [[rows[number] for rows in by_sample] for number in range(sets)]
 
 
 def baselines(
@@ -193,8 +163,8 @@ def baselines(
 ) -> dict[Kind, Evaluation]:
     """Score the trivial answers (empty, full, centre box) on the same samples by the same rules."""
     trivial = [Trivial(kind) for kind in KINDS]
-    found = evaluate_all(truths, trivial, protocols, samples=samples, workers=workers)
-    return dict(zip(KINDS, found, strict=True))
+    evaluations = evaluate_all(truths, trivial, protocols, samples=samples, workers=workers)
+    return dict(zip(KINDS, evaluations, strict=True))
 
 
 @dataclass(frozen=True)
@@ -212,16 +182,10 @@ class _Job:
     def run(self, samples: Sequence[SampleFile], workers: int | None) -> list[tuple[Row, ...]]:
         """Per sample, in order, one row per set of predictions."""
         maps = len(samples) * len(self.predictions)
-        count = workers or min(_cpus(), maps // _MAPS_PER_WORKER)
+        count = workers or min(cpus(), maps // _MAPS_PER_WORKER)
         if count <= 1:
             return [self.rows(sample) for sample in samples]
-        try:
-            # Spawned, not forked: the caller may hold threads and a GPU.
-            with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
-                return list(pool.map(self.rows, samples, chunksize=8))
-        except BrokenProcessPool as error:
-            reason = "a scoring process died, probably out of memory"
-            raise UserError(f"{reason}; use fewer workers than {count}.") from error
+        return mapped(self.rows, samples, count)
 
     def rows(self, sample: SampleFile) -> tuple[Row, ...]:
         try:
@@ -230,7 +194,7 @@ class _Job:
             scorers = [protocol.against(truth) for protocol in self.protocols]
         except SampleError as error:
             return (Row(sample.id, "failed", note=str(error)),) * len(self.predictions)
-        return tuple(self._heard(said, sample, truth, scorers, one) for one in self.predictions)
+        return tuple(self._heard(said, sample, truth, scorers, maps) for maps in self.predictions)
 
     def _heard(
         self,
@@ -264,7 +228,7 @@ class _Job:
             status, note = "failed", str(error)
         if not self.score_absent:
             return Row(sample.id, status, note=note)
-        scores, _ = _scores(scorers, trivial_mask("empty", truth.shape[0], truth.shape[1]))
+        scores, _ = _scores(scorers, trivial_mask("empty", (truth.shape[0], truth.shape[1])))
         return Row(sample.id, status, scores, f"{note.rstrip('.')}; scored as empty")
 
 
@@ -301,8 +265,3 @@ def _check_ids(
             f" {names}; add them, or choose --missing empty or --missing skip."
         )
     return unmatched
-
-
-def _cpus() -> int:
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

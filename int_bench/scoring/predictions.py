@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
-
-import numpy as np
+from typing import Any, Protocol
 
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile
@@ -16,10 +14,7 @@ from int_bench.data.depth import Depth, depth_of
 from int_bench.data.images import MAP_EXTENSIONS, Map, is_transposed, read_map, shape_of
 from int_bench.data.pairing import index_folder
 from int_bench.errors import SampleError, UsageError
-
-Kind = Literal["empty", "full", "centre_box"]
-"""The trivial answers: nothing, everything, and a centred box of half the width and height."""
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from int_bench.methods.trivial import Kind, trivial_mask
 
 
 class Predictions(Protocol):
@@ -51,12 +46,17 @@ class Predictions(Protocol):
 class MapFolder:
     """A folder of maps (image files of any depth, or ``.npy``), matched by id.
 
-    ``failures`` maps the ids that the method failed at to the reason.
+    Attributes:
+        folder: where they lie.
+        paths: the file of each id.
+        failures: why the method failed, by the ids that it failed at.
+        sizes: (height, width) that a map must have, by id, where the run recorded it.
     """
 
     folder: Path
     paths: Mapping[str, Path]
     failures: Mapping[str, str] = field(default_factory=dict)
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @cached_property
     def depth(self) -> Depth:
@@ -85,11 +85,18 @@ class MapFolder:
         """Decode the map of a sample; see :func:`int_bench.data.images.read_map`.
 
         Raises:
-            SampleError: it cannot be decoded, or fits the ground truth only when it is transposed.
+            SampleError: it cannot be decoded, has another size than the run recorded, or fits the
+                ground truth only when it is transposed.
         """
-        path = self.paths[sample.id]
+        path, size = self.paths[sample.id], self.sizes.get(sample.id)
         prediction = read_map(path, self.depth)
-        if is_transposed(shape_of(prediction), shape_of(truth)):
+        shape = shape_of(prediction)
+        if size is not None and shape != size:
+            raise SampleError(
+                f"{path} is {shape[1]}x{shape[0]} pixels and was stored with"
+                f" {size[1]}x{size[0]}; remove it and run the sample again."
+            )
+        if is_transposed(shape, shape_of(truth)):
             sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (prediction, truth)]
             raise SampleError(
                 f"prediction {path} is {sizes[0]} and its ground truth {sizes[1]}: it is"
@@ -119,19 +126,7 @@ class Trivial:
 
     def load(self, sample: SampleFile, truth: HardMask) -> Map:
         """The map at the size of the ground truth, (H, W) bool."""
-        return trivial_mask(self.kind, truth.shape[0], truth.shape[1])
-
-
-def trivial_mask(kind: Kind, height: int, width: int) -> HardMask:
-    """One of the trivial answers, (height, width) bool.
-
-    The centre box spans half the height and half the width, rounded down, in the middle.
-    """
-    mask = np.full((height, width), kind == "full")
-    if kind == "centre_box":
-        top, left = height // 4, width // 4
-        mask[top : top + height // 2, left : left + width // 2] = True
-    return mask
+        return trivial_mask(self.kind, (truth.shape[0], truth.shape[1]))
 
 
 def maps_in(folder: Path, failures: Mapping[str, str] | None = None) -> MapFolder:

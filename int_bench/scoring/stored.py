@@ -1,129 +1,237 @@
-"""Per-sample scores of a run as ``eval`` stores them, read back for statistics."""
+"""The files of a run's scores, ``scores/<protocol>.<trial>.csv``: written whole, read with checks.
+
+The first line is a comment that says what the scores were made from and by what rules (see
+:class:`Header`); the rest is a plain CSV file, one row per sample, unrounded. A reader refuses
+every file that is not what was written, or not of what lies in the run folder now, by name and with
+the command that makes it anew. ``scores.csv`` of run folders of format 1 is read by
+:mod:`int_bench.scoring.former`.
+"""
 
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
+import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import numpy as np
+from typing import Any
 
 from int_bench.errors import MissingAsset, UsageError
-from int_bench.metrics.metrics import VARIANTS
-from int_bench.metrics.rules import PROTOCOLS
+from int_bench.metrics.metrics import METRICS
+from int_bench.metrics.rules import ScoringProtocol
 from int_bench.metrics.summary import Counts
-from int_bench.report.statistics import Values
+from int_bench.scoring.evaluate import Evaluation, Row
+from int_bench.scoring.files import write_whole
+from int_bench.scoring.sources import ABSENT, Source, digest_of
 
-SCORES = "scores.csv"
-CURVE_MAXIMA = ("maxF", "maxE")
-"""Data-set values that are no means over samples: maxima of mean curves."""
+SCORES = "scores"
+"""The folder of the files in a run folder."""
+FORMAT = 2
+_MARK = "# int-bench scores "
+_COLUMNS = ("id", "status", *METRICS, "map", "truth", "note")
 
 
 @dataclass(frozen=True)
-class RunScores:
-    """What a method reached on each sample.
+class Link:
+    """One source of scores: the stamp of its files, and a hash of their hashes."""
+
+    stamp: str
+    hash: str
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first line says.
 
     Attributes:
-        folder: where the scores lie.
-        method: its name, as tables print it.
-        dataset: the data set's name.
-        ids: the samples that were asked for, in order.
-        values: by ``<protocol>.<variant>``, (trials, n) float64, NaN without a score.
-        counts: over samples and trials.
-        iterations: of the method, where known.
-        patches: its patch sets, as in ``original+halves``, where known.
+        format: of the file.
+        protocol: the name of the scoring protocol.
+        trial: from 0.
+        rows: how many samples were asked for.
+        limit: the first so many samples of the data set were asked for; None for all.
+        policy: what was done about samples without a prediction.
+        rules: a hash of the protocol's parameters and the measures.
+        records: the run's records; None for anybody's masks.
+        maps: the predicted maps.
+        truths: the ground truth.
+        content: sha256 of the lines that follow.
     """
 
-    folder: Path
-    method: str
-    dataset: str
-    ids: tuple[str, ...]
-    values: Mapping[str, Values]
-    counts: Counts
-    iterations: int | None = None
-    patches: str | None = None
-
-    def by_sample(self, metric: str) -> dict[str, float]:
-        """The score of each sample that has one, the mean over trials."""
-        values = self.values[metric]
-        seen = np.flatnonzero((~np.isnan(values)).any(axis=0))
-        return {self.ids[index]: float(np.nanmean(values[:, index])) for index in seen}
+    format: int
+    protocol: str
+    trial: int
+    rows: int
+    limit: int | None
+    policy: str
+    rules: str
+    records: Link | None
+    maps: Link
+    truths: Link
+    content: str
 
 
-def metric_names() -> list[str]:
-    """The stored scores that have a mean over samples, as ``<protocol>.<variant>``."""
-    kept = [name for name in VARIANTS if name not in CURVE_MAXIMA]
-    return [f"{protocol}.{name}" for protocol in PROTOCOLS for name in kept]
+@dataclass(frozen=True)
+class Origin:
+    """What the scores of one trial are made from; read before anything is scored.
+
+    Attributes:
+        maps: a hash of each predicted map by sample id.
+        truths: a hash of each ground truth by sample id.
+        links: of ``records``, ``maps`` and ``truths``; no records for anybody's masks.
+        limit: the first so many samples of the data set were asked for; None for all.
+    """
+
+    maps: Mapping[str, str]
+    truths: Mapping[str, str]
+    links: Mapping[str, Link]
+    limit: int | None = None
+
+    @classmethod
+    def of(
+        cls, maps: Source, truths: Source, records: Source | None = None, limit: int | None = None
+    ) -> Origin:
+        """Stamp and hash everything."""
+        sources = {"maps": maps, "truths": truths}
+        sources |= {} if records is None else {"records": records}
+        # Stamped first: what changes while it is read does not pass for unchanged later.
+        stamps = {name: source.stamp() for name, source in sources.items()}
+        hashes = {name: source.hashes() for name, source in sources.items()}
+        links = {name: Link(stamp, digest_of(hashes[name])) for name, stamp in stamps.items()}
+        return cls(hashes["maps"], hashes["truths"], links, limit)
 
 
-def lower_is_better(metric: str) -> bool:
-    """Whether less is better: the mean absolute error."""
-    return metric.rpartition(".")[2] == "MAE"
+@dataclass(frozen=True)
+class StoredScores:
+    """A file as it was read: its header, and its lines by column name."""
+
+    path: Path
+    header: Header
+    lines: Sequence[Mapping[str, str]]
+
+    @property
+    def counts(self) -> Counts:
+        """What became of the samples of this trial."""
+        of = [line["status"] for line in self.lines]
+        scored, failed, missing = (of.count(status) for status in ("scored", "failed", "missing"))
+        return Counts(len(of), scored, failed, missing, self.header.policy)
 
 
-def read_scores(files: Sequence[Path], method: str, dataset: str) -> RunScores:
-    """Read the files of a run's trials.
+def file_of(folder: Path, protocol: str, trial: int) -> Path:
+    """Where the scores of a trial lie in a run folder."""
+    return folder / SCORES / f"{protocol}.{trial}.csv"
 
-    Args:
-        files: one per trial, as :meth:`int_bench.scoring.evaluate.Evaluation.write_scores_csv`
-            writes them.
-        method: its name.
-        dataset: the data set's name.
+
+def rules_of(protocol: ScoringProtocol) -> str:
+    """A hash (hex sha256) of everything that decides a number; the backend decides none."""
+    rules = {**asdict(protocol), "backend": None, "metrics": list(METRICS)}
+    return hashlib.sha256(json.dumps(rules, sort_keys=True).encode()).hexdigest()
+
+
+def write_scores(folder: Path, evaluation: Evaluation, trial: int, origin: Origin) -> None:
+    """Write one file per protocol: a row per sample, and what it was made from.
+
+    A sample's ``maxF`` and ``maxE`` are the maxima of its own curve; the data set's are those of
+    the mean curve.
 
     Raises:
-        MissingAsset: a file is not there.
-        UsageError: a file is no table of scores, or the trials are of different samples.
+        UsageError: a file cannot be written.
     """
-    trials = [_lines(path) for path in files]
-    ids = tuple(line["id"] for line in trials[0])
-    for path, lines in zip(files, trials, strict=True):
-        if tuple(line["id"] for line in lines) != ids:
-            raise UsageError(f"{path} is of other samples than {files[0]}; score the run again.")
-    values = {
-        name: np.array(
-            [
-                [_number(line[name], path) for line in lines]
-                for path, lines in zip(files, trials, strict=True)
-            ],
-            dtype=np.float64,
+    for protocol in evaluation.protocols:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(_COLUMNS)
+        writer.writerows(_cells(row, protocol.name, origin) for row in evaluation.rows)
+        # File names need not be text; the file holds their odd bytes as escapes.
+        body = out.getvalue().encode(errors="backslashreplace")
+        header = Header(
+            FORMAT,
+            protocol.name,
+            trial,
+            len(evaluation.rows),
+            origin.limit,
+            evaluation.policy,
+            rules_of(protocol),
+            origin.links.get("records"),
+            origin.links["maps"],
+            origin.links["truths"],
+            hashlib.sha256(body).hexdigest(),
         )
-        for name in metric_names()
-        if name in trials[0][0]
-    }
-    return RunScores(files[0].parent, method, dataset, ids, values, _counts(trials))
+        first = f"{_MARK}{json.dumps(asdict(header))}\n".encode()
+        write_whole(file_of(folder, protocol.name, trial), first + body)
 
 
-def _lines(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            lines = list(csv.DictReader(file))
-    except OSError as error:
-        raise MissingAsset(
-            f"There is no {path}; score the run with `int-bench eval {path.parent}`."
-        ) from error
-    if not lines or not {"id", "status"} <= lines[0].keys():
-        raise UsageError(f"{path} holds no scores; score the run again.")
-    return lines
+def _cells(row: Row, protocol: str, origin: Origin) -> list[str]:
+    score = row.scores.get(protocol)
+    values = [repr(score.measures.values[name]) if score else "" for name in METRICS]
+    hashes = origin.maps.get(row.id, ABSENT), origin.truths.get(row.id, ABSENT)
+    note = "; ".join(filter(None, (row.note, *row.remarks)))
+    return [row.id, row.status, *values, *hashes, note]
 
 
-def _number(text: str | None, path: Path) -> float:
-    try:
-        return float(text) if text else math.nan
-    except ValueError:
-        raise UsageError(f"{path} holds {text!r} for a score; score the run again.") from None
+def read_file(path: Path, again: str) -> StoredScores:
+    """Read one file and check that it is what was written.
 
+    Args:
+        path: the file.
+        again: the command that makes it anew, for messages.
 
-def _counts(trials: Sequence[Sequence[Mapping[str, str]]]) -> Counts:
-    """Counts over all trials; a sample without a mask that has a score was scored as empty.
-
-    A file of scores with samples that are missing was made under ``skip``, as ``error`` refuses.
+    Raises:
+        MissingAsset: it is not there.
+        UsageError: it is no such file, or was cut or changed.
     """
-    lines = [line for trial in trials for line in trial]
-    of = [line["status"] for line in lines]
-    measured = [name for name in metric_names() if name in lines[0]][:1]
-    as_empty = any(line["status"] != "scored" and line[name] for line in lines for name in measured)
-    scored, failed, missing = (of.count(status) for status in ("scored", "failed", "missing"))
-    policy = "empty" if as_empty else "skip" if missing else "error"
-    return Counts(len(of), scored, failed, missing, policy)
+    try:
+        first, _, body = path.read_bytes().partition(b"\n")
+    except OSError as error:
+        raise MissingAsset(f"There is no {path}; score the run with `{again}`.") from error
+    header = _header(path, first, again)
+    lines = list(csv.DictReader(io.StringIO(body.decode(errors="replace"), newline="")))
+    for problem in _problems(header, lines, body):
+        raise UsageError(f"{path} {problem}; make it again with `{again}`.")
+    return StoredScores(path, header, lines)
+
+
+def _header(path: Path, first: bytes, again: str) -> Header:
+    try:
+        if not first.startswith(_MARK.encode()):
+            raise ValueError("no mark")
+        content: dict[str, Any] = json.loads(first[len(_MARK) :])
+        if content["format"] != FORMAT:
+            raise UsageError(
+                f"{path} is of format {str(content['format'])[:20]}, and this version reads"
+                f" {FORMAT}; score the run again with `{again}`."
+            )
+        for name in ("records", "maps", "truths"):
+            link = content[name]
+            content[name] = None if link is None and name == "records" else Link(**link)
+        header = Header(**content)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{path} holds no scores; score the run again with `{again}`.") from error
+    return header
+
+
+def _problems(header: Header, lines: Sequence[Mapping[str, str]], body: bytes) -> Iterator[str]:
+    """What shows that a file is not as it was written, the most telling first."""
+    ids = Counter(line.get("id") for line in lines)
+    yield from (f"holds {key} twice" for key, times in ids.items() if times > 1)
+    if len(lines) != header.rows:
+        yield f"holds {len(lines)} of {header.rows} rows"
+    for line in lines:
+        for name in METRICS:
+            if not is_score(line.get(name), line.get("status")):
+                yield f"holds {str(line.get(name))[:40]!r} for {name} of {line.get('id')}"
+    if hashlib.sha256(body).hexdigest() != header.content:
+        yield "was changed after it was written"
+
+
+def is_score(text: str | None, status: str | None) -> bool:
+    """Whether a cell is a finite number, or empty for a sample that was not scored."""
+    if not text:
+        return text == "" and status in ("failed", "missing")
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

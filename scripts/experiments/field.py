@@ -20,8 +20,8 @@ from int_bench.cli.results import load_run
 from int_bench.cli.run import execute, methods
 from int_bench.cli.screen import Command
 from int_bench.core.parsing import canonical
+from int_bench.methods.trivial import KINDS
 from int_bench.report.field import Entry, Field, claims_table, field_table
-from int_bench.report.rows import FLOOR
 from int_bench.report.tables import Table
 from int_bench.runs.prepare import Asked, Prepared, prepare
 from int_bench.runs.reader import Run
@@ -79,7 +79,7 @@ def _measure(dataset: str, n: int) -> Field:
 def _entry(one: Prepared) -> Entry:
     run, name = load_run(one.path), one.config.method_name
     section = next((kind for start, kind in _SECTIONS.items() if name.startswith(start)), "methods")
-    if name in FLOOR:
+    if name in KINDS:
         section = "floor"
     elif one.label != name:
         section = "iterations"

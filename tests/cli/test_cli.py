@@ -64,7 +64,7 @@ def test_run_prints_the_table_and_the_folder(command):
     for text in ("native", "family", "M ↓", "Sα", "empty", "full", "scored", "missing"):
         assert text in out
     folder = Path(re.search(r"results/runs/camoworld/centre_box/[0-9a-f]{12}", out)[0])
-    names = {"run.json", "records", "masks", "scores.csv", "lock"}
+    names = {"run.json", "records", "masks", "scores", "lock"}
     assert names <= {path.name for path in folder.iterdir()}
 
 
@@ -72,7 +72,18 @@ def test_json_is_the_only_line_and_holds_what_was_promised(command):
     code, out, _ = command("run", "method=centre_box", "--limit", "2", "--json")
     assert code == 0 and len(out.splitlines()) == 1
     found = result(out)
-    keys = {"run_dir", "n", "scored", "failed", "missing", "metrics", "counters", "seconds", "work"}
+    keys = {
+        "run_dir",
+        "n",
+        "scored",
+        "failed",
+        "missing",
+        "trials",
+        "metrics",
+        "counters",
+        "seconds",
+    }
+    keys.add("work")
     assert set(found) == keys
     assert [found[key] for key in ("n", "scored", "failed", "missing")] == [2, 2, 0, 0]
     assert set(found["metrics"]) == {"native", "family"}
@@ -177,7 +188,7 @@ def test_images_without_masks_are_segmented_and_not_scored(command, pairs):
 def test_trials_are_averaged(command):
     found = result(command("run", "method=full", "trials=2", "--limit", "2", "--json")[1])
     assert (found["n"], found["scored"]) == (4, 4)
-    assert (Path(found["run_dir"]) / "scores.1.csv").exists()
+    assert (Path(found["run_dir"]) / "scores" / "native.1.csv").exists()
 
 
 def test_data_make_writes_pairs_that_run_reads(command):

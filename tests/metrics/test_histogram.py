@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from int_bench.metrics import histogram, reference
 from int_bench.metrics.maps import LevelMap, level_map
-from int_bench.metrics.metrics import VARIANTS
+from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import NATIVE
 
 
 def assert_equal(prediction: LevelMap, truth, beta2=1.0):
     fast = histogram.against(truth)(prediction, beta2)
     slow = reference.against(truth)(prediction, beta2)
-    for name in VARIANTS:
+    for name in METRICS:
         assert fast.values[name] == pytest.approx(slow.values[name], abs=1e-12, rel=0), name
     np.testing.assert_allclose(fast.f_curve, slow.f_curve, rtol=0, atol=1e-12)
     np.testing.assert_allclose(fast.e_curve, slow.e_curve, rtol=0, atol=1e-12)

@@ -71,7 +71,7 @@ def expected(key: str):
 def test_agrees_with_the_matlab_toolbox(matlab, ours):
     stored = REAL / "cod10k_codtoolbox" / "expected" / "2020-CVPR-SINet.json"
     answer = json.loads(stored.read_text())
-    found = aggregate(list(scores("cod10k_codtoolbox").values()))[ours]
+    found = aggregate([list(scores("cod10k_codtoolbox").values())])[ours]
     assert found == pytest.approx(answer[matlab], abs=MATLAB_TOLERANCE.get(ours, 5e-5), rel=0)
 
 
@@ -99,14 +99,14 @@ def test_every_stored_value_of_every_image(key):
 
 @pytest.mark.parametrize("key", SETS)
 def test_every_stored_mean_with_maxima_of_the_mean_curve(key):
-    found = aggregate(list(scores(SETS[key][0]).values()))
+    found = aggregate([list(scores(SETS[key][0]).values())])
     for theirs, ours in NAMES.items():
         assert found[ours] == pytest.approx(expected(key)["mean"][theirs], abs=1e-12, rel=0), ours
 
 
 @pytest.mark.parametrize("key", SETS)
 def test_weighted_f_of_the_predecessors(key):
-    found = aggregate(list(scores(SETS[key][0], beta2=0.3).values()))["wF"]
+    found = aggregate([list(scores(SETS[key][0], beta2=0.3).values())])["wF"]
     assert found == pytest.approx(expected(key)["mean"]["wFmeasure_beta2_0p3"], abs=1e-12, rel=0)
 
 

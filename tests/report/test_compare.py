@@ -131,7 +131,7 @@ def test_an_unknown_metric_is_said(command, planted, metric, text):
 
 def test_folders_that_are_no_scored_runs_are_said(command, planted, tmp_path):
     code, _, err = command("compare", planted[0], tmp_path / "none")
-    assert code == 3 and "no such run folder" in err
+    assert code == 3 and "no such folder" in err
     (planted[1] / "scores.csv").unlink()
     code, _, err = command("compare", *planted[:2])
     assert code == 3 and "int-bench eval" in err

@@ -6,8 +6,7 @@ import shlex
 
 from int_bench.cli.listing import list_methods
 from int_bench.config.overrides import options
-from int_bench.report.published import SETS, find, published
-from int_bench.report.roster import roster
+from int_bench.report.published import SETS, find, published, roster
 
 RUN_HERE = {
     "INT": ("int",),

@@ -3,32 +3,37 @@
 import csv
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from int_bench.metrics.metrics import VARIANTS
+from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import FAMILY, NATIVE
 from int_bench.metrics.summary import Counts, Summary
-from int_bench.report.tables import Line, score_table
+from int_bench.report.scores import score_table
+from int_bench.scoring.score import Scored
 
 FULL = Counts(4, 4, 0, 0)
 
 
 def summaries(start, counts=FULL):
-    values = {name: start + 0.012345678901234567 * i for i, name in enumerate(VARIANTS)}
+    values = {name: start + 0.012345678901234567 * i for i, name in enumerate(METRICS)}
     return tuple(Summary(protocol, counts, values) for protocol in (NATIVE, FAMILY))
 
 
+def scored(name, values, dataset="camo", floor=None, task=None):
+    counts = values[0].counts
+    return Scored(name, dataset, Path("runs"), counts, values, floor or {}, task)
+
+
 def table(counts=FULL, second="camo"):
-    return score_table(
-        "camo",
-        [
-            Line("camo", "centre box", summaries(0.1), floor=True),
-            Line("camo", "int", summaries(0.5, counts)),
-            Line(second, "pro|mac", summaries(0.4)),
-        ],
-    )
+    floor = {"centre_box": summaries(0.1)}
+    runs = [
+        scored("int", summaries(0.5, counts), floor=floor),
+        scored("pro|mac", summaries(0.4), second, floor),
+    ]
+    return score_table("camo", runs)
 
 
 def text(rendered, width=80):
@@ -39,7 +44,7 @@ def text(rendered, width=80):
 
 def test_rows_stand_by_protocol_with_the_floor_last():
     rows = [(row.cells["protocol"], row.cells["method"]) for row in table().rows]
-    methods = ["int", "pro|mac", "centre box"]
+    methods = ["int", "pro|mac", "centre_box"]
     assert rows == [(name, method) for name in ("native", "family") for method in methods]
     assert [row.floor for row in table().rows] == [False, False, True] * 2
 
@@ -86,7 +91,7 @@ def test_the_terminal_has_every_column_at_eighty_characters():
     shown = text(table().to_rich())
     assert "…" not in shown
     for part in (
-        "centre box",
+        "centre_box",
         "M ↓",
         "Fβ ↑",
         "Eφ ↑",
@@ -101,8 +106,8 @@ def test_the_terminal_has_every_column_at_eighty_characters():
 
 
 def test_markup_in_a_name_is_literal():
-    lines = [Line("camo", "int[bold]x", summaries(0.5))]
-    assert "int[bold]x" in text(score_table("camo", lines).to_rich(), 120)
+    runs = [scored("int[bold]x", summaries(0.5))]
+    assert "int[bold]x" in text(score_table("camo", runs).to_rich(), 120)
 
 
 def test_several_data_sets_get_a_column():
@@ -125,7 +130,7 @@ def test_an_incomplete_table_says_so_and_what_the_means_do(policy, words):
 
 def test_nothing_scored_is_a_dash_and_null_not_nan():
     nothing = tuple(Summary(p, Counts(2, 0, 2, 0), {}) for p in (NATIVE, FAMILY))
-    ours = score_table("camo", [Line("camo", "int", nothing)])
+    ours = score_table("camo", [scored("int", nothing)])
     assert "| native | int | - | - | adpF | - | - | 0 | 2 | 0 |" in ours.to_markdown()
     assert json.loads(ours.to_json())["rows"][0]["MAE"] is None
     assert ",,," in ours.to_csv() or "int,,," in ours.to_csv()

@@ -26,8 +26,9 @@ def masks(out: Path) -> dict[str, bytes]:
 
 def scores(out: Path) -> list[str]:
     """The rows of every sample, without the lines above the column names."""
-    (path,) = out.rglob("scores*/*.csv") if any(out.rglob("scores/")) else out.rglob("scores.csv")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    paths = sorted(out.rglob("scores/*.csv"))
+    assert paths
+    lines = [line for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
     return sorted(line for line in lines if not line.startswith("#"))
 
 

@@ -1,0 +1,88 @@
+"""The table at the end of a run or an evaluation: protocol by protocol, the floor last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from int_bench.metrics.summary import Counts, Summary
+from int_bench.report.columns import SCORE_COLUMNS, columns
+from int_bench.report.tables import Cell, Column, Row, Table, absent_samples
+from int_bench.scoring.score import Scored
+
+_FIRST = (
+    Column("dataset", "data", numeric=False),
+    Column("protocol", "protocol", numeric=False),
+    Column("method", "method", numeric=False),
+)
+_WHICH_F = Column("F_variant", "Fβ is", numeric=False)
+_LAST = (
+    Column("scored", "scored"),
+    Column("failed", "failed"),
+    Column("missing", "missing"),
+)
+
+
+def score_table(title: str, scored: Sequence[Scored]) -> Table:
+    """The scores of methods, and of the trivial answers on the same samples.
+
+    Args:
+        title: what the table is of.
+        scored: methods on one or several data sets (which then get a column).
+    """
+    protocols = list(dict.fromkeys(s.protocol for run in scored for s in run.summaries))
+    datasets = {run.dataset: run for run in scored}
+    methods = [_row(run.dataset, run.name, s) for run in scored for s in run.summaries]
+    floor = [row for run in datasets.values() for row in _floor(run, scored)]
+    rows = [
+        row
+        for protocol in protocols
+        for row in (*methods, *floor)
+        if row.cells["protocol"] == protocol.name
+    ]
+    first = _FIRST if len(datasets) > 1 else _FIRST[1:]
+    numbers = columns({run.task for run in scored})
+    after_f = 1 + [column.key for column in numbers].index("F")
+    shown = (*first, *numbers[:after_f], _WHICH_F, *numbers[after_f:], *_LAST)
+    notes = [*(protocol.text for protocol in protocols), *_notes(scored)]
+    return Table(title, shown, tuple(rows), tuple(notes))
+
+
+def _floor(run: Scored, scored: Sequence[Scored]) -> Iterator[Row]:
+    """The trivial answers on a data set, unless they are among the methods."""
+    methods = {other.name for other in scored}
+    for kind, summaries in run.floor.items():
+        if kind not in methods:
+            yield from (_row(run.dataset, kind, summary, True) for summary in summaries)
+
+
+def _row(dataset: str, method: str, summary: Summary, floor: bool = False) -> Row:
+    counts, protocol = summary.counts, summary.protocol
+    cells: dict[str, Cell] = {
+        "dataset": dataset,
+        "protocol": protocol.name,
+        "method": method,
+        **{c.key: summary.values.get(c.variant(protocol)) for c in SCORE_COLUMNS},
+        "F_variant": protocol.printed_f,
+        "scored": counts.scored,
+        "failed": counts.failed,
+        "missing": counts.missing,
+    }
+    return Row(cells, floor)
+
+
+def _notes(scored: Sequence[Scored]) -> Iterator[str]:
+    """Trials, and what the means do about samples without a score, where there are any."""
+    for run in scored:
+        if run.counts.trials > 1:
+            yield trials_note(f"{run.name} on {run.dataset}", run.counts)
+    counts = [run.counts for run in scored if run.summaries and not run.counts.complete]
+    for policy in dict.fromkeys(of.policy for of in counts):
+        yield f"INCOMPLETE: {absent_samples(policy)}"
+
+
+def trials_note(name: str, counts: Counts) -> str:
+    """That a run has several trials, for beneath a table."""
+    return (
+        f"{name}: {counts.trials} trials of {counts.images} images; an image's score is its mean"
+        " over trials, and scored, failed and missing count each trial"
+    )
