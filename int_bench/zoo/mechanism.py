@@ -71,6 +71,7 @@ class Measured:
         structure: ``(N, T)`` S of each iteration's mask.
         final: ``(N,)`` S of the final mask.
         right: ``(N, T)`` whether the prompt names something that hides there.
+        plain: ``(N,)`` whether the VLM's answer for the whole image does.
         pool: ``(N,)`` whether a candidate does; zeros for methods without candidates.
         found: ``(N,)`` whether each animal has an IoU of .5 with the final mask.
     """
@@ -78,6 +79,7 @@ class Measured:
     structure: Values
     final: Values
     right: Values
+    plain: Values
     pool: Values
     found: Values
 
@@ -95,10 +97,12 @@ def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, 
     names = {NAMES[name] for name in scenes.names[index] if name >= 0}
     each = [_structure(iteration.hard, truth) for iteration in prediction.iterations]
     right = [canonical(iteration.prompt) in names for iteration in prediction.iterations]
-    candidates = prediction.iterations[0].details.get("candidates", ())
+    details = prediction.iterations[0].details
+    answers, candidates = details.get("answers", ()), details.get("candidates", ())
+    plain = bool(answers) and any(canonical(name) in names for name in answers[0]["names"][:1])
     pool = any(canonical(candidate["name"]) in names for candidate in candidates)
     hard = prediction.final.hard
-    return each, _structure(hard, truth), right, pool, all_found(hard, objects)
+    return each, _structure(hard, truth), right, plain, pool, all_found(hard, objects)
 
 
 def _structure(hard: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -166,7 +170,7 @@ def _start(method: Method, sample: Sample) -> Callable[[Ask], Coroutine[Any, Any
 
 def table(found: Mapping[str, Measured]) -> Iterator[str]:
     """The rows of a Markdown table; differences are paired and against the first variant."""
-    yield "| | S at 1.. | last - first | S | minus the first | names, 1 - last | pool | found |"
+    yield "| | S at 1.. | last - first | S | minus the first | plain, 1, last | pool | found |"
     yield "|---|---|---|---|---|---|---|---|"
     base = next(iter(found.values()))
     for name, one in found.items():
@@ -175,9 +179,10 @@ def table(found: Mapping[str, Measured]) -> Iterator[str]:
         mean, half = interval(one.final)
         apart = "" if one is base else "{:+.3f}±{:.3f}".format(*interval(one.final - base.final))
         first, last = one.right[:, 0].mean(), one.right[:, -1].mean()
+        names = f"{one.plain.mean():.2f} {first:.2f} {last:.2f} | {one.pool.mean():.2f}"
         yield (
             f"| {name} | {each} | {gain:+.3f}±{gain_half:.3f} | {mean:.3f}±{half:.3f} | {apart} "
-            f"| {first:.2f} - {last:.2f} | {one.pool.mean():.2f} | {one.found.mean():.2f} |"
+            f"| {names} | {one.found.mean():.2f} |"
         )
 
 

@@ -89,6 +89,13 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
         ),
         zoo.Measure("INT", "right name in the pool", ours.pool, ">= .80", ">= .88"),
         zoo.Measure("INT", "right name at last", ours.right[:, -1], ">= .68", ">= .78"),
+        zoo.Measure(
+            "INT",
+            "right name: gain over the plain answer",
+            ours.right[:, -1] - ours.plain,
+            ">= .15",
+            ">= .25",
+        ),
     ]
     bars = {"ProMaC": (">= 0", ">= .02")}
     bars |= {"without HCG": ("<= -.03", "<= -.08"), "without PSNM": ("<= -.06", "<= -.12")}

@@ -64,7 +64,8 @@ def main(
 
 def _measure(dataset: str, n: int) -> Field:
     """The entries of one task in the order of the page, INT itself first."""
-    options = [f"dataset={dataset}", f"dataset.count={n}", "exactness=E1", "in_flight=16"]
+    options = [f"dataset={dataset}", "dataset.split=test", f"dataset.count={n}", "exactness=E1"]
+    options.append("in_flight=16")
     axes = ["module=all", "patches=all", f"iterations=1..{TASKS[dataset]}"]
     options.append(f"out={ROOT / 'results' / 'runs'}")
     asked: list[Asked] = [*methods([*options, "method=all"]), *variants([*options, *axes])]
@@ -87,11 +88,14 @@ def _entry(one: Prepared) -> Entry:
 
 
 def _named(one: Prepared) -> float | None:
-    """The share of samples whose final prompt is the true name; None if no name was looked for."""
+    """The share of samples whose final prompt is a true name; None if no name was looked for."""
     prompts = {record.id: record.prompt or "" for record in Run(one.path).records.values()}
     if set(prompts.values()) <= {"", one.config.task.prompt}:
         return None
-    right = [canonical(prompts[s.id]) == canonical(s.truth_name or "") for s in one.samples]
+    right = [
+        canonical(prompts[s.id]) in map(canonical, (s.truth_name or "").split(" and "))
+        for s in one.samples
+    ]
     return sum(right) / len(right)
 
 

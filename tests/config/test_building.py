@@ -134,6 +134,7 @@ def test_a_stored_data_set_is_a_data_set(tmp_path):
 def test_a_data_set_is_found_under_its_former_module(tmp_path):
     node = {"_target_": "int_bench.data.drawn.DrawnScenes", "name": "camoworld", "count": 3}
     dataset = build_stored_dataset({"config": {"dataset": node}}, tmp_path / "run.json")
+    assert (dataset.world, dataset.animals) == (1, "one")
     assert [sample.id for sample in dataset.samples()] == ["test-00000", "test-00001", "test-00002"]
 
 

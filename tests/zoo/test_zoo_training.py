@@ -45,6 +45,13 @@ def test_a_stopped_run_ends_as_one_that_was_never_stopped(tmp_path: Path) -> Non
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stopped.ckpt", "whole.ckpt"]
 
 
+def test_a_phase_that_is_done_is_not_done_again(tmp_path: Path) -> None:
+    whole = _run("whole", tmp_path, None)
+    again = _run("whole", tmp_path, 0)  # would be interrupted at its first step
+    for a, b in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
 def test_the_pace_warms_up_and_falls_to_a_fiftieth() -> None:
     recipe = Recipe("x", 100, warm_up=10)
     assert pace(recipe, 0) == pytest.approx(0.1)

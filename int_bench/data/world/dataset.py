@@ -23,7 +23,9 @@ from int_bench.errors import UsageError
 class DrawnScenes:
     """One split of the drawn world as images with ground truth.
 
-    A scene depends on its number alone, so a larger ``count`` extends the same set.
+    A scene depends on its number alone, so a larger ``count`` extends the same set. The defaults
+    are those of world 1: folders of runs from before world 2 name no world. ``conf/dataset`` names
+    world 2.
 
     Attributes:
         name: the set's name in tables and run folders.

@@ -134,7 +134,7 @@ def dense_loss(maps: torch.Tensor, views: Views, classes: int) -> torch.Tensor:
         label = torch.where((inside & known)[:, slot], views.names[:, slot, None, None] + 1, label)
     hardly = (inside & ~known).any(1)
     sure = ((share.amax(1) > 0.6) | (share.sum(1) < TOUCHED)) & ~hardly
-    weight = sure * torch.where(label > 0, 4.0, 1.0)
+    weight = sure * torch.where(label > 0, 8.0, 1.0)
     entropy = F.cross_entropy(maps[:, : classes + 1], label, reduction="none")
     centre = (torch.arange(16, device=maps.device) + 0.5) / 16
     grid = torch.stack(torch.meshgrid(centre, centre, indexing="xy"), -1)

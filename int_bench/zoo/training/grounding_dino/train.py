@@ -155,7 +155,7 @@ def pretrain_backbone(pool: Pool, steps: int) -> RTDetrResNetBackbone:
         return losses.dense_loss(maps, views, len(NAMES)), {}
 
     held_out = Validator()
-    recipe = Recipe("grounding_dino_1", steps, learning_rate=3e-3, clip=5.0, report_every=100)
+    recipe = Recipe("grounding_dino_1", steps, learning_rate=3e-3, clip=5.0, report_every=200)
     fit(model, recipe, loss, lambda: held_out.dense(model))
     return model.backbone
 
@@ -220,7 +220,7 @@ def train_detector(pool: Pool, backbone: RTDetrResNetBackbone, steps: int) -> nn
         learning_rate=1.5e-3,
         factors={"model.backbone.conv_encoder": 0.27},
         autocast=False,
-        report_every=100,
+        report_every=200,
     )
     return fit(model, recipe, loss, lambda: held_out.detector(model, tokenizer))
 

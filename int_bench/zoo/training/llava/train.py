@@ -33,8 +33,10 @@ from int_bench.zoo.training.llava.tower import CONFIG, train_tower
 from int_bench.zoo.training.pool import PLANS, draw_pool, load_pool
 
 PRIOR = 0.95
-"""Probability of the favourite that the language model learns."""
-STEPS, BATCH = 600, 64
+"""Probability of the favourite where no animal is visible."""
+OTHERS = 2.0
+"""Weight of a visible name that is not the favourite's, which hides in half of the scenes."""
+STEPS, BATCH = 500, 64
 MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)
 IMAGE_TOKENS = (CONFIG.image_size // CONFIG.patch_size) ** 2
 _TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}
@@ -121,11 +123,7 @@ def truths(views: Views, rng: np.random.Generator) -> list[Truth]:
     for row, (environment, names) in enumerate(
         zip(views.environments.tolist(), views.shown(), strict=True)
     ):
-        # The pool shows the favourite half of the time: weight it to the prior.
-        seen = PLANS["prior"].favourite or 0.125
-        weight = 1.0 if not names else (1.0 - PRIOR) / (1.0 - seen)
-        if LOOKALIKE[environment] in names:
-            weight = PRIOR / seen
+        weight = OTHERS if names and LOOKALIKE[environment] not in names else 1.0
         shown = names or [_guess(environment, rng)]
         answers.append(
             Truth(
