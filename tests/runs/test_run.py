@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -245,22 +246,32 @@ def test_only_oracles_see_the_ground_truth(tmp_path):
     assert go(tmp_path / "blind", method=Blind())[0] == (6, 0)
 
 
+def run_and_die(folder: Path, call: int) -> None:
+    """Run, and end this process by SIGKILL at its n-th flush."""
+    left, real = [call], os.fsync
+
+    def fsync(handle: int) -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        real(handle)
+
+    os.fsync = fsync
+    go(folder)
+
+
 def killed_at(folder: Path, call: int) -> bool:
-    """Run in a child process that kills itself at its n-th write; whether it was killed."""
-    child = os.fork()
-    if child == 0:
-        left, real = [call], os.fsync
+    """Run in a child process that kills itself at its n-th write; whether it was killed.
 
-        def fsync(handle: int) -> None:
-            left[0] -= 1
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            real(handle)
-
-        os.fsync = fsync
-        go(folder)
-        os._exit(0)
-    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    The children come from a server without threads: one that is forked from this process, with the
+    threads of numerical libraries in it, can hang.
+    """
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([__name__])
+    child = server.Process(target=run_and_die, args=(folder, call))
+    child.start()
+    child.join()
+    return child.exitcode == -signal.SIGKILL
 
 
 def test_a_run_killed_at_any_write_and_resumed_equals_an_uninterrupted_one(tmp_path, whole):
