@@ -16,12 +16,13 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Walk:
-    """How to add one thing: new files, changes of old ones, and the commands that show it."""
+    """How to add one thing: new files, changes of old ones, commands, and what they print."""
 
     title: str
     files: dict[str, str]
     changes: str
     commands: list[str]
+    printed: list[str]
 
     @property
     def touched(self) -> set[str]:
@@ -36,14 +37,15 @@ def walks() -> list[Walk]:
         files = dict(re.findall(r"^`([^`\n]+)`\n\n```\w+\n(.*?)^```", section, re.M | re.S))
         changes = "".join(re.findall(r"^```diff\n(.*?)^```", section, re.M | re.S))
         commands = "".join(re.findall(r"^```sh\n(.*?)^```", section, re.M | re.S)).splitlines()
-        found.append(Walk(section.partition("\n")[0], files, changes, commands))
+        printed = "".join(re.findall(r"^```text\n(.*?)^```", section, re.M | re.S)).splitlines()
+        found.append(Walk(section.partition("\n")[0], files, changes, commands, printed))
     return found
 
 
 def test_each_walk_touches_as_many_files_as_it_says():
     said = {walk.title: int(re.search(r"(\d) file", walk.title)[1]) for walk in walks()}  # type: ignore[index]
     assert said == {walk.title: len(walk.touched) for walk in walks()}
-    most = {"A data set": 1, "A backbone": 2, "A method": 2}
+    most = {"A data set": 1, "A backbone": 2, "A method": 2, "A measure": 3, "A column": 1}
     assert {title.partition(":")[0]: count for title, count in said.items()} == most
 
 
@@ -65,6 +67,7 @@ def test_a_walk_leads_where_it_says(copy, walk):
         (copy / name).write_text(text, encoding="utf-8")
     if walk.changes:
         subprocess.run(["git", "apply"], input=walk.changes, text=True, check=True, cwd=copy)
+    out = ""
     for line in walk.commands:
         program, *words = line.split()
         assert program == "int-bench"
@@ -72,6 +75,8 @@ def test_a_walk_leads_where_it_says(copy, walk):
             [sys.executable, "-m", "int_bench", *words], cwd=copy, capture_output=True, text=True
         )
         assert done.returncode == 0, done.stderr
+        out += done.stdout
+    assert all(line in out for line in walk.printed), out
     sources = [name for name in walk.touched if name.endswith(".py")]
     for tool in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
         check = [sys.executable, "-m", *tool, *sources]
