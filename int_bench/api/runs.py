@@ -20,9 +20,10 @@ from int_bench.data.subset import First
 from int_bench.errors import MissingAsset
 from int_bench.runs.compute import compute
 from int_bench.runs.layout import MANIFEST
-from int_bench.runs.prepare import Asked, prepare
+from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Records
 from int_bench.runs.reader import Run as Folder
+from int_bench.runs.variants import RunRequest
 from int_bench.scoring.predictions import MapFolder
 
 
@@ -40,7 +41,7 @@ def run(*overrides: str, **keywords: Value) -> Run:
         MissingAsset: A file, a data set or a model's weights are not here.
     """
     config = load_config(words(overrides, keywords))
-    (prepared,) = prepare([Asked(config)])
+    (prepared,) = prepare([RunRequest(config)])
     compute([prepared], [build_method(config)], config)
     return Run(Folder(prepared.path), prepared.dataset)
 

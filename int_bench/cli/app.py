@@ -105,7 +105,7 @@ def ablate(
     module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
     original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short.
     """
-    from int_bench.cli.ablate import ablate_command
+    from int_bench.cli.run import ablate_command
     from int_bench.cli.screen import Command
 
     return ablate_command(

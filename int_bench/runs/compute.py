@@ -13,7 +13,8 @@ from int_bench.engine.broker import Broker
 from int_bench.engine.serving import Observer
 from int_bench.engine.sharing import Sharing, Tally
 from int_bench.engine.work import Work, work_of
-from int_bench.runs.execute import Variant, pending, run
+from int_bench.runs.check import said
+from int_bench.runs.execute import Variant, run
 from int_bench.runs.prepare import Prepared
 from int_bench.runs.records import Record
 
@@ -25,11 +26,15 @@ Watch = Callable[[int, int], AbstractContextManager[OnRecord]]
 
 @dataclass(frozen=True)
 class Done:
-    """What running has cost: the broker's counters, the models' work, what variants shared."""
+    """What running has cost: the broker's counters, the models' work, what variants shared.
+
+    ``mended`` says what was torn, gone or changed, and was mended or computed again.
+    """
 
     counters: dict[str, int] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
     sharing: Sharing = field(default_factory=Sharing)
+    mended: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -45,7 +50,7 @@ def compute(
     watch: Watch = unwatched,
     observe: Observer | None = None,
 ) -> Done:
-    """Run what is not finished, sample by sample over one broker.
+    """Run what is not finished, sample by sample over one broker, and mend what is torn.
 
     Args:
         runs: what is asked for, of one data set.
@@ -57,29 +62,32 @@ def compute(
     Raises:
         UserError: An error that every sample would meet; all finished samples are stored.
     """
-    if all(prepared.finished == prepared.total for prepared in runs):
+    total = sum(len(prepared.keys) for prepared in runs)
+    done = sum(prepared.standing().done for prepared in runs)
+    if done == total:
+        for prepared in runs:
+            prepared.settle()
         return Done()
     backbones = build_backbones(config)
     broker = _broker(config, backbones, observe)
     models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
-    plan = runs[0].plan
     with ExitStack() as stack:
         variants = [
             Variant(prepared.label, method, stack.enter_context(prepared.open(models)))
             for prepared, method in zip(runs, methods, strict=True)
         ]
         tallies = {variant.name: Tally() for variant in variants}
-        total = len(plan.samples) * plan.trials * len(variants)
-        on_record = stack.enter_context(watch(total, total - pending(plan, variants)))
+        mended = [f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages]
+        on_record = stack.enter_context(watch(total, done))
 
         def count(variant: Variant, record: Record) -> None:
             tallies[variant.name].add(record.counters)
             on_record(variant, record)
 
-        run(plan, variants, broker, count, observe)
+        run(runs[0], variants, broker, count, observe)
     images = sum(tally.images for tally in tallies.values())
     work = work_of(images, broker.counters, broker.seconds)
-    return Done(broker.counters, work, Sharing(tallies))
+    return Done(broker.counters, work, Sharing(tallies), tuple(mended))
 
 
 def _broker(config: RunConfig, backbones: dict[str, Backbone], observe: Observer | None) -> Broker:

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from int_bench.core.protocols import Ask, Method
 from int_bench.core.seeding import derive_seed
@@ -28,6 +28,35 @@ _WAITING = 4
 """Finished samples that may wait for the disk."""
 
 
+class Plan(Protocol):
+    """What is to be done."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """Where images and ground truth come from."""
+        ...
+
+    @property
+    def samples(self) -> Sequence[SampleFile]:
+        """The samples to run, in order (already limited)."""
+        ...
+
+    @property
+    def task_prompt(self) -> str:
+        """The task-generic prompt."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run seed."""
+        ...
+
+    @property
+    def trials(self) -> int:
+        """Repetitions of every sample, each with its own seed."""
+        ...
+
+
 @dataclass(frozen=True)
 class Variant:
     """One method and the folder that its results go to."""
@@ -38,25 +67,6 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is to be done.
-
-    Attributes:
-        dataset: where images and ground truth come from.
-        samples: the samples to run, in order (already limited).
-        task_prompt: the task-generic prompt.
-        seed: the run seed.
-        trials: repetitions of every sample, each with its own seed.
-    """
-
-    dataset: Dataset
-    samples: Sequence[SampleFile]
-    task_prompt: str
-    seed: int = 0
-    trials: int = 1
-
-
-@dataclass(frozen=True)
 class _Key:
     variant: int
     trial: int
@@ -64,11 +74,6 @@ class _Key:
 
     def __str__(self) -> str:
         return self.sample.id
-
-
-def pending(plan: Plan, variants: Sequence[Variant]) -> int:
-    """How many samples, over trials and variants, are not finished yet."""
-    return sum(1 for _ in _keys(plan, variants))
 
 
 def run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,76 +15,74 @@ from int_bench.core.paths import expanded
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.data.subset import First
-from int_bench.errors import UsageError
-from int_bench.runs.execute import Plan
-from int_bench.runs.folder import RunFolder
-from int_bench.runs.layout import MANIFEST, RECORDS, Key, file_names
+from int_bench.errors import MissingAsset, UsageError
+from int_bench.runs.folder import RunFolder, describe
+from int_bench.runs.layout import MANIFEST, Key, file_names
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.prefixes import derive
 from int_bench.runs.provenance import code, device, machine
-from int_bench.runs.reader import Run
-from int_bench.runs.records import OK
+from int_bench.runs.reader import Run, Standing
+from int_bench.runs.variants import RunRequest
 
 PREFIX_OF = "prefix_of"
 """In ``run.json``: the folder of the longer run that this one was taken from."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One configuration that a command asks for.
+class Prepared:
+    """A request with its data set and its run folder (not yet made); all of it was checked.
 
     Attributes:
-        config: the configuration.
-        label: its name in what the command prints; the method's if empty.
-        longer: the run of more iterations that it is the beginning of; None if it is run itself.
+        request: the configuration and its label.
+        dataset: where images and ground truth come from, limited.
+        samples: its samples, in order.
+        identity: what decides the results.
+        path: the run folder.
+        source: the run folder that it is taken from; None if it is run itself.
+        before: the ``run.json`` that is there; None if there is none.
     """
 
-    config: RunConfig
-    label: str = ""
-    longer: RunConfig | None = None
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A checked configuration with its data set and its run folder (not yet made).
-
-    ``source`` is the run folder that it is taken from; None if it is run itself.
-    """
-
-    config: RunConfig
-    label: str
+    request: RunRequest
     dataset: Dataset
     samples: Sequence[SampleFile]
     identity: dict[str, Any]
     path: Path
     source: Path | None = None
+    before: Manifest | None = None
+
+    @property
+    def config(self) -> RunConfig:
+        """The configuration."""
+        return self.request.config
+
+    @property
+    def label(self) -> str:
+        """What tables print."""
+        return self.request.label or self.config.method_name
+
+    @property
+    def task_prompt(self) -> str:
+        """The task-generic prompt."""
+        return self.config.task.prompt
+
+    @property
+    def seed(self) -> int:
+        """The run seed."""
+        return self.config.seed
+
+    @property
+    def trials(self) -> int:
+        """Repetitions of every sample, each with its own seed."""
+        return self.config.trials
 
     @property
     def keys(self) -> list[Key]:
         """All samples of all trials."""
-        return [(trial, one.id) for trial in range(self.config.trials) for one in self.samples]
+        return [(trial, sample.id) for trial in range(self.trials) for sample in self.samples]
 
-    @property
-    def total(self) -> int:
-        """Samples over trials."""
-        return len(self.samples) * self.config.trials
-
-    @property
-    def finished(self) -> int:
-        """How many samples, over trials, are done and well, and their masks there."""
-        if not (self.path / MANIFEST).exists() or not (self.path / RECORDS).exists():
-            return 0
-        run, asked = Run(self.path), set(self.keys)
-        done = {key for key in asked if run.records.status(key) == OK}
-        return len(done - {damage.key for damage in run.verify(keys=done)})
-
-    @property
-    def plan(self) -> Plan:
-        """What the run loop needs of it."""
-        config = self.config
-        return Plan(
-            self.dataset, self.samples, config.task.prompt, seed=config.seed, trials=config.trials
-        )
+    def standing(self) -> Standing:
+        """How much of it is done and well, and whether the folder needs mending."""
+        return Standing.of(self.path, self.keys)
 
     def open(self, models: Mapping[str, Any]) -> RunFolder:
         """The run folder, open for a run with these models' identities, all roles of the command's.
@@ -91,8 +90,23 @@ class Prepared:
         Raises:
             UsageError: It cannot be written, or another process writes to it.
         """
-        own = {role: models[role] for role in self.config.backbone}
-        return self._open(self.description(own))
+        return self._open(self.description(models))
+
+    def settle(self) -> None:
+        """Where nothing is to be computed: mend what is torn, and write ``run.json`` anew.
+
+        It says the limit and the trials that were asked for last, so that scores are of them.
+
+        Raises:
+            UsageError: It cannot be written.
+        """
+        if self.standing().torn:
+            with self.open({}):
+                pass
+        elif self.before is None or any(
+            self.before.config.get(key) != getattr(self.config, key) for key in ("limit", "trials")
+        ):
+            describe(self.path, self.description({}))
 
     def take(self, source: Path) -> None:
         """Fill the run folder from a longer run, as far as that is done.
@@ -100,7 +114,8 @@ class Prepared:
         Raises:
             UserError: See :func:`int_bench.runs.prefixes.derive`.
         """
-        if self.finished == self.total:
+        standing = self.standing()
+        if standing.done == len(self.keys) and self.before is not None and not standing.torn:
             return
         # Models, code and machine are those of the run that computed.
         longer = Run(source)
@@ -108,10 +123,17 @@ class Prepared:
         with self._open({**self.description({}), **computed, PREFIX_OF: str(source)}) as folder:
             derive(longer, folder, int(self.config.method["iterations"]), self.keys)
 
-    def description(self, models: Mapping[str, Any]) -> dict[str, Any]:
-        """What ``run.json`` says of the run, see :mod:`int_bench.runs.manifest`."""
-        before = self._before()
-        earlier = before.content if before else {}
+    def description(self, identities: Mapping[str, Any]) -> dict[str, Any]:
+        """What ``run.json`` says of the run, see :mod:`int_bench.runs.manifest`.
+
+        Args:
+            identities: by role what the models say of themselves; without them, what computed
+                before stays.
+        """
+        earlier = self.before.content if self.before else {}
+        computed = {"code": code(), "machine": machine(), "models": self._models(identities)}
+        if not identities:
+            computed |= {key: earlier[key] for key in computed if key in earlier}
         return {
             "kind": "run",
             "name": self.config.method_name,
@@ -120,9 +142,7 @@ class Prepared:
             "identity": self.identity,
             "config": _resolved(self.config),
             "reading": self.config.choices.get("reading"),
-            "code": code(),
-            "machine": machine(),
-            "models": self._models(models),
+            **computed,
             "data": self._data(),
             "stamps": [],
             # Earlier records of the folder may have been taken from a longer run.
@@ -148,13 +168,12 @@ class Prepared:
         return models
 
     def _open(self, description: Mapping[str, Any]) -> RunFolder:
-        whole = self.dataset.whole if isinstance(self.dataset, First) else self.dataset
-        names = file_names(sample.id for sample in whole.samples())
+        names = file_names(sample.id for sample in _whole(self.dataset).samples())
         host = {"name": description["machine"]["host"], "device": device()}
         return RunFolder(self.path, description, self.config.keep, names, host)
 
     def _data(self) -> dict[str, Any]:
-        whole = self.dataset.whole if isinstance(self.dataset, First) else self.dataset
+        whole = _whole(self.dataset)
         samples, listed = whole.samples(), whole.manifest()
         return {
             "name": self.config.dataset_name,
@@ -164,18 +183,14 @@ class Prepared:
             "truth_hash": truths_hash(samples),
         }
 
-    def _before(self) -> Manifest | None:
-        """The description that is there.
 
-        Raises:
-            MissingAsset: It is there and not ours to replace.
-        """
-        return read_manifest(self.path) if (self.path / MANIFEST).exists() else None
+def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:
+    """Check everything that can be checked before a model is loaded; each run folder once.
 
-
-def prepare(asked: Sequence[Asked]) -> list[Prepared]:
-    """Check everything that can be checked before a model is loaded; each run folder once."""
-    first = asked[0].config
+    Raises:
+        UserError: The data set cannot be used, or a folder is there that is not to be touched.
+    """
+    first = requests[0].config
     whole: Dataset = build(first.dataset, "dataset")
     dataset = First(whole, first.limit)
     samples = dataset.samples()
@@ -184,20 +199,26 @@ def prepare(asked: Sequence[Asked]) -> list[Prepared]:
     if content is not None:
         known["content"] = content
     prepared: dict[Path, Prepared] = {}
-    for one in asked:
-        decided = identity(one.config, known)
-        path = _folder(one.config, decided)
+    for request in requests:
+        decided = identity(request.config, known)
+        path = _folder(request.config, decided)
         source = None
-        if one.longer is not None:
-            source = _folder(one.longer, identity(one.longer, known))
-        label = one.label or one.config.method_name
-        found = Prepared(one.config, label, dataset, samples, decided, path, source)
-        prepared.setdefault(path, found)
+        if request.longer is not None:
+            source = _folder(request.longer, identity(request.longer, known))
+        before = read_manifest(path) if (path / MANIFEST).exists() else None
+        checked = Prepared(request, dataset, samples, decided, path, source, before)
+        prepared.setdefault(path, checked)
     return list(prepared.values())
 
 
-def _folder(config: RunConfig, decided: Mapping[str, Any]) -> Path:
-    return config.out / config.dataset_name / config.method_name / digest(decided)
+def former(prepared: Prepared) -> Path | None:
+    """A run of the same method and data in an earlier format, where a new folder is begun."""
+    if prepared.before is None:
+        for path in sorted(prepared.path.parent.glob(f"*/{MANIFEST}")):
+            with suppress(MissingAsset):
+                if read_manifest(path.parent).format < 2:
+                    return path.parent
+    return None
 
 
 def with_all_models(prepared: Sequence[Prepared]) -> RunConfig:
@@ -207,15 +228,23 @@ def with_all_models(prepared: Sequence[Prepared]) -> RunConfig:
         UsageError: Two of them want different models for a role.
     """
     first, models = prepared[0].config, dict[str, Mapping[str, Any]]()
-    strictest = min(one.config.exactness for one in prepared)
-    for one in prepared:
-        for role, node in one.config.backbone.items():
+    strictest = min(run.config.exactness for run in prepared)
+    for run in prepared:
+        for role, node in run.config.backbone.items():
             if models.setdefault(role, node) != node:
                 raise UsageError(
-                    f"{first.method_name} and {one.config.method_name} want different models as "
+                    f"{first.method_name} and {run.config.method_name} want different models as "
                     f"{role}; run them one by one."
                 )
     return replace(first, backbone=models, exactness=strictest)
+
+
+def _folder(config: RunConfig, decided: Mapping[str, Any]) -> Path:
+    return config.out / config.dataset_name / config.method_name / digest(decided)
+
+
+def _whole(dataset: Dataset) -> Dataset:
+    return dataset.whole if isinstance(dataset, First) else dataset
 
 
 def _resolved(config: RunConfig) -> dict[str, Any]:

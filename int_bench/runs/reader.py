@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -243,6 +244,31 @@ class Run:
         ]
 
 
+class Standing(NamedTuple):
+    """How far the samples that are asked for are.
+
+    Attributes:
+        done: how many are finished and well, with their files.
+        torn: whether the folder holds torn or damaged lines.
+    """
+
+    done: int = 0
+    torn: bool = False
+
+    @classmethod
+    def of(cls, path: Path, keys: Iterable[Key]) -> Standing:
+        """The standing of a folder of today's format, also of one without ``run.json``."""
+        files = record_files(path, form=2) or []
+        records = Records(files, form=2, mend=True)
+        torn = bool(records.damaged) or any(not _whole(file) for file in files)
+        well = (
+            records.status(key) == OK
+            and not any(broken_files(path, records[key], records.written(key), thorough=False))
+            for key in keys
+        )
+        return cls(sum(well), torn)
+
+
 def broken_files(path: Path, record: Record, written: int, thorough: bool) -> Iterator[Damage]:
     """What of a record's files is gone or changed.
 
@@ -303,6 +329,15 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
                 offset += len(line)
     except OSError as error:
         raise MissingAsset(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is empty or ends with a whole line."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
 
 
 def _folder_of(path: Path) -> Path:

@@ -15,16 +15,16 @@ from typing import Annotated
 
 import typer
 
-from int_bench.cli.ablate import variants
 from int_bench.cli.results import load_run
-from int_bench.cli.run import execute, methods
+from int_bench.cli.run import run_all
 from int_bench.cli.screen import Command
 from int_bench.core.parsing import canonical
 from int_bench.methods.trivial import KINDS
 from int_bench.report.field import Entry, Field, claims_table, field_table
 from int_bench.report.tables import Table
-from int_bench.runs.prepare import Asked, Prepared, prepare
+from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Run
+from int_bench.runs.variants import RunRequest, ablations, methods
 
 ROOT = Path(__file__).parents[2]
 REMARKS = Path(__file__).with_name("field_remarks.md")
@@ -68,8 +68,8 @@ def _measure(dataset: str, n: int) -> Field:
     options.append("in_flight=16")
     axes = ["module=all", "patches=all", f"iterations=1..{TASKS[dataset]}"]
     options.append(f"out={ROOT / 'results' / 'runs'}")
-    asked: list[Asked] = [*methods([*options, "method=all"]), *variants([*options, *axes])]
-    code = execute(Command("run", tuple(options)), asked)
+    asked: list[RunRequest] = [*methods([*options, "method=all"]), *ablations([*options, *axes])]
+    code = run_all(Command("run", tuple(options)), asked)
     if code not in (0, 4):
         raise typer.Exit(code)
     entries = [_entry(one) for one in prepare(asked)]

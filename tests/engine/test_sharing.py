@@ -14,7 +14,8 @@ from int_bench.engine.broker import Broker, Job, gather
 from int_bench.engine.sharing import Sharing, Tally
 from int_bench.errors import UsageError
 from int_bench.runs.execute import Variant, run
-from int_bench.runs.prepare import Asked, prepare, with_all_models
+from int_bench.runs.prepare import prepare, with_all_models
+from int_bench.runs.variants import RunRequest
 from tests.fakes import RedIsAFrog
 from tests.runs.test_run import Noise, Steps, plan_of
 from tests.runs.test_store import opened
@@ -122,11 +123,11 @@ def test_one_variant_shares_nothing_worth_saying(tmp_path):
 
 def test_the_models_of_several_methods_are_joined_and_two_for_a_role_refused():
     full, concept = load_config(["method=full"]), load_config(["method=sam3"])
-    models = with_all_models(prepare([Asked(full), Asked(concept)])).backbone
+    models = with_all_models(prepare([RunRequest(full), RunRequest(concept)])).backbone
     assert models == concept.backbone and "concept_segmenter" not in full.backbone
     whole, other = load_config([]), load_config(["ablation=no_pnm", "backbone/inpainter=telea"])
     with pytest.raises(UsageError, match="int and int-no_pnm want different models as inpainter"):
-        with_all_models(prepare([Asked(whole), Asked(other)]))
+        with_all_models(prepare([RunRequest(whole), RunRequest(other)]))
 
 
 @pytest.mark.slow

@@ -16,10 +16,11 @@ from int_bench.data.folders import PairedFolders
 from int_bench.data.world.dataset import DrawnScenes
 from int_bench.engine.broker import Broker
 from int_bench.metrics.rules import NATIVE
-from int_bench.runs.execute import Plan, Variant, run
+from int_bench.runs.execute import Variant, run
 from int_bench.runs.reader import Run
 from int_bench.scoring.evaluate import evaluate
 from int_bench.scoring.predictions import maps_in
+from tests.runs.test_run import Plan
 from tests.runs.test_store import opened
 
 REAL = Path(os.environ.get("INT_BENCH_REAL", Path(__file__).parents[3] / "shared" / "real"))

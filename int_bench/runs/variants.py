@@ -1,22 +1,23 @@
-"""``int-bench ablate``: the full method beside its variants, over one broker.
+"""What one command asks for: several methods, or the full method beside its variants.
 
-Variants lack a part (``module=``), see fewer patches (``patches=``) or stop earlier
-(``iterations=``); those that stop earlier are taken from the longest run, at no model call.
+Variants of ``ablate`` lack a part (``module=``), see fewer patches (``patches=``), read Eq. 12
+otherwise (``reading=``) or stop earlier (``iterations=``); those that stop earlier are taken from
+the longest run, at no model call.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from int_bench.cli.run import execute
-from int_bench.cli.screen import Command
-from int_bench.config import load_config
+from int_bench.config import RunConfig, load_config
 from int_bench.config.binding import closest
 from int_bench.config.overrides import options
 from int_bench.config.run_config import DEFAULT_READING
 from int_bench.errors import UsageError
-from int_bench.runs.prepare import Asked
 
+_ONLY_BY_NAME = ("sam3", "vlm_api_sam")
+"""Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
 _AXES = ("module", "patches", "reading", "iterations")
 _MODULE, _PATCHES = "no_", "patches_"
 _FULL = "original+halves+quarters"
@@ -31,12 +32,46 @@ def modules() -> list[str]:
     return [name.removeprefix(_MODULE).upper() for name in names]
 
 
-def ablate_command(command: Command) -> int:
-    """Run the full method and its variants; one table."""
-    return execute(command, variants(command.overrides))
+@dataclass(frozen=True)
+class RunRequest:
+    """One configuration that a command asks for.
+
+    Attributes:
+        config: the configuration.
+        label: its name in what the command prints; the method's if empty.
+        longer: the run of more iterations that it is the beginning of; None if it is run itself.
+    """
+
+    config: RunConfig
+    label: str = ""
+    longer: RunConfig | None = None
 
 
-def variants(overrides: Sequence[str]) -> list[Asked]:
+def methods(overrides: Sequence[str]) -> list[RunRequest]:
+    """The configuration of each method in ``method=A,B`` or ``method=all``; INT comes first in all.
+
+    Raises:
+        UsageError: See :func:`int_bench.config.load_config`.
+    """
+    return [RunRequest(load_config(given)) for given in _by_method(overrides)]
+
+
+def _by_method(overrides: Sequence[str]) -> list[list[str]]:
+    """The overrides of each method."""
+    chosen = [text for text in overrides if text.startswith("method=")]
+    names = chosen[0].removeprefix("method=") if len(chosen) == 1 else ""
+    if names == "all":
+        named = [name for name in options("method") if name not in _ONLY_BY_NAME]
+        named.sort(key=lambda name: name != "int")
+    elif "," in names:
+        named = names.split(",")
+    else:
+        return [list(overrides)]
+    rest = [text for text in overrides if text not in chosen]
+    return [[*rest, f"method={name}"] for name in named]
+
+
+def ablations(overrides: Sequence[str]) -> list[RunRequest]:
     """The full method and its variants along the axes among the overrides.
 
     Raises:
@@ -81,7 +116,7 @@ def _refuse_choices(rest: Sequence[str], axes: Mapping[str, str]) -> None:
             raise UsageError(f"ablate {axis}= chooses {key} itself; leave {key}= out.")
 
 
-def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[Asked]:
+def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[RunRequest]:
     """The full method and its variants of modules, patches and readings; none if none varies."""
     names = [f"{_MODULE}{name.lower()}" for name in _of_modules(axes.get("module"))]
     names += [_PATCHES + name.replace("+", "_") for name in _of_patches(axes.get("patches"))]
@@ -89,7 +124,7 @@ def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[Asked]:
         return []
     readings = [[f"reading={name}"] for name in _of_readings(axes.get("reading"))]
     variants = [[], *([f"ablation={name}"] for name in names), *readings]
-    return [Asked(load_config([*rest, *variant])) for variant in variants]
+    return [RunRequest(load_config([*rest, *variant])) for variant in variants]
 
 
 def _of_modules(text: str | None) -> list[str]:
@@ -142,7 +177,7 @@ def _numbers(text: str) -> list[int]:
     return sorted(found)
 
 
-def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
+def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[RunRequest]:
     """The longest run, and the shorter ones as its beginnings."""
     config = load_config(rest)
     if "iterations" not in config.method:
@@ -158,7 +193,7 @@ def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[Asked]:
     configs = {n: load_config([*rest, f"method.iterations={n}"]) for n in numbers}
     longest = configs[numbers[-1]]
     return [
-        Asked(one, _label(one.method_name, n), None if one is longest else longest)
+        RunRequest(one, _label(one.method_name, n), None if one is longest else longest)
         for n, one in configs.items()
     ]
 
