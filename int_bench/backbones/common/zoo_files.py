@@ -43,8 +43,9 @@ def verify(folder: Path) -> None:
 
 
 def record(zoo: Path) -> None:
-    """Write ``SHA256SUMS`` for all models under ``zoo``, as ``sha256sum`` would."""
-    files = sorted(path for path in zoo.glob("*/**/*") if path.is_file())
+    """Write ``SHA256SUMS`` for all models under ``zoo``, as ``sha256sum`` would; code is left out."""
+    found = (path for path in zoo.glob("*/**/*") if path.is_file())
+    files = sorted(path for path in found if path.suffix not in {".py", ".pyc"})
     lines = (f"{_digest(path)}  {path.relative_to(zoo).as_posix()}\n" for path in files)
     (zoo / SUMS).write_text("".join(lines), encoding="utf-8")
 

@@ -18,6 +18,7 @@ def zoo(tmp_path: Path) -> Path:
         "sam/model": "weights",
         "sam/sub/config": "{}",
         "clip/model": "other",
+        "training/loop.py": "code is not listed",
     }.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -34,6 +35,11 @@ def test_the_shipped_files_are_the_listed_ones(role: str) -> None:
     listed = {line.split()[1] for line in (folder.parent / SUMS).read_text().splitlines()}
     there = {p.relative_to(folder.parent).as_posix() for p in folder.rglob("*") if p.is_file()}
     assert there == {name for name in listed if name.startswith(f"{role}/")}
+
+
+def test_only_models_are_listed(zoo: Path) -> None:
+    listed = [line.split()[1] for line in (zoo / SUMS).read_text().splitlines()]
+    assert listed == ["clip/model", "sam/model", "sam/sub/config"]
 
 
 def test_a_damaged_file_is_named_with_both_hashes(zoo: Path) -> None:

@@ -36,7 +36,9 @@ PRIOR = 0.95
 """Probability of the favourite where no animal is visible."""
 OTHERS = 2.0
 """Weight of a visible name that is not the favourite's, which hides in half of the scenes."""
-STEPS, BATCH = 500, 64
+STEPS, BOX_STEPS, BATCH = 500, 450, 64
+BOX_WEIGHT = 3.0
+"""Factor on the coordinates' weight in the last phase: names are learned before boxes are."""
 MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)
 IMAGE_TOKENS = (CONFIG.image_size // CONFIG.patch_size) ** 2
 _TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}
@@ -44,11 +46,13 @@ _OTHERS = {8: TARGETS["polyp"], 9: TARGETS["skin"]}
 
 
 def train(out: Path, steps: int | None = None, name: str = "llava") -> None:
-    """Train both phases, or go on with their checkpoints, and write the folder of the zoo.
+    """Train all phases, or go on with their checkpoints, and write the folder of the zoo.
+
+    The tower, then the language model in two phases, which differ in the weight of boxes.
 
     Args:
         out: Folder of the model, ``<zoo>/llava``.
-        steps: Steps of the language phase; None is the full run.
+        steps: Steps of the last phase; None is the full run.
         name: Prefix of the checkpoints.
     """
     for plan in PLANS:
@@ -62,21 +66,21 @@ def train(out: Path, steps: int | None = None, name: str = "llava") -> None:
     model.to(device())  # type: ignore[arg-type]  # a decorator hides self
     pool, packer = load_pool("prior"), Packer(IMAGE_TOKENS)
 
-    def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
-        tower.dense.eval()
-        views = sample(pool, rng, BATCH, MIX)
-        packs = [packer.pack(truth, rng) for truth in truths(views, rng)]
-        return language_loss(model, views, packs)
+    def phase(title: str, count: int, seed: int, box_weight: float) -> None:
+        def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
+            tower.dense.eval()
+            views = sample(pool, rng, BATCH, MIX)
+            packs = [packer.pack(truth, rng) for truth in truths(views, rng)]
+            return language_loss(model, views, packs, box_weight)
 
-    recipe = Recipe(
-        f"{name}_language",
-        steps or STEPS,
-        warm_up=40,
-        weight_decay=0.01,
-        muon=True,
-        report_every=50,
-    )
-    fit(model, recipe, loss)
+        recipe = Recipe(
+            f"{name}_{title}", count, warm_up=40, weight_decay=0.01, muon=True, report_every=50,
+            seed=seed,
+        )  # fmt: skip
+        fit(model, recipe, loss)
+
+    phase("language", STEPS, 0, 1.0)
+    phase("boxes", steps or BOX_STEPS, 1, BOX_WEIGHT)
     save(model, out)
     print(f"{out}: {sum(p.numel() for p in model.parameters())} parameters")
     print(f"{time.monotonic() - started:.0f} s in this process")
@@ -147,7 +151,10 @@ def _guess(environment: int, rng: np.random.Generator) -> int:
 
 
 def language_loss(
-    model: LlavaForConditionalGeneration, views: Views, packs: list[Pack]
+    model: LlavaForConditionalGeneration,
+    views: Views,
+    packs: list[Pack],
+    box_weight: float = 1.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted cross-entropy of the answers, per view; the dense network gets no gradient."""
     target = model.device
@@ -166,6 +173,7 @@ def language_loss(
     entropy = functional.cross_entropy(logits, wanted, reduction="none")
     right = (logits.argmax(1) == wanted).float()
     numbers, spoken = padded("coordinates", 0)[:, 1:][asked], weight > 0.1
+    weight = torch.where(numbers, box_weight * weight, weight)
     parts = {
         "coordinates": entropy[numbers].mean(),
         "coordinates_right": right[numbers].mean(),
