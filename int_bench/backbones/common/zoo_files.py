@@ -43,7 +43,7 @@ def verify(folder: Path) -> None:
 
 
 def record(zoo: Path) -> None:
-    """Write ``SHA256SUMS`` for all models under ``zoo``, as ``sha256sum`` would; no code is listed."""
+    """Write ``SHA256SUMS`` for all models under ``zoo``, as ``sha256sum`` would, without code."""
     found = (path for path in zoo.glob("*/**/*") if path.is_file())
     files = sorted(path for path in found if path.suffix not in {".py", ".pyc"})
     lines = (f"{_digest(path)}  {path.relative_to(zoo).as_posix()}\n" for path in files)
