@@ -222,6 +222,8 @@ def _sizes(runs: Sequence[RunScores]) -> list[str]:
     for run in runs:
         if run.counts.trials > 1:
             notes.append(trials_note(f"{run.method} on {run.dataset}", run.counts))
+        if run.unseen:
+            notes.append(f"{run.method} on {run.dataset}: not held against {run.unseen}")
         known = SETS.get(run.dataset)
         if known is not None and len(run.ids) != known.size:
             notes.append(

@@ -1,0 +1,222 @@
+"""Files of scores are tied to records, masks and ground truth; others are refused by name."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from int_bench.cli.results import load_run
+from int_bench.errors import MissingAsset, UsageError
+from int_bench.metrics.metrics import METRICS
+from int_bench.runs.reader import Run
+from int_bench.scoring.files import write_whole
+
+
+@pytest.fixture
+def finished(command, pairs) -> Path:
+    """A scored run of ``centre_box`` on six pairs."""
+    words = ["dataset=folder", f"dataset.images={pairs / 'images'}"]
+    words += [f"dataset.masks={pairs / 'masks'}", "dataset.name=mine", "method=centre_box"]
+    code, out, err = command("run", *words, "--json")
+    assert code == 0, err
+    return Path(json.loads(out)["run_dir"])
+
+
+def native(run: Path) -> Path:
+    return run / "scores" / "native.0.csv"
+
+
+def rewrite(path: Path, change) -> None:
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def without_last(text: str) -> str:
+    return "".join(text.splitlines(keepends=True)[:-1])
+
+
+def with_the_last_twice(text: str) -> str:
+    return text + text.splitlines(keepends=True)[-1]
+
+
+def with_nan(text: str) -> str:
+    lines = text.splitlines(keepends=True)
+    cells = lines[3].split(",")
+    return "".join([*lines[:3], ",".join([*cells[:2], "nan", *cells[3:]]), *lines[4:]])
+
+
+def with_a_better_number(text: str) -> str:
+    return re.sub(r"(a0,scored,)[^,]+", r"\g<1>0.001", text)
+
+
+def with_other_rules(text: str) -> str:
+    return re.sub(r'"rules": "[0-9a-f]+"', f'"rules": "{"0" * 64}"', text)
+
+
+def with_another_policy(text: str) -> str:
+    return text.replace('"policy": "error"', '"policy": "skip"')
+
+
+FILES = {
+    "cut": (without_last, "holds 5 of 6 rows"),
+    "a row twice": (with_the_last_twice, "holds a5 twice"),
+    "nan": (with_nan, "holds 'nan' for MAE of a1"),
+    "edited": (with_a_better_number, "was changed after it was written"),
+    "cut within a row": (lambda text: text[:-120], "holds"),
+    "other rules": (with_other_rules, "made by other rules"),
+    "another policy": (with_another_policy, "another evaluation"),
+    "no first line": (lambda text: text.partition("\n")[2], "holds no scores"),
+    "another format": (lambda text: text.replace('"format": 2', '"format": 3'), "of format 3"),
+    "nothing": (lambda text: "", "holds no scores"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_not_as_it_was_written_is_refused_and_mended(command, finished, name):
+    change, said = FILES[name]
+    rewrite(native(finished), change)
+    for words in (("table", "--runs", finished), ("compare", finished, finished)):
+        code, out, err = command(*words)
+        assert (code, out) == (2, "") and said in err and str(native(finished)) in err
+        assert len(err.splitlines()) == 1 and f"`int-bench eval {finished}`" in err
+    assert command("eval", finished)[0] == 0
+    assert command("table", "--runs", finished)[0] == 0
+
+
+def masks_deleted(run: Path, pairs: Path) -> None:
+    (run / "masks/0/final/a3.png").unlink()
+
+
+def masks_swapped(run: Path, pairs: Path) -> None:
+    folder = run / "masks/0/final"
+    Image.fromarray(np.full((24, 32), 255, np.uint8)).save(folder / "a3.png")
+
+
+def masks_of_another_size(run: Path, pairs: Path) -> None:
+    Image.new("L", (16, 12), 255).save(run / "masks/0/final/a3.png")
+
+
+def truth_changed(run: Path, pairs: Path) -> None:
+    Image.new("L", (32, 24), 255).save(pairs / "masks/a3.png")
+
+
+def a_failed_sample_retried(run: Path, pairs: Path) -> None:
+    """The record of a3 was written anew, and the run was killed before it was scored."""
+    (path,) = (p for p in (run / "records").iterdir() if b'"a3"' in p.read_bytes())
+    line = next(line for line in path.read_bytes().splitlines(True) if b'"a3"' in line)
+    record = json.loads(line)
+    record["final"]["mask"]["hash"] = "0" * 64
+    with path.open("ab") as file:
+        file.write(json.dumps(record).encode() + b"\n")
+
+
+STALE = {
+    "masks deleted": (masks_deleted, "mask of a3 than there is now (it is gone)", 4),
+    "masks swapped": (masks_swapped, "another mask of a3", 4),
+    "masks of another size": (masks_of_another_size, "another mask of a3", 4),
+    "ground truth changed": (truth_changed, "another ground truth of a3", 0),
+    "a failed sample retried": (a_failed_sample_retried, "other records", 0),
+}
+
+
+@pytest.mark.parametrize("name", STALE)
+def test_scores_of_something_else_than_lies_there_are_refused(command, finished, pairs, name):
+    """``table`` says what is stale; ``eval`` scores what is whole, and names what is not."""
+    change, said, code_of_eval = STALE[name]
+    change(finished, pairs)
+    code, out, err = command("table", "--runs", finished)
+    assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1
+    assert f"`int-bench eval {finished}`" in err
+    code, out, err = command("eval", finished)
+    assert code == code_of_eval, err
+    assert ("a3" in err and "run the same command again" in err) == (code == 4)
+    code, out, _ = command("table", "--runs", finished, "--format", "md")
+    assert code == 0 and ("INCOMPLETE" in out) == (code_of_eval == 4)
+
+
+def test_a_mask_of_equal_size_and_time_is_found_by_verify(command, finished):
+    path = finished / "masks/0/final/a3.png"
+    state, content = path.stat(), bytearray(path.read_bytes())
+    content[-20] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    code, _, err = command("table", "--runs", finished, "--verify")
+    assert code == 2 and "another mask of a3" in err
+
+
+def test_a_copied_run_is_as_good(command, finished):
+    shutil.copytree(finished, "copy")
+    assert command("table", "--runs", "copy")[0] == 0
+
+
+def test_an_edited_run_json_is_refused(command, finished):
+    rewrite(finished / "run.json", lambda text: text.replace('"mine"', '"better"'))
+    for verb in (("table", "--runs"), ("eval",)):
+        code, out, err = command(*verb, finished)
+        assert code == 3 and "was changed after it was written" in err and not out
+
+
+def test_a_limit_after_a_full_run_leaves_the_scores_of_all(command, finished, pairs):
+    words = ["dataset=folder", f"dataset.images={pairs / 'images'}"]
+    words += [f"dataset.masks={pairs / 'masks'}", "dataset.name=mine", "method=centre_box"]
+    code, out, _ = command("run", *words, "--limit", "4", "--json")
+    assert code == 0 and json.loads(out)["n"] == 4
+    assert len(load_run(finished).ids) == 6
+    command("eval", finished)
+    assert len(load_run(finished).ids) == 6
+
+
+def test_a_data_set_that_is_not_here_is_said_and_the_numbers_stand(command, finished, pairs):
+    pairs.rename(pairs.with_name("elsewhere"))
+    code, out, err = command("table", "--runs", finished, "--format", "md")
+    assert code == 0 and "not held against its ground truth" in out, err
+
+
+def test_rows_are_unrounded_and_say_what_they_are_of(finished):
+    first, head, *rows = native(finished).read_text().splitlines()
+    header = json.loads(first.removeprefix("# int-bench scores "))
+    wanted = {"records", "truths", "maps", "rules", "limit", "policy", "rows", "protocol", "trial"}
+    assert wanted <= header.keys() and (header["rows"], header["limit"]) == (6, None)
+    assert head.split(",") == ["id", "status", *METRICS, "map", "truth", "note"]
+    cells = dict(zip(head.split(","), rows[0].split(","), strict=True))
+    assert all(repr(float(cells[name])) == cells[name] for name in METRICS)
+    assert Run(finished).masks()["a0"].is_file() and re.fullmatch("[0-9a-f]{16}", cells["map"])
+
+
+def write_often(path: Path, letter: bytes) -> None:
+    for _ in range(100):
+        write_whole(path, letter * 1000)
+
+
+def test_of_many_writers_at_once_each_writes_whole(tmp_path):
+    path = tmp_path / "scores" / "native.0.csv"
+    context = multiprocessing.get_context("fork")
+    writers = [
+        context.Process(target=write_often, args=(path, letter)) for letter in (b"a", b"b", b"c")
+    ]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        content = path.read_bytes() if path.exists() else b"a" * 1000
+        assert len(content) == 1000 and len(set(content)) == 1
+    assert [writer.exitcode for writer in writers] == [0, 0, 0]
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_scores_that_cannot_be_written_are_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match=r"file/scores\.csv cannot be written"):
+        write_whole(tmp_path / "file" / "scores.csv", b"")
+
+
+def test_a_run_that_was_not_scored_is_said(command, finished):
+    shutil.rmtree(finished / "scores")
+    with pytest.raises(MissingAsset, match="int-bench eval"):
+        load_run(finished)
