@@ -78,15 +78,10 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
     scenes = draw(split, range(n), animals="mixed", world=2)
     found = mechanism.measure(["INT", *rivals, *cut, *told], scenes, "cod", ())
     ours = found["INT"]
+    gain = ours.structure[:, -1] - ours.structure[:, 0]
     rows = [
         zoo.Measure("INT", "S", ours.final),
-        zoo.Measure(
-            "INT",
-            "S of iteration 5 - of 1",
-            ours.structure[:, -1] - ours.structure[:, 0],
-            ">= 0",
-            ">= .03",
-        ),
+        zoo.Measure("INT", "S of iteration 5 - of 1", gain, ">= 0", ">= .03"),
         zoo.Measure("INT", "right name in the pool", ours.pool, ">= .80", ">= .88"),
         zoo.Measure("INT", "right name at last", ours.right[:, -1], ">= .68", ">= .78"),
         zoo.Measure(
@@ -111,11 +106,15 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
         )
     gap = found["true name"].final - found[mechanism.DECOY].final
     rows.append(zoo.Measure("INT", "S: true name - decoys' name", gap, ">= .15", ">= .25"))
-    pair = draw(split, range(n // 2), animals="two_same", world=2)
+    return [*rows, *_two_of_a_kind(n // 2, split)]
+
+
+def _two_of_a_kind(n: int, split: str) -> list[zoo.Measure]:
+    """What SMG is worth where two animals of one name stand."""
+    pair = draw(split, range(n), animals="two_same", world=2)
     both = mechanism.measure(["INT", "without SMG"], pair, "cod", ())
     gap = both["without SMG"].final - both["INT"].final
     return [
-        *rows,
         zoo.Measure("INT", "two of a kind, S: without SMG - INT", gap, "<= -.06", "<= -.12"),
         zoo.Measure("INT", "two of a kind, both found", both["INT"].found, ">= .80", ">= .93"),
         zoo.Measure("INT", "two of a kind, both found without SMG", both["without SMG"].found),

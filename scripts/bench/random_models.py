@@ -72,16 +72,7 @@ def _pipeline(full: bool, device: Any, dtype: torch.dtype, options: StableDiffus
         layers_per_block=2 if full else 1, latent_channels=4, norm_num_groups=32 if full else 4,
         sample_size=512 if full else 32,
     )  # fmt: skip
-    blocks = 3 if full else 1
-    unet = UNet2DConditionModel(
-        sample_size=64 if full else 8, in_channels=9, out_channels=4,
-        layers_per_block=2 if full else 1, use_linear_projection=True,
-        down_block_types=("CrossAttnDownBlock2D",) * blocks + ("DownBlock2D",),
-        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * blocks,
-        block_out_channels=(320, 640, 1280, 1280) if full else (16, 32),
-        attention_head_dim=(5, 10, 20, 20) if full else 2, norm_num_groups=32 if full else 8,
-        cross_attention_dim=width,
-    )  # fmt: skip
+    unet = _unet(full, width)
     pipeline = StableDiffusionInpaintPipeline(
         vae=randomise(vae), unet=randomise(unet), text_encoder=randomise(CLIPTextModel(text)),
         tokenizer=tokenizer, scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
@@ -94,6 +85,19 @@ def _pipeline(full: bool, device: Any, dtype: torch.dtype, options: StableDiffus
     if options.compile:
         pipeline.unet.compile_repeated_blocks()
     return pipeline
+
+
+def _unet(full: bool, width: int) -> Any:
+    blocks = 3 if full else 1
+    return UNet2DConditionModel(
+        sample_size=64 if full else 8, in_channels=9, out_channels=4,
+        layers_per_block=2 if full else 1, use_linear_projection=True,
+        down_block_types=("CrossAttnDownBlock2D",) * blocks + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * blocks,
+        block_out_channels=(320, 640, 1280, 1280) if full else (16, 32),
+        attention_head_dim=(5, 10, 20, 20) if full else 2, norm_num_groups=32 if full else 8,
+        cross_attention_dim=width,
+    )  # fmt: skip
 
 
 def grounding_dino(full: bool, device: str, dtype: Dtype, **options: Any) -> GroundingDino:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[2] / "int_bench"
+SOURCES = [*PACKAGE.rglob("*.py"), *(PACKAGE.parent / "scripts").rglob("*.py")]
 MODEL_LIBRARIES = {
     "accelerate",
     "diffusers",
@@ -49,7 +52,37 @@ def test_hydra_is_imported_by_config_only():
     assert users == {"config"}
 
 
+def test_no_module_reaches_itself():
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph("int_bench", exclude_type_checking_imports=True)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    assert len(list(TopologicalSorter(imports).static_order())) >= len(imports)  # else CycleError
+
+
 def test_files_stay_short_enough_to_read():
-    paths = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "zoo"]
-    lengths = {path.name: path.read_text().count("\n") for path in paths}
-    assert not {name: length for name, length in lengths.items() if length > 350}
+    lengths = {path: path.read_text().count("\n") for path in SOURCES}
+    assert not {path: length for path, length in lengths.items() if length > 350}
+
+
+def test_functions_stay_short_enough_to_read():
+    """40 lines, docstrings apart."""
+    functions = [
+        (path, node)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    lengths = {(path, node.name): length_of(node) for path, node in functions}
+    assert not {place: length for place, length in lengths.items() if length > 40}
+
+
+def length_of(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    said = len((ast.get_docstring(node, clean=False) or "").splitlines())
+    return (node.end_lineno or node.lineno) - node.lineno + 1 - said
+
+
+def test_rooms_stay_small_enough_to_look_around():
+    """15 modules in a room; four files at the root."""
+    rooms = Counter(path.parent for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    assert not {room: count for room, count in rooms.items() if count > 15}
+    assert len([path for path in PACKAGE.iterdir() if path.is_file()]) <= 4
