@@ -101,7 +101,7 @@ def _of_class(node: ast.ClassDef, module: str) -> Mapping[str, Parameter] | None
     for base in _bases(node, module):
         inherited.update(signature(base) or {})
     own = {
-        item.target.id: Parameter(item.annotation, item.value, module)
+        item.target.id: Parameter(item.annotation, _default(item.value), module)
         for item in node.body
         if isinstance(item, ast.AnnAssign)
         and isinstance(item.target, ast.Name)
@@ -109,6 +109,14 @@ def _of_class(node: ast.ClassDef, module: str) -> Mapping[str, Parameter] | None
         and "init=False" not in (ast.unparse(item.value) if item.value else "")
     }
     return inherited | own
+
+
+def _default(value: ast.expr | None) -> ast.expr | None:
+    """The default of a dataclass field: the value, or what ``field(...)`` says of it."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func).rpartition(".")[2] == "field":
+        said = {word.arg: word.value for word in value.keywords}
+        return said.get("default", said.get("default_factory"))
+    return value
 
 
 def _of_function(node: ast.FunctionDef, module: str, skip: int) -> Mapping[str, Parameter] | None:

@@ -113,11 +113,15 @@ def _defaults_of_dataset(groups: Sequence[str]) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _said(file: Path, key: str) -> str | None:
-    """What a file or one that it starts from gives a key; in config.yaml, the group's choice."""
+def _read(file: Path) -> Any:
     from omegaconf import OmegaConf
 
-    content: Any = OmegaConf.load(file)
+    return OmegaConf.load(file)
+
+
+def _said(file: Path, key: str) -> str | None:
+    """What a file or one that it starts from gives a key; in config.yaml, the group's choice."""
+    content = _read(file)
     values = [content.get(key)]
     for entry in reversed(content.get("defaults", [])):
         if not isinstance(entry, str):

@@ -65,6 +65,8 @@ def hub_folder(checkpoint: str) -> Path:
 def commit_of(checkpoint: str, revision: str | None = None) -> str | None:
     """The commit of a hub's checkpoint that lies in the library's cache; None without one."""
     reference = hub_folder(checkpoint) / "refs" / (revision or "main")
+    if revision and (hub_folder(checkpoint) / "snapshots" / revision).is_dir():
+        return revision
     try:
         return reference.read_text(encoding="utf-8").strip()[:64] or None
     except (OSError, ValueError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from int_bench.config import RunConfig, binding, build
+from int_bench.config.contents import commit_of
 from int_bench.config.identity import digest, identity
 from int_bench.core.paths import expanded
 from int_bench.data.dataset import Dataset, SampleFile
@@ -132,6 +133,8 @@ class Prepared:
         """
         earlier = self.before.content if self.before else {}
         computed = {"code": code(), "machine": machine(), "models": self._models(identities)}
+        if identities and self.before:
+            _refuse_other_weights(self.before, computed["models"])
         if not identities:
             computed |= {key: earlier[key] for key in computed if key in earlier}
         return {
@@ -160,6 +163,7 @@ class Prepared:
                 "class": known["class"],
                 "source": node.get("checkpoint") or node.get("model"),
                 "revision": node.get("revision"),
+                "commit": commit_of(str(node.get("checkpoint")), node.get("revision")),
                 "hash": content if content.startswith("sha256:") else None,
                 "dtype": node.get("dtype"),
                 "adapter": node.get("adapter"),
@@ -182,6 +186,25 @@ class Prepared:
             "content_hash": images_hash(samples) or listed,
             "truth_hash": truths_hash(samples),
         }
+
+
+def _refuse_other_weights(before: Manifest, serving: Mapping[str, Any]) -> None:
+    """A hub's name may stand for other weights than when the run was begun.
+
+    They are not part of the identity, as nothing is known of them before they are downloaded.
+
+    Raises:
+        UsageError: Both commits are known and differ.
+    """
+    for role, model in serving.items():
+        begun = before.models.get(role)
+        commit = begun.get("commit") if isinstance(begun, Mapping) else None
+        if commit and model["commit"] and commit != model["commit"]:
+            raise UsageError(
+                f"{before.path} was begun with commit {str(commit)[:12]} of {model['source']}, and "
+                f"{model['commit'][:12]} is here now; give the new one a run of its own with "
+                f"backbone.{role}.revision={model['commit']}."
+            )
 
 
 def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 
 from int_bench.config import binding
+from int_bench.config.identity import named
 from int_bench.core.limits import (
     Above,
     Count,
@@ -135,6 +136,23 @@ def test_what_it_does_not_admit_is_refused_in_a_sentence(key, value, sentence):
     assert str(refusal.value).startswith(f"method.{key} must be ")
     assert str(refusal.value).endswith(sentence) or sentence in str(refusal.value)
     assert len(str(refusal.value)) < 200
+
+
+@dataclass
+class Fields:
+    """Fields as dataclasses write them."""
+
+    needed: int = field(kw_only=True)
+    given: Weight = field(default=0.3, kw_only=True)
+    made: list[str] = field(default_factory=list)
+    hidden: int = field(init=False, default=1)
+
+
+def test_fields_of_dataclasses_have_the_defaults_that_they_say():
+    found = binding.signature(f"{HERE}.Fields")
+    assert [name for name, p in found.items() if p.required] == ["needed"]
+    assert named({"_target_": f"{HERE}.Fields", "needed": 1})["given"] == 0.3
+    assert list(found) == ["needed", "given", "made"]
 
 
 def test_constants_of_classes_are_read_through_their_bases():

@@ -1,0 +1,30 @@
+"""What is checked before a run begins or goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from int_bench.config import load_config
+from int_bench.errors import UsageError
+from int_bench.runs.prepare import RunRequest, prepare
+
+
+def test_a_run_never_goes_on_with_other_weights_of_the_same_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    refs = tmp_path / "hub" / "models--org--sam" / "refs"
+    words = ["method=oracle_box_sam", "backbone.segmenter.checkpoint=org/sam", "limit=1"]
+    config = load_config([*words, "device=cpu", f"out={tmp_path / 'runs'}"])
+
+    def begin() -> None:
+        [run] = prepare([RunRequest(config)])
+        with run.open({"segmenter": {}}):
+            pass
+
+    begin()  # nothing is known of the weights before they are downloaded
+    refs.mkdir(parents=True)
+    (refs / "main").write_text("a" * 40)
+    begin()
+    begin()
+    (refs / "main").write_text("b" * 40)
+    with pytest.raises(UsageError, match=r"begun with commit aaaaaaaaaaaa of org/sam, and bbb"):
+        begin()
