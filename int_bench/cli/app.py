@@ -296,14 +296,32 @@ def models_list() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can mend are one sentence."""
-    sys.exit(exit_code(arguments))
+    from int_bench.cli.process import ReaderLeft, drop_output, output, terminable
+
+    with terminable(), output():
+        code = exit_code(arguments)
+        try:
+            sys.stdout.flush()
+        except ReaderLeft:
+            pass
+        except UserError as error:
+            code = _complain(str(error), error.exit_code) if code == Exit.DONE else code
+        else:
+            sys.exit(code)
+    drop_output()
+    sys.exit(code)
 
 
 def exit_code(arguments: Sequence[str] | None) -> int:
     """Run a command and return its code."""
+    from int_bench.cli.process import ReaderLeft, check_working_folder
+
     try:
+        check_working_folder()
         given = None if arguments is None else list(arguments)
         return int(app(args=given, prog_name="int-bench", standalone_mode=False) or 0)
+    except ReaderLeft:
+        return Exit.DONE
     except UserError as error:
         return _complain(str(error), error.exit_code)
     except _USAGE_ERRORS as error:

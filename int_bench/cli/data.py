@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from int_bench.cli.screen import say, terminable
+from int_bench.cli.process import terminable
+from int_bench.cli.screen import say
 from int_bench.config import build, load_config
 from int_bench.core.paths import expanded
 from int_bench.data import doctor

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 
+from int_bench.cli.process import terminable
 from int_bench.cli.screen import (
     Command,
     Meter,
@@ -14,7 +16,6 @@ from int_bench.cli.screen import (
     quiet_libraries,
     say,
     say_some,
-    terminable,
 )
 from int_bench.config import build_method
 from int_bench.core.text import shown
@@ -27,7 +28,7 @@ from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.scorable import scorable
 from int_bench.runs.variants import RunRequest, ablations, methods
-from int_bench.scoring.score import Rules, Scored, remarks_of, score_runs
+from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
 
 
 def run_command(command: Command) -> int:
@@ -108,11 +109,17 @@ def _shown(total: int, done: int) -> Iterator[OnRecord]:
 def _score(prepared: Sequence[Prepared]) -> list[Scored]:
     """All runs in one pass over the ground truth."""
     first = prepared[0]
-    runs = [
-        scorable(Run(of.path), of.label, of.config.trials, of.config.task.name) for of in prepared
-    ]
+    runs = [_scorable(run) for run in prepared]
     rules = Rules(backend=first.config.metrics["backend"])
     return score_runs(first.dataset, runs, rules, first.config.limit)[0]
+
+
+def _scorable(run: Prepared) -> Scorable:
+    maps = scorable(Run(run.path), run.label, run.trials, run.config.task.name)
+    if run.writable:
+        return maps
+    say(f"{run.path} cannot be written: its scores are printed and not kept.")
+    return replace(maps, keep=False)
 
 
 def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:

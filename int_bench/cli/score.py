@@ -13,8 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
+from int_bench.cli.process import terminable
 from int_bench.cli.results import DEFAULT_ROOT, runs_in
-from int_bench.cli.screen import print_json, print_scores, say, say_some, terminable
+from int_bench.cli.screen import print_json, print_scores, say, say_some
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.metrics.metrics import BACKENDS

@@ -1,19 +1,17 @@
-"""What the commands share: quiet libraries, termination as an interrupt, what is printed."""
+"""What the commands share: quiet libraries, progress, what is printed."""
 
 from __future__ import annotations
 
 import json
 import os
 import shlex
-import signal
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any
 
 from rich.console import Console
@@ -92,20 +90,6 @@ def quiet_libraries() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-@contextmanager
-def terminable() -> Iterator[None]:
-    """Within it SIGTERM acts as Ctrl-C does, so that a scheduler's notice is heeded."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def say(message: str) -> None:

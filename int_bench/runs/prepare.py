@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -81,6 +82,11 @@ class Prepared:
         """All samples of all trials."""
         return [(trial, sample.id) for trial in range(self.trials) for sample in self.samples]
 
+    @property
+    def writable(self) -> bool:
+        """Whether its folder, where it is there, can be written: not so on a read-only disk."""
+        return not self.path.exists() or os.access(self.path, os.W_OK)
+
     def standing(self) -> Standing:
         """How much of it is done and well, and whether the folder needs mending."""
         return Standing.of(self.path, self.keys)
@@ -96,11 +102,14 @@ class Prepared:
     def settle(self) -> None:
         """Where nothing is to be computed: mend what is torn, and write ``run.json`` anew.
 
-        It says the limit and the trials that were asked for last, so that scores are of them.
+        It says the limit and the trials that were asked for last, so that scores are of them. On a
+        read-only disk all stays as it is.
 
         Raises:
             UsageError: It cannot be written.
         """
+        if not self.writable:
+            return
         if self.standing().torn:
             with self.open({}):
                 pass

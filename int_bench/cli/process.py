@@ -1,0 +1,127 @@
+"""What surrounds every command: its output that may fail, its end on request, its working folder.
+
+Imports nothing but the standard library, so that it stands before everything else has loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO, cast
+
+from int_bench.errors import UsageError
+
+
+class OutputFault(UsageError):
+    """Standard output cannot be written; what the command has done is stored all the same."""
+
+
+class ReaderLeft(Exception):
+    """Who reads the output (``| head``) has seen enough.
+
+    No BrokenPipeError, which the libraries that print would turn into an exit of their own.
+    """
+
+
+class _Guarded:
+    """Standard output whose faults are sentences: a full disk, a closed file."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with self._told() as stream:
+            return stream.write(text)
+
+    def flush(self) -> None:
+        """Hand over what was written."""
+        if self._stream is not None:
+            with self._told() as stream:
+                stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream if self._stream is not None else sys.stderr, name)
+
+    @contextmanager
+    def _told(self) -> Iterator[TextIO]:
+        try:
+            if self._stream is None or self._stream.closed:
+                raise OSError("it is closed")
+            yield self._stream
+        except BrokenPipeError as error:
+            raise ReaderLeft from error
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            raise OutputFault(
+                f"The output cannot be written: {reason}; what was done is stored, and the same "
+                "command prints it."
+            ) from error
+
+
+@contextmanager
+def output() -> Iterator[None]:
+    """Within it faults of standard output are :class:`OutputFault`; a reader that left is none.
+
+    Letters that its encoding does not have are written as escapes.
+    """
+    _open_the_standard_ones()
+    before = sys.stdout
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError):
+            cast(Any, stream).reconfigure(errors="backslashreplace")
+    sys.stdout = cast(TextIO, _Guarded(before))
+    try:
+        yield
+    finally:
+        sys.stdout = before
+
+
+def drop_output() -> None:
+    """Forget what standard output could not take, so that the interpreter's end is silent."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def check_working_folder() -> None:
+    """Refuse to work in a folder that was deleted.
+
+    Raises:
+        UsageError: It is gone.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "The working directory is gone; change to one that is there and give the command again."
+        ) from error
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Within it SIGTERM acts as Ctrl-C does, so that a scheduler's notice is heeded."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _open_the_standard_ones() -> None:
+    """Else the next file that is opened becomes standard output, and a library prints into it."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
