@@ -7,22 +7,16 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-from PIL import Image as Pillow
-
 from int_bench.api.scores import Scores, scores_of
 from int_bench.api.words import Value, words
 from int_bench.config import build_method, load_config
-from int_bench.config.building import build_stored_dataset
 from int_bench.core.types import HardMask
-from int_bench.data.dataset import Truths
-from int_bench.data.subset import First
-from int_bench.errors import MissingAsset
+from int_bench.data.images import read_mask
 from int_bench.runs.compute import compute
-from int_bench.runs.layout import MANIFEST
 from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Records
 from int_bench.runs.reader import Run as Folder
+from int_bench.runs.scorable import StoredRun
 from int_bench.runs.variants import RunRequest
 from int_bench.scoring.predictions import MapFolder
 
@@ -43,7 +37,7 @@ def run(*overrides: str, **keywords: Value) -> Run:
     config = load_config(words(overrides, keywords))
     (prepared,) = prepare([RunRequest(config)])
     compute([prepared], [build_method(config)], config)
-    return Run(Folder(prepared.path), prepared.dataset)
+    return Run(prepared.path, frozenset(sample.id for sample in prepared.samples))
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:
@@ -52,23 +46,20 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     Raises:
         MissingAsset: It is no run folder, or of a newer version, or was edited.
     """
-    folder = Folder(Path(path).expanduser())
-    return Run(folder)
+    return Run(Path(path).expanduser())
 
 
 class Masks(Mapping[str, HardMask]):
-    """The final masks of a run by sample, (H, W) bool; each is read when it is asked for."""
+    """The final masks of a run by sample, (H, W) bool; each is read when it is asked for.
+
+    Reading one raises SampleError where its file is damaged.
+    """
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self.paths = paths
 
     def __getitem__(self, sample: str) -> HardMask:
-        path = self.paths[sample]
-        try:
-            with Pillow.open(path) as picture:
-                return np.asarray(picture.convert("L")) > 0
-        except OSError as error:
-            raise MissingAsset(f"{path} cannot be read; run the same again.") from error
+        return read_mask(self.paths[sample])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.paths)
@@ -80,33 +71,37 @@ class Masks(Mapping[str, HardMask]):
 class Run:
     """What a run left behind.
 
+    Args:
+        path: the run folder.
+        ids: the samples that count; None for all that were asked for.
+
     Attributes:
         path: the run folder.
-        name: the method, e.g. ``int-no_pnm``.
+        name: the method, as tables print it.
         dataset: the data set's name.
     """
 
-    def __init__(self, folder: Folder, truths: Truths | None = None) -> None:
-        self._folder = folder
-        self._truths = truths
-        self.path = folder.path
-        self.name = folder.name
-        self.dataset = folder.dataset
+    def __init__(self, path: Path, ids: frozenset[str] | None = None) -> None:
+        self._stored = StoredRun(path)
+        self._ids = ids
+        self.path = path
+        self.name = self._stored.name
+        self.dataset = self._stored.dataset
 
-    @property
+    @cached_property
     def records(self) -> Records:
         """The records by (trial, sample): prompt, box, iterations, seconds, or the error."""
-        return self._folder.records
+        return Folder(self.path).records
 
     @property
     def failures(self) -> dict[str, str]:
         """Why a sample of the first trial failed."""
-        return {sample: why for (trial, sample), why in self._folder.failures.items() if not trial}
+        return {key: why for key, why in self._maps.failures.items() if self._counts(key)}
 
     @property
     def masks(self) -> Masks:
         """The final masks of the first trial."""
-        return Masks(self._folder.masks())
+        return Masks({key: path for key, path in self._maps.paths.items() if self._counts(key)})
 
     @cached_property
     def scores(self) -> Scores:
@@ -115,18 +110,17 @@ class Run:
         Raises:
             MissingAsset: The data set is not here, or has no ground truth.
         """
-        masks = self._folder.masks()
-        maps = MapFolder(self._folder.mask_folder / "0" / "final", masks, self.failures)
-        return scores_of(self.name, self._data(), maps)
+        truths = self._stored.truths()
+        asked = truths.samples()[: self._stored.asked(truths)]
+        samples = [sample for sample in asked if self._counts(sample.id)]
+        return scores_of(self.name, truths, self._maps, samples)
 
-    def _data(self) -> Truths:
-        """The data set with the samples that were asked for."""
-        if self._truths is not None:
-            return self._truths
-        manifest = self._folder.manifest
-        whole = build_stored_dataset(manifest.content, self.path / MANIFEST)
-        limit = manifest.config.get("limit")
-        return First(whole, limit if isinstance(limit, int) else None)
+    @cached_property
+    def _maps(self) -> MapFolder:
+        return self._stored.maps().trials[0]
+
+    def _counts(self, sample_id: str) -> bool:
+        return self._ids is None or sample_id in self._ids
 
     def __repr__(self) -> str:
         return f"Run({self.name!r} on {self.dataset!r}, {len(self.masks)} masks, {self.path})"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from int_bench.data.dataset import Truths
+from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import MissingAsset
 from int_bench.methods.trivial import KINDS
@@ -74,13 +74,20 @@ def score(
         if not place.is_dir():
             raise MissingAsset(f"{word}={place}: there is no such folder.")
     truths = PairedFolders(name=places["gt"].name, images=None, masks=str(places["gt"].absolute()))
-    return scores_of(places["pred"].name, truths, maps_in(places["pred"]), missing)
+    maps = maps_in(places["pred"])
+    return scores_of(places["pred"].name, truths, maps, truths.samples(), missing)
 
 
-def scores_of(name: str, truths: Truths, maps: MapFolder, missing: Missing = "error") -> Scores:
+def scores_of(
+    name: str,
+    truths: Truths,
+    maps: MapFolder,
+    asked: Sequence[SampleFile],
+    missing: Missing = "error",
+) -> Scores:
     """The scores of maps, and of the trivial answers beside them, in one pass over the truth."""
     everything: list[Predictions] = [maps, *(Trivial(kind) for kind in KINDS)]
-    ours, *trivial = evaluate_all(truths, everything, missing=missing)
+    ours, *trivial = evaluate_all(truths, everything, missing=missing, samples=asked)
     samples = {
         row.id: {name: score.measures.values for name, score in row.scores.items()}
         for row in ours.rows

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import int_bench
-from int_bench.errors import MissingAsset, UsageError
+from int_bench.errors import MissingAsset, SampleError, UsageError
 
 
 def test_a_run_is_the_command_lines(command, here):
@@ -23,6 +23,8 @@ def test_a_run_is_the_command_lines(command, here):
     again = int_bench.read_run(run.path)
     assert again.scores == run.scores and again.name == "centre_box"
     assert [key for _, key in again.records] == list(run.masks) and not again.failures
+    fewer = int_bench.run("method=centre_box", limit=1)
+    assert len(fewer.masks) == fewer.scores.counts.n == 1 and len(again.records) == 3
     assert repr(again).startswith("Run('centre_box' on 'camoworld', 3 masks, ")
 
 
@@ -30,7 +32,7 @@ def test_a_mask_that_is_gone_is_named_and_made_again(here):
     run = int_bench.run("method=full", limit=2)
     (first, path), *_ = run.masks.paths.items()
     path.write_bytes(b"")
-    with pytest.raises(MissingAsset, match="cannot be read; run the same again"):
+    with pytest.raises(SampleError, match=path.name):
         run.masks[first]
     assert int_bench.run("method=full", limit=2).masks[first].all()
 
