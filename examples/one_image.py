@@ -13,7 +13,7 @@ model = int_bench.load("method=int", "models=tiny", task="camouflaged animal")
 result = model.segment(image)
 print(result.why())
 for number, iteration in enumerate(result.iterations, 1):
-    inside = iteration.hard.mean()
+    inside = iteration.masks.hard.mean()
     print(f"M_{number}: {inside:.1%} of the image, asked for {iteration.prompt!r}")
 print(f"boxes of the final mask: {len(result.boxes)}")
 result.save("mask.png")

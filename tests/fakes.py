@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from int_bench.core.types import (
+from int_bench.core.requests import (
     Answer,
     Detect,
     Detection,

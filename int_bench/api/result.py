@@ -37,12 +37,12 @@ class Result:
     @property
     def mask(self) -> HardMask:
         """(H, W) bool, True on the object."""
-        return self.prediction.final.hard
+        return self.prediction.final.masks.hard
 
     @property
     def soft(self) -> SoftMask:
         """(H, W) float32 in 0..1: the mask that dims the next view (Eq. 12)."""
-        return self.prediction.final.soft
+        return self.prediction.final.masks.soft
 
     @property
     def prompt(self) -> str:
@@ -93,7 +93,7 @@ class Result:
                     title=self.name,
                     image=self.image,
                     truth=None,
-                    soft=[step.soft for step in steps],
+                    soft=[step.masks.soft for step in steps],
                     final=self.mask,
                     prompts=[step.prompt for step in steps],
                     candidates=[step.details.get("candidates", []) for step in steps],

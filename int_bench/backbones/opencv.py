@@ -11,7 +11,8 @@ import numpy as np
 
 from int_bench.backbones.common.model import Model
 from int_bench.core.limits import Above
-from int_bench.core.types import HardMask, Image, Inpaint
+from int_bench.core.requests import Inpaint
+from int_bench.core.types import HardMask, Image
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import Inpainter

@@ -17,7 +17,8 @@ from torch import Tensor
 from int_bench.backbones.common.loading import refuse_incomplete, resolve
 from int_bench.backbones.common.model import LocalModel
 from int_bench.core.limits import Count
-from int_bench.core.types import Segmentation, SegmentConcept, SoftMask
+from int_bench.core.requests import Segmentation, SegmentConcept
+from int_bench.core.types import SoftMask
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import ConceptSegmenter

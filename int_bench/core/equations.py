@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from int_bench.core.types import HardMask, Image, SoftMask, TokenLogProbs
+from int_bench.core.requests import TokenLogProbs
+from int_bench.core.types import HardMask, Image, SoftMask
 from int_bench.errors import UsageError
 
 Evidence = NDArray[np.float64]

@@ -7,32 +7,29 @@ caller can see. It may keep private caches (image features, key-value prefixes, 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Awaitable, Generator, Iterable, Mapping, Sequence
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from int_bench.core.types import (
+from int_bench.core.requests import (
     Answer,
     ContrastiveAnswer,
     Detect,
     Detection,
     FirstToken,
     Heatmap,
-    Image,
     Inpaint,
-    Prediction,
     Request,
-    Sample,
     Score,
     Segment,
     Segmentation,
     SegmentConcept,
     Similarity,
-    SoftMask,
     TokenLogProbs,
 )
+from int_bench.core.types import Image, Prediction, Sample, SoftMask
 
 A = TypeVar("A")
 
@@ -113,6 +110,24 @@ class Aligner(Backbone, Protocol):
     def similarity(self, requests: Sequence[Similarity]) -> list[float]:
         """One cosine per request."""
         ...
+
+
+class Gather(Generic[A]):
+    """Awaiting it runs awaitables of one image side by side."""
+
+    def __init__(self, awaitables: Iterable[Awaitable[A]]) -> None:
+        self.awaitables = list(awaitables)
+
+    def __await__(self) -> Generator[Gather[A], list[A], list[A]]:
+        return (yield self)
+
+
+def gather(awaitables: Iterable[Awaitable[A]]) -> Awaitable[list[A]]:
+    """Run awaitables of one image side by side; their answers in the given order.
+
+    The first error is raised and the others are dropped.
+    """
+    return Gather(awaitables)
 
 
 class Ask(Protocol):

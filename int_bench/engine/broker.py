@@ -19,15 +19,14 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
-    Sequence,
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from int_bench.core.protocols import Ask, Backbone
-from int_bench.core.types import Request
-from int_bench.engine.memo import Memo, key_of
+from int_bench.core.protocols import Ask, Backbone, Gather
+from int_bench.core.requests import Request, key_of
+from int_bench.engine.memo import Memo
 from int_bench.engine.serving import Observer, Served, Server
 from int_bench.errors import SampleError, UserError
 
@@ -68,26 +67,8 @@ class _Call(Generic[A]):
         return (yield self)
 
 
-class _Gather(Generic[A]):
-    """Awaiting it runs coroutines side by side."""
-
-    def __init__(self, coroutines: Sequence[Awaitable[A]]) -> None:
-        self.coroutines = coroutines
-
-    def __await__(self) -> Generator[_Gather[A], list[A], list[A]]:
-        return (yield self)
-
-
 async def _wrap(awaitable: Awaitable[A]) -> A:
     return await awaitable
-
-
-def gather(awaitables: Iterable[Awaitable[A]]) -> Awaitable[list[A]]:
-    """Run awaitables of one image side by side; their answers in the given order.
-
-    The first error is raised and the others are dropped.
-    """
-    return _Gather(list(awaitables))
 
 
 @dataclass
@@ -279,14 +260,14 @@ class Broker:
         else:
             self._perform(task, effect)
 
-    def _perform(self, task: _Task, effect: _Call[Any] | _Gather[Any]) -> None:
+    def _perform(self, task: _Task, effect: _Call[Any] | Gather[Any]) -> None:
         if isinstance(effect, _Call):
             self._enqueue(task, effect.request)
             return
-        join = _Join(task, [None] * len(effect.coroutines), len(effect.coroutines))
-        if not effect.coroutines:
+        join = _Join(task, [None] * len(effect.awaitables), len(effect.awaitables))
+        if not effect.awaitables:
             self._ready.append((task, [], None))
-        for slot, awaitable in enumerate(effect.coroutines):
+        for slot, awaitable in enumerate(effect.awaitables):
             child = awaitable if isinstance(awaitable, Coroutine) else _wrap(awaitable)
             self._ready.append((_Task(child, task.root, join, slot), None, None))
 

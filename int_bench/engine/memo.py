@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from int_bench.core.types import Picture, Request, Stencil
-
 _OVERHEAD = 256  # bytes that an entry costs besides its arrays
-
-
-def key_of(request: Request[Any]) -> Hashable:
-    """What identifies a request: its type and fields, images and masks by content digest."""
-    values = (getattr(request, item.name) for item in fields(request))  # type: ignore[arg-type]
-    return type(request), *(v.digest if isinstance(v, Picture | Stencil) else v for v in values)
 
 
 class Memo:

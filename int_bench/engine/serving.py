@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from int_bench.core.protocols import Backbone
-from int_bench.core.types import Request
+from int_bench.core.requests import Request
 from int_bench.errors import OutOfMemory, SampleError, UserError
 
 Observer = Callable[[str, str, float, float, Mapping[str, Any]], None]

@@ -21,11 +21,11 @@ from int_bench.core.geometry import (
 )
 from int_bench.core.limits import AtLeast
 from int_bench.core.parsing import NO_NAMES, canonical, parse_box, parse_names
-from int_bench.core.protocols import Ask
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Answer, Turn
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, CHATS
-from int_bench.core.types import Answer, Box, Picture, Sample, Turn
-from int_bench.engine.broker import gather
+from int_bench.core.types import Box, Picture, Sample
 
 
 @dataclass(frozen=True)

@@ -15,32 +15,8 @@ import numpy as np
 from int_bench.core import equations
 from int_bench.core.limits import Share, Within
 from int_bench.core.protocols import Ask
-from int_bench.core.types import (
-    Box,
-    HardMask,
-    Iteration,
-    Logits,
-    Picture,
-    Prediction,
-    Sample,
-    SoftMask,
-)
-from int_bench.methods.final_choice import CHOICES, Vote
-
-
-@dataclass(frozen=True)
-class MaskPair:
-    """What one iteration of a masker returns, both (H, W) in the image frame.
-
-    ``hard`` is the segmentation; ``soft`` dims the next view (Eq. 12) and tells the inpainter what
-    to erase (Eq. 4). ``logits`` is what a final choice by votes averages; None is ``soft - 0.5``.
-    ``details`` is JSON-ready.
-    """
-
-    hard: HardMask
-    soft: SoftMask
-    details: Mapping[str, Any] = field(default_factory=dict)
-    logits: Logits | None = None
+from int_bench.core.types import Box, Iteration, Masks, Picture, Prediction, Sample
+from int_bench.methods.final_choice import CHOICES
 
 
 @dataclass(frozen=True)
@@ -58,7 +34,7 @@ class State:
     sample: Sample
     view: Picture
     iteration: int = 0
-    masks: MaskPair | None = None
+    masks: Masks | None = None
     memory: Any = None
 
 
@@ -106,7 +82,7 @@ class Masker(Protocol):
         """The model roles that it can ask with its options."""
         ...
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """The masks of this iteration."""
         ...
 
@@ -157,23 +133,19 @@ class Cycle:
         state = State(sample, sample.image)
         view = sample.image.pixels.astype(np.float32)
         done: list[Iteration] = []
-        votes: list[Vote] = []
         for index in range(self.iterations):
             proposal = await self.prompter.propose(state, ask)
             masks = await self.masker.segment(state, proposal, ask)
-            votes.append(Vote(masks.hard, masks.soft, masks.logits))
             details = {**proposal.details, **masks.details}
-            done.append(
-                Iteration(masks.hard, masks.soft, proposal.name, proposal.box_image, details)
-            )
+            done.append(Iteration(masks, proposal.name, proposal.box_image, details))
             if index + 1 == self.iterations:
                 break
             view = equations.reweight(sample.image.pixels, view, masks.soft, self.w, self.base)
             dimmed = Picture(np.rint(view).astype(np.uint8))
             state = State(sample, dimmed, index + 1, masks, proposal.memory)
-        return Prediction(tuple(done), self._choose(votes))
+        return Prediction(tuple(done), self._choose([iteration.masks for iteration in done]))
 
-    def _choose(self, votes: Sequence[Vote]) -> tuple[int, ...]:
+    def _choose(self, masks: Sequence[Masks]) -> tuple[int, ...]:
         """For each prefix of the iterations, the one that it would have ended with."""
         choose = CHOICES[self.final]
-        return tuple(choose(votes[:length]) for length in range(1, len(votes) + 1))
+        return tuple(choose(masks[:length]) for length in range(1, len(masks) + 1))

@@ -23,12 +23,12 @@ from int_bench.core.equations import min_max
 from int_bench.core.geometry import area
 from int_bench.core.limits import AtLeast, Share
 from int_bench.core.parsing import parse_names
-from int_bench.core.protocols import Ask
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Heatmap, Segment
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, ENVIRONMENT, GENSAM_SYNONYMS, NAME
-from int_bench.core.types import Box, HardMask, Heatmap, Segment, SoftMask
-from int_bench.engine.broker import gather
-from int_bench.methods.cycle import MaskPair, Proposal, State
+from int_bench.core.types import Box, HardMask, Masks, SoftMask
+from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.oracles import component_boxes
 from int_bench.methods.points import PointPicker
 from int_bench.methods.talk import Talk
@@ -107,7 +107,7 @@ class HeatMapMask:
         self.points = points
         self.growth = growth
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """SAM's mask, and the heat map at the size of the image."""
         texts = proposal.foreground or (proposal.name,)
         heat = await ask(Heatmap(state.view, texts, proposal.environments))
@@ -116,7 +116,7 @@ class HeatMapMask:
         answer = await ask(Segment(state.sample.image, box, picked))
         details: Mapping[str, Any] = {"box_image": list(box) if box else None}
         soft = enlarge(heat, state.view.size)
-        return MaskPair(answer.logits > 0, soft, details, answer.logits)
+        return Masks(answer.logits > 0, soft, answer.logits, details)
 
 
 def box_around(mask: HardMask, growth: float) -> Box | None:

@@ -17,21 +17,11 @@ from scipy.special import expit
 from int_bench.core import equations, geometry
 from int_bench.core.geometry import Grid, Patch
 from int_bench.core.limits import Above, Share
-from int_bench.core.protocols import Ask
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Detect, Heatmap, Point, Segment, Similarity
 from int_bench.core.templates import DETECT
-from int_bench.core.types import (
-    Box,
-    Detect,
-    Heatmap,
-    Logits,
-    Picture,
-    Point,
-    Segment,
-    Similarity,
-    SoftMask,
-)
-from int_bench.engine.broker import gather
-from int_bench.methods.cycle import MaskPair, Proposal, State
+from int_bench.core.types import Box, Logits, Masks, Picture, SoftMask
+from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.points import PointPicker
 
 
@@ -167,7 +157,7 @@ class SemanticMaskGeneration:
         sam = frozenset({"segmenter"}) | self.points.roles
         return sam | self.boxes.roles | self.weighing.roles if self.semantic else sam
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """M_i from the masks of all patches of the view X_i."""
         if not self.semantic:
             return await segment_whole(state, proposal, self.points, ask)
@@ -177,8 +167,7 @@ class SemanticMaskGeneration:
         )
         valid = [item for item in found if item.similarity is not None]
         if not valid:
-            empty = np.zeros(size, dtype=np.bool_)
-            return MaskPair(empty, empty.astype(np.float32), {"masks": _describe(found, [])})
+            return Masks.empty(size, {"masks": _describe(found, [])})
         scores = [item.similarity for item in valid if item.similarity is not None]
         weights = self.weighing.weigh(scores)
         canvases = [geometry.paste(item.soft, item.patch, size) for item in valid]
@@ -190,7 +179,7 @@ class SemanticMaskGeneration:
                 # Weights of other modes may all be small, and the whole image may be no patch.
                 chosen = weights == weights.max()
             hard = np.any([canvases[k] > 0.5 for k in np.flatnonzero(chosen)], axis=0)
-        return MaskPair(hard, soft, {"masks": _describe(found, weights.tolist())})
+        return Masks(hard, soft, details={"masks": _describe(found, weights.tolist())})
 
     async def _mask_patch(
         self, view: Picture, patch: Patch, proposal: Proposal, ask: Ask
@@ -248,15 +237,13 @@ async def show(view: Picture, patch: Patch, logits: Logits, name: str, ask: Ask)
     return await ask(Similarity(Picture(canvas), name))
 
 
-async def segment_whole(
-    state: State, proposal: Proposal, picker: PointPicker, ask: Ask
-) -> MaskPair:
+async def segment_whole(state: State, proposal: Proposal, picker: PointPicker, ask: Ask) -> Masks:
     """SAM on the whole view, from points and the prompt's own box, not weighed by similarity."""
     boxes = (proposal.box_image,) if proposal.box_image else ()
     logits = await segment_patch(state.view, proposal, boxes, picker, ask)
     if logits is None:
         logits = np.full(state.view.size, -np.inf, dtype=np.float32)
-    return MaskPair(logits > 0, expit(logits).astype(np.float32))
+    return Masks(logits > 0, expit(logits).astype(np.float32))
 
 
 def _describe(masks: list[PatchMask], weights: list[float]) -> list[dict[str, Any]]:

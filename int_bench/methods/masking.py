@@ -7,17 +7,18 @@ Sources: Grounded-SAM's demo (Ren et al., arXiv 2401.14159), CLIP Surgery's demo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
 from scipy.special import expit
 
 from int_bench.core.limits import Share
-from int_bench.core.protocols import Ask
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Detect, Segment, SegmentConcept
 from int_bench.core.templates import DETECT
-from int_bench.core.types import Box, Detect, Logits, Picture, Segment, SegmentConcept
-from int_bench.engine.broker import gather
-from int_bench.methods.cycle import MaskPair, Proposal, State
+from int_bench.core.types import Box, Logits, Masks, Picture
+from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.mask_generation import segment_whole
 from int_bench.methods.points import PointPicker
 
@@ -34,7 +35,7 @@ class PromptedMask:
     def __init__(self, multimask: bool = True) -> None:
         self.multimask = multimask
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """The union of the masks of all boxes."""
         height, width = state.view.size
         boxes = proposal.boxes_image or ((0.0, 0.0, float(width), float(height)),)
@@ -64,14 +65,14 @@ class DetectedMask:
         self.text_threshold = text_threshold
         self.multimask = multimask
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """The union of the masks of all detections."""
         text = DETECT.format(name=proposal.name.lower())
         found = await ask(Detect(state.view, text, self.box_threshold, self.text_threshold))
         boxes = [detection.box for detection in found]
         masks = await _from_boxes(state.view, boxes, self.multimask, ask)
         details = {"detections": [{"box_image": list(d.box), "score": d.score} for d in found]}
-        return MaskPair(masks.hard, masks.soft, details, masks.logits)
+        return replace(masks, details=details)
 
 
 class PointMask:
@@ -89,7 +90,7 @@ class PointMask:
         """The model roles that it can ask."""
         return frozenset({"segmenter"}) | self.points.roles
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """SAM's mask of highest predicted IoU for all points."""
         return await segment_whole(state, Proposal(proposal.name), self.points, ask)
 
@@ -107,24 +108,23 @@ class ConceptMask:
     def __init__(self, threshold: Share = 0.5) -> None:
         self.threshold = threshold
 
-    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> MaskPair:
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """The union of all instances."""
         found = await ask(SegmentConcept(state.view, proposal.name, self.threshold))
         masks = _joined([item.logits for item in found], state.view.size)
         details = {"confidences": [item.iou for item in found]}
-        return MaskPair(masks.hard, masks.soft, details, masks.logits)
+        return replace(masks, details=details)
 
 
-async def _from_boxes(view: Picture, boxes: Sequence[Box], multimask: bool, ask: Ask) -> MaskPair:
+async def _from_boxes(view: Picture, boxes: Sequence[Box], multimask: bool, ask: Ask) -> Masks:
     requests = [Segment(view, box, multimask=multimask) for box in boxes]
     answers = await gather(ask(request) for request in requests)
     return _joined([answer.logits for answer in answers], view.size)
 
 
-def _joined(logits: Sequence[Logits], size: tuple[int, int]) -> MaskPair:
+def _joined(logits: Sequence[Logits], size: tuple[int, int]) -> Masks:
     """The union of masks: the pixel-wise maximum of their logits; empty without any."""
     if not logits:
-        empty = np.zeros(size, dtype=np.bool_)
-        return MaskPair(empty, empty.astype(np.float32))
+        return Masks.empty(size)
     joined: Logits = np.maximum.reduce(list(logits))
-    return MaskPair(joined > 0, expit(joined).astype(np.float32), logits=joined)
+    return Masks(joined > 0, expit(joined).astype(np.float32), joined)

@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from int_bench.core.equations import min_max
 from int_bench.core.limits import AtLeast, Share, Within
-from int_bench.core.types import Box, Point, SoftMask
+from int_bench.core.requests import Point
+from int_bench.core.types import Box, SoftMask
 
 
 @dataclass(frozen=True)

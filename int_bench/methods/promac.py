@@ -24,7 +24,8 @@ from int_bench.core import geometry
 from int_bench.core.geometry import Grid, Patch, Preprocess, padded_square
 from int_bench.core.limits import AtLeast, Share
 from int_bench.core.parsing import canonical, distinct, parse_names
-from int_bench.core.protocols import Ask
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Inpaint
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import (
     CHATS,
@@ -34,8 +35,7 @@ from int_bench.core.templates import (
     PROMAC_WHOLE_BOX,
     PROMAC_WHOLE_NAME,
 )
-from int_bench.core.types import Box, Image, Inpaint, Picture, Stencil
-from int_bench.engine.broker import gather
+from int_bench.core.types import Box, Image, Picture, Stencil
 from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.direct import read_box

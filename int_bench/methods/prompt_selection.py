@@ -14,13 +14,13 @@ from int_bench.core import equations, geometry
 from int_bench.core.equations import Evidence
 from int_bench.core.limits import Above, Share, Within
 from int_bench.core.parsing import canonical, parse_names
-from int_bench.core.protocols import Ask
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Answer, FirstToken, Inpaint, Score
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
-from int_bench.core.types import Answer, FirstToken, HardMask, Inpaint, Picture, Score, Stencil
-from int_bench.engine.broker import gather
+from int_bench.core.types import HardMask, Masks, Picture, Stencil
 from int_bench.methods.candidate_generation import Pool
-from int_bench.methods.cycle import MaskPair, State
+from int_bench.methods.cycle import State
 
 
 class Erasure:
@@ -57,7 +57,7 @@ class Erasure:
         self.dilation = dilation
         self.max_cover = max_cover
 
-    def mask(self, pool: Pool, masks: MaskPair | None, size: tuple[int, int]) -> HardMask:
+    def mask(self, pool: Pool, masks: Masks | None, size: tuple[int, int]) -> HardMask:
         """What to erase, (H, W) in the image frame; empty if there is nothing to erase."""
         if masks is not None:
             return geometry.dilate(masks.soft >= self.threshold, self.dilation * min(size))

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from int_bench.core.protocols import Ask
+from int_bench.core.requests import Answer, ContrastiveAnswer, Turn
 from int_bench.core.seeding import derive_seed
-from int_bench.core.types import Answer, ContrastiveAnswer, Picture, Turn
+from int_bench.core.types import Picture
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """What answers are held against, see ``types.ContrastiveAnswer``.
+    """What answers are held against, see ``requests.ContrastiveAnswer``.
 
     Attributes:
         picture: the picture without the object; None is a branch without any picture.

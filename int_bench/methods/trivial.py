@@ -8,7 +8,7 @@ import numpy as np
 
 from int_bench.core.geometry import fill_box
 from int_bench.core.protocols import Ask
-from int_bench.core.types import HardMask, Iteration, Prediction, Sample
+from int_bench.core.types import HardMask, Iteration, Masks, Prediction, Sample
 
 Kind = Literal["empty", "full", "centre_box"]
 """Nothing, everything, and the centred box of half the height and half the width."""
@@ -62,4 +62,4 @@ class CentreBox:
 
 def _single(kind: Kind, sample: Sample) -> Prediction:
     hard = trivial_mask(kind, sample.image.size)
-    return Prediction((Iteration(hard, hard.astype(np.float32), ""),), (0,))
+    return Prediction((Iteration(Masks(hard, hard.astype(np.float32)), ""),), (0,))

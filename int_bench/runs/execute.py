@@ -181,7 +181,7 @@ def _record(key: _Key, outcome: Outcome[Prediction]) -> Record:
             key.sample.id,
             key.trial,
             OK,
-            size=(final.hard.shape[0], final.hard.shape[1]),
+            size=(final.masks.hard.shape[0], final.masks.hard.shape[1]),
             prompt=final.prompt,
             box=final.box_image,
             chosen=prediction.chosen,

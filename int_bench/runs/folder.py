@@ -181,10 +181,10 @@ class RunFolder:
             return
         if self._keep != "final":
             for number, item in enumerate(prediction.iterations, start=1):
-                yield str(number), item.hard.astype(np.uint8) * 255
+                yield str(number), item.masks.hard.astype(np.uint8) * 255
                 if self._keep == "soft":
-                    yield f"soft_{number}", np.rint(item.soft * 255).astype(np.uint8)
-        yield "final", prediction.final.hard.astype(np.uint8) * 255
+                    yield f"soft_{number}", np.rint(item.masks.soft * 255).astype(np.uint8)
+        yield "final", prediction.final.masks.hard.astype(np.uint8) * 255
 
     def _mend(self) -> None:
         """Cut what is torn, remove what was never finished, and find out what is done."""

@@ -18,15 +18,9 @@ from int_bench.core import geometry
 from int_bench.core.equations import name_probabilities
 from int_bench.core.geometry import Grid
 from int_bench.core.parsing import canonical, parse_box
+from int_bench.core.requests import Answer, Inpaint, Score
 from int_bench.core.templates import BOX, INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
-from int_bench.core.types import (
-    Answer,
-    Box,
-    Inpaint,
-    Picture,
-    Score,
-    Stencil,
-)
+from int_bench.core.types import Box, Picture, Stencil
 from int_bench.data.world.scenes import (
     ANIMALS,
     ENVIRONMENTS,

@@ -95,13 +95,13 @@ def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, 
     objects = [mask for mask in scenes.masks[index] if mask.any()]
     truth = scenes.masks[index].any(axis=0)
     names = {NAMES[name] for name in scenes.names[index] if name >= 0}
-    each = [_structure(iteration.hard, truth) for iteration in prediction.iterations]
+    each = [_structure(iteration.masks.hard, truth) for iteration in prediction.iterations]
     right = [canonical(iteration.prompt) in names for iteration in prediction.iterations]
     details = prediction.iterations[0].details
     answers, candidates = details.get("answers", ()), details.get("candidates", ())
     plain = bool(answers) and any(canonical(name) in names for name in answers[0]["names"][:1])
     pool = any(canonical(candidate["name"]) in names for candidate in candidates)
-    hard = prediction.final.hard
+    hard = prediction.final.masks.hard
     return each, _structure(hard, truth), right, plain, pool, all_found(hard, objects)
 
 

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from int_bench.core.equations import keep_inside, reweight
+from int_bench.core.requests import Detect, Heatmap, Point, Segment, Similarity
 from int_bench.core.templates import DETECT
-from int_bench.core.types import Detect, Heatmap, Picture, Point, Segment, Similarity
+from int_bench.core.types import Picture
 from int_bench.data.world.scenes import ANIMALS, ENVIRONMENTS, NAMES, Scenes, boxes
 from int_bench.zoo.measures import (
     Cases,

@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from int_bench.core.types import Answer, Heatmap, Inpaint, Score, Segment, Similarity
-from int_bench.engine.memo import key_of
+from int_bench.core.requests import Answer, Heatmap, Inpaint, Score, Segment, Similarity, key_of
 from scripts.bench.dialogues import PlainLlava
 from scripts.bench.executors import Executor, Log
 from scripts.bench.report import Row

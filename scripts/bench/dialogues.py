@@ -23,9 +23,10 @@ from torch import Tensor
 from int_bench.backbones.common.square import to_square
 from int_bench.backbones.llava.model import Llava, _mean_colour
 from int_bench.core import templates
-from int_bench.core.protocols import Ask
-from int_bench.core.types import Answer, FirstToken, Picture, Score, TokenLogProbs, Turn
-from int_bench.engine.broker import Broker, Job, gather
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import Answer, FirstToken, Score, TokenLogProbs, Turn
+from int_bench.core.types import Picture
+from int_bench.engine.broker import Broker, Job
 from scripts.bench.random_llava import TASK
 
 QUESTIONS = (

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from int_bench.core.types import Answer, Turn
+from int_bench.core.requests import Answer, Turn
 from scripts.bench import closed_forms, zoo
 from scripts.bench.dialogues import (
     QUESTIONS,

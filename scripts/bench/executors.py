@@ -19,7 +19,7 @@ import torch
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.llava.model import Llava
 from int_bench.core.protocols import Backbone
-from int_bench.core.types import Request
+from int_bench.core.requests import Request
 from int_bench.engine.broker import Broker, Job
 from scripts.bench import random_models as models
 from scripts.bench.dialogues import PlainLlava

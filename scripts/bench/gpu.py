@@ -27,8 +27,7 @@ from transformers.utils import logging as transformers_logging
 
 from int_bench.core.geometry import PatchSet
 from int_bench.core.protocols import Ask
-from int_bench.core.types import Request
-from int_bench.engine.memo import key_of
+from int_bench.core.requests import Request, key_of
 from scripts.bench import agreement, dialogues, executors
 from scripts.bench.executors import Executor, Machine
 from scripts.bench.plain import one_by_one, run_plain

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from int_bench.backbones.common.model import LocalModel
 from int_bench.core.protocols import Ask, Backbone
-from int_bench.core.types import Request
+from int_bench.core.requests import Request
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -26,7 +26,7 @@ def drive(coroutine: Coroutine[Any, Any, R]) -> R:
             gathered = coroutine.send(value)
         except StopIteration as stop:
             return stop.value  # type: ignore[no-any-return]
-        value = [drive(child) for child in gathered.coroutines]
+        value = [drive(child) for child in gathered.awaitables]
 
 
 def one_by_one(

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from int_bench.core.requests import Score, TokenLogProbs
 from int_bench.core.templates import NAME
-from int_bench.core.types import Score, TokenLogProbs
 from scripts.bench.dialogues import PlainLlava, draw_patches
 from scripts.bench.random_llava import NAMES, SMALL, TASK, TINY, random_llava
 from scripts.bench.report import ROOT, Row, finish

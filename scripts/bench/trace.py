@@ -18,22 +18,19 @@ import numpy as np
 
 from int_bench.core import equations, geometry, templates
 from int_bench.core.geometry import Grid, Patch
-from int_bench.core.protocols import Ask
-from int_bench.core.types import (
+from int_bench.core.protocols import Ask, gather
+from int_bench.core.requests import (
     Answer,
     Detect,
-    HardMask,
     Heatmap,
     Inpaint,
-    Picture,
     Point,
     Score,
     Segment,
     Similarity,
-    Stencil,
     Turn,
 )
-from int_bench.engine.broker import gather
+from int_bench.core.types import HardMask, Picture, Stencil
 from scripts.bench.random_llava import TASK
 
 QUESTIONS = tuple(

@@ -109,7 +109,7 @@ def engine(
 
 
 def _masks(prediction: Prediction) -> list[HardMask]:
-    return [item.hard for item in prediction.iterations] + [prediction.final.hard]
+    return [item.masks.hard for item in prediction.iterations] + [prediction.final.masks.hard]
 
 
 def identical(first: Masks, second: Masks) -> bool:

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 import int_bench.zoo.measures as zoo
 from int_bench.config import build_backbones, load_config
 from int_bench.core import equations
-from int_bench.core.types import HardMask, Image, Picture, Segment
+from int_bench.core.requests import Segment
+from int_bench.core.types import HardMask, Image, Picture
 from int_bench.data.world.scenes import boxes, draw
 
 PASSES = 4  # five masks, four of them dim

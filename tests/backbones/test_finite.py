@@ -18,20 +18,19 @@ from int_bench.backbones.llava.model import Llava
 from int_bench.backbones.sam.model import Sam
 from int_bench.backbones.sam3 import Sam3
 from int_bench.backbones.stable_diffusion.model import StableDiffusion
-from int_bench.core.types import (
+from int_bench.core.requests import (
     Answer,
     ContrastiveAnswer,
     Detect,
     FirstToken,
     Heatmap,
     Inpaint,
-    Picture,
     Score,
     Segment,
     SegmentConcept,
     Similarity,
-    Stencil,
 )
+from int_bench.core.types import Picture, Stencil
 from int_bench.errors import SampleError
 from tests.backbones.sam import tiny_sam3
 

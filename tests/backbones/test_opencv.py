@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from int_bench.backbones.opencv import ClassicInpainter, Fill
-from int_bench.core.types import Inpaint, Picture, Stencil
+from int_bench.core.requests import Inpaint
+from int_bench.core.types import Picture, Stencil
 
 FILLS = get_args(Fill)
 RNG = np.random.default_rng(0)

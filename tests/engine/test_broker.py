@@ -13,9 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from int_bench.core.types import Answer, Inpaint, Picture, Stencil
-from int_bench.engine.broker import Broker, Job, gather
-from int_bench.engine.memo import key_of
+from int_bench.core.protocols import gather
+from int_bench.core.requests import Answer, Inpaint, key_of
+from int_bench.core.types import Picture, Stencil
+from int_bench.engine.broker import Broker, Job
 from int_bench.errors import MissingAsset, OutOfMemory, SampleError
 
 

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from int_bench.core import templates
-from int_bench.core.types import Heatmap, Inpaint, Segment, Similarity
-from int_bench.engine.memo import key_of
+from int_bench.core.requests import Heatmap, Inpaint, Segment, Similarity, key_of
 from scripts.bench import closed_forms, zoo
 from scripts.bench.dialogues import PlainLlava, Said, draw_patches, engine
 from scripts.bench.engine import plain_chats, prompt_lengths

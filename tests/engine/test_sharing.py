@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from int_bench.config import load_config
-from int_bench.core.types import Answer, Picture
-from int_bench.engine.broker import Broker, Job, gather
+from int_bench.core.protocols import gather
+from int_bench.core.requests import Answer
+from int_bench.core.types import Picture
+from int_bench.engine.broker import Broker, Job
 from int_bench.engine.sharing import Sharing, Tally
 from int_bench.errors import UsageError
 from int_bench.runs.execute import Variant, run

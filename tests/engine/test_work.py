@@ -7,8 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from int_bench.core.types import Answer, Picture
-from int_bench.engine.broker import Broker, Job, gather
+from int_bench.core.protocols import gather
+from int_bench.core.requests import Answer
+from int_bench.core.types import Picture
+from int_bench.engine.broker import Broker, Job
 from int_bench.engine.work import RoleWork, Work, work_of
 from int_bench.errors import OutOfMemory
 from tests.fakes import RedIsAFrog

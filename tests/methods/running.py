@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from int_bench import config
-from int_bench.core.types import Picture, Prediction, Request, Sample
+from int_bench.core.requests import Request
+from int_bench.core.types import Picture, Prediction, Sample
 from int_bench.engine.broker import Broker, Job
 from tests.fakes import all_fakes, scene
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from int_bench.core.geometry import Patch
-from int_bench.core.types import (
+from int_bench.core.requests import (
     Answer,
     Detect,
     Detection,
@@ -50,7 +50,7 @@ def test_grounding_sam_unites_the_masks_of_all_detections() -> None:
     prediction, asked = run(method("grounding_sam"), {"detector": TwoBoxes()}, sample(pixels))
     expected = red(pixels)
     expected[8:20, 18:24] = False  # the second box holds the left half of its square only
-    assert (prediction.final.hard == expected).all()
+    assert (prediction.final.masks.hard == expected).all()
     detect = of(Detect, asked)[0]
     assert (detect.text, detect.box_threshold) == ("camouflaged animal.", 0.30)
     assert [r.multimask for r in of(Segment, asked)] == [False, False]
@@ -59,7 +59,7 @@ def test_grounding_sam_unites_the_masks_of_all_detections() -> None:
 
 def test_grounding_sam_without_a_detection_is_empty() -> None:
     prediction, asked = run(method("grounding_sam"))
-    assert not prediction.final.hard.any() and not of(Segment, asked)
+    assert not prediction.final.masks.hard.any() and not of(Segment, asked)
 
 
 # --- CLIP Surgery + SAM
@@ -74,7 +74,7 @@ def test_clip_surgery_sam_prompts_with_as_many_points_of_each_kind_and_no_box() 
     assert (positive.x, positive.y, positive.positive) == (15.0, 10.0, True)
     assert not negative.positive
     assert of(Heatmap, asked)[0].foreground == ("camouflaged animal",)
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 # --- LLaVA + SAM, and the endpoint
@@ -85,7 +85,7 @@ def test_llava_sam_asks_one_question_and_segments_its_box() -> None:
     assert len(of(Answer, asked)) == 1
     (segment,) = of(Segment, asked)
     assert segment.box == pytest.approx((12, 8, 24, 20), abs=0.01)
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 def test_llava_sam_without_a_box_takes_the_whole_image() -> None:
@@ -136,14 +136,14 @@ class Instances(Fake):
 
 def test_sam3_unites_its_instances() -> None:
     prediction, asked = run(method("sam3"), {"concept_segmenter": Instances()})
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
     assert of(SegmentConcept, asked)[0].text == "camouflaged animal"
     assert prediction.final.details["confidences"] == [0.9, 0.6]
 
 
 def test_sam3_without_an_instance_is_empty() -> None:
     prediction, _ = run(method("sam3"), {"concept_segmenter": Instances()}, sample(task="polyp"))
-    assert not prediction.final.hard.any()
+    assert not prediction.final.masks.hard.any()
 
 
 def test_a_mask_is_the_largest_logit_of_its_parts() -> None:
@@ -160,5 +160,5 @@ def test_a_mask_is_the_largest_logit_of_its_parts() -> None:
 
     models = {"detector": Boxes(), "segmenter": Levels()}
     prediction, _ = run(method("grounding_sam"), models)
-    assert not prediction.final.hard.any(), "0 is not above 0"
-    assert prediction.final.soft == pytest.approx(0.5)
+    assert not prediction.final.masks.hard.any(), "0 is not above 0"
+    assert prediction.final.masks.soft == pytest.approx(0.5)

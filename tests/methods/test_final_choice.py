@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from int_bench.methods.cycle import Cycle, MaskPair, Proposal
-from int_bench.methods.final_choice import CHOICES, Vote
+from int_bench.core.types import Masks
+from int_bench.methods.cycle import Cycle, Proposal
+from int_bench.methods.final_choice import CHOICES
 from tests.methods.running import method, run, sample
 
 
-def vote(*rows: str, logits: float | None = None) -> Vote:
+def vote(*rows: str, logits: float | None = None) -> Masks:
     hard = np.array([[cell == "#" for cell in row] for row in rows])
     soft = hard.astype(np.float32)
-    return Vote(hard, soft, None if logits is None else np.where(hard, logits, -1).astype("f4"))
+    return Masks(hard, soft, None if logits is None else np.where(hard, logits, -1).astype("f4"))
 
 
 TYPICAL, LARGER, SPECK = vote("##.", "##."), vote("###", "##."), vote("#..", "...")
@@ -41,7 +42,7 @@ def test_the_smallest_mask_is_what_the_released_arithmetic_gives() -> None:
         ones = np.ones((6, 7), dtype=np.uint8)
         images = [np.where(mask, 255, 0).astype(np.uint8) for mask in masks]
         costs = [int(((image - ones) ** 2).astype(np.uint8).sum()) for image in images]
-        votes = [Vote(mask, mask.astype(np.float32)) for mask in masks]
+        votes = [Masks(mask, mask.astype(np.float32)) for mask in masks]
         assert CHOICES["smallest"](votes) == int(np.argmin(costs))
 
 
@@ -54,15 +55,14 @@ def test_votes_are_weighed_by_their_logits() -> None:
 class Scripted:
     """A prompter and masker that play back given masks."""
 
-    def __init__(self, votes: list[Vote]) -> None:
+    def __init__(self, votes: list[Masks]) -> None:
         self.votes = votes
 
     async def propose(self, state, ask):
         return Proposal("frog")
 
     async def segment(self, state, proposal, ask):
-        chosen = self.votes[state.iteration]
-        return MaskPair(chosen.hard, chosen.soft)
+        return self.votes[state.iteration]
 
 
 def test_deviation_promac_released_ends_with_the_smallest_mask() -> None:

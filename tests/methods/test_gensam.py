@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from int_bench.core.types import Answer, Heatmap, Segment
+from int_bench.core.requests import Answer, Heatmap, Segment
 from int_bench.methods.gensam import box_around, enlarge
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
@@ -29,7 +29,7 @@ def test_each_synonym_gives_a_text_of_the_heat_map() -> None:
     assert heat.foreground == ("frog", "toad", "newt")
     assert heat.background == ("camouflaged leaves", "disguised leaves", "hidden leaves")
     assert (prediction.final.prompt, len(prediction.iterations)) == ("frog", 6)
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 def test_54_answers_are_sampled_each_with_its_own_seed() -> None:

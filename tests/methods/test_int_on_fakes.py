@@ -59,7 +59,7 @@ def test_the_whole_method_finds_the_square() -> None:
     prediction = run(build())
     assert len(prediction.iterations) == 3
     assert prediction.final.prompt == "frog"
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 def test_the_hallucinated_name_is_most_frequent_and_still_loses() -> None:
@@ -115,7 +115,7 @@ def test_smg_off_asks_neither_detector_nor_similarity() -> None:
     prediction = run(build(1, masker={"semantic": False}), models)
     assert models["detector"].counters["rows"] == 0
     assert models["aligner"].counters["rows"] == 1
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 def test_uniform_weighing_asks_no_similarity() -> None:
@@ -148,7 +148,7 @@ def test_uniform_weighing_asks_no_similarity() -> None:
 def test_every_named_alternative_finds_the_square_too(options: dict[str, Any]) -> None:
     prediction = run(build(3, **options))
     assert prediction.final.prompt == "frog"
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 def test_sampled_answers_are_drawn_anew_in_each_iteration_and_the_same_in_each_run() -> None:
@@ -183,21 +183,21 @@ def test_an_image_without_the_object_still_ends_with_a_mask() -> None:
     green[..., 1] = 120
     prediction = run(build(2), pixels=green)
     assert prediction.final.prompt == "crab"
-    assert prediction.final.hard.shape == (20, 30)
+    assert prediction.final.masks.hard.shape == (20, 30)
 
 
 def test_two_separate_objects_are_both_segmented() -> None:
     pixels = scene()
     pixels[25:35, 40:55] = (200, 40, 40)
     prediction = run(build(2), pixels=pixels)
-    assert (prediction.final.hard & red(pixels)).sum() >= 0.9 * red(pixels).sum()
+    assert (prediction.final.masks.hard & red(pixels)).sum() >= 0.9 * red(pixels).sum()
 
 
 def test_prefixes_of_one_run_equal_shorter_runs() -> None:
     long = run(build(4))
     for length in (1, 2, 3):
         short = run(build(length))
-        assert (long.iterations[long.chosen[length - 1]].hard == short.final.hard).all()
+        assert (long.iterations[long.chosen[length - 1]].masks.hard == short.final.masks.hard).all()
         assert long.chosen[length - 1] == short.chosen[-1]
 
 
@@ -216,7 +216,7 @@ def test_the_square_is_found_without_the_whole_image(sets: tuple[str, ...], mode
     """Its box lies whole in the left and the top half and in the top-left quarter."""
     prediction = run(build(2, sets=sets, masker={"weighing": Weighing(mode)}))
     assert prediction.final.prompt == "frog"
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
 
 
 def test_small_weights_and_no_whole_image_leave_the_best_mask() -> None:
@@ -233,7 +233,7 @@ def test_an_empty_image_without_the_whole_as_patch_has_an_empty_mask(sets: tuple
     green[8:20, 12:24] = (40, 120, 40)
     prediction = run(build(2, sets=sets), pixels=green)
     assert prediction.final.prompt == "crab"
-    assert not prediction.final.hard.any()
+    assert not prediction.final.masks.hard.any()
 
 
 def test_no_patch_stands_for_the_whole_image_when_the_first_mask_is_chosen() -> None:

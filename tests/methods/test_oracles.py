@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from int_bench.core.types import Detect, Segment
+from int_bench.core.requests import Detect, Segment
 from int_bench.errors import SampleError
 from int_bench.methods.oracles import component_boxes
 from tests.fakes import red, scene
@@ -23,7 +23,7 @@ def test_oracle_box_sam_prompts_with_a_box_for_each_object_the_largest_first() -
     one = sample(pixels, truth=red(pixels), truth_name="frog")
     prediction, asked = run(method("oracle_box_sam"), one=one)
     assert [s.box for s in of(Segment, asked)] == [(40, 25, 55, 35), (12, 8, 24, 20)]
-    assert (prediction.final.hard == red(pixels)).all() and prediction.final.prompt == "frog"
+    assert (prediction.final.masks.hard == red(pixels)).all() and prediction.final.prompt == "frog"
 
 
 def test_specks_of_the_annotation_get_no_box() -> None:
@@ -46,7 +46,7 @@ def test_oracle_name_segments_the_true_name_whatever_the_vlm_believes() -> None:
     assert {request.text for request in of(Detect, asked)} == {"crab."}
     assert len(prediction.iterations) == 5
     right, _ = run(method("oracle_name"), one=sample(truth=red(scene()), truth_name="Frog"))
-    assert (right.final.hard == red(scene())).all()
+    assert (right.final.masks.hard == red(scene())).all()
     assert right.final.box_image == pytest.approx((12, 8, 24, 20), abs=0.01)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from int_bench.core.types import Point
+from int_bench.core.requests import Point
 from int_bench.methods.points import PointPicker
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from int_bench.core.geometry import box_patch_from_square
-from int_bench.core.types import ContrastiveAnswer, Heatmap, Inpaint
+from int_bench.core.requests import ContrastiveAnswer, Heatmap, Inpaint
 from int_bench.methods.promac import box_square
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
@@ -56,7 +56,7 @@ def test_the_intended_method_finds_the_square_and_overcomes_its_bias() -> None:
     prediction, asked = go("promac")
     assert len(prediction.iterations) == 4
     assert prediction.final.prompt == "frog"
-    assert (prediction.final.hard == red(scene())).all()
+    assert (prediction.final.masks.hard == red(scene())).all()
     # Three questions about the whole image in each iteration; from the second one on four about
     # each of five patches, against what they look like without the object. As decoding is greedy
     # and masks are equal from then on, later iterations repeat requests, which cost nothing.

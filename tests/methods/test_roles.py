@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from int_bench.core.types import Detect, Detection
+from int_bench.core.requests import Detect, Detection
 from tests.fakes import RedBox, red, scene
 from tests.methods.running import method, run, sample
 from tests.methods.test_direct import Instances

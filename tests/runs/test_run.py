@@ -18,11 +18,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from int_bench.core.protocols import gather
+from int_bench.core.requests import Inpaint
 from int_bench.core.seeding import derive_seed
-from int_bench.core.types import Inpaint, Iteration, Picture, Prediction, Stencil
+from int_bench.core.types import Iteration, Masks, Picture, Prediction, Stencil
 from int_bench.data.dataset import SampleFile
 from int_bench.data.subset import First
-from int_bench.engine.broker import Broker, gather
+from int_bench.engine.broker import Broker
 from int_bench.errors import MissingAsset, SampleError
 from int_bench.runs.execute import Variant, run
 from int_bench.runs.reader import Run
@@ -97,7 +99,7 @@ class Steps:
             image = Picture(first)
         soft = [mask.astype(np.float32) for mask in masks]
         steps = zip(masks, soft, strict=True)
-        iterations = tuple(Iteration(h, s, f"step {i}") for i, (h, s) in enumerate(steps))
+        iterations = tuple(Iteration(Masks(h, s), f"step {i}") for i, (h, s) in enumerate(steps))
         return Prediction(iterations, tuple(range(self.steps)))
 
 
@@ -238,7 +240,7 @@ class Oracle:
     wants_truth = True
 
     async def segment(self, sample, ask):
-        truth = Iteration(sample.truth, sample.truth.astype(np.float32), sample.truth_name)
+        truth = Iteration(Masks(sample.truth, sample.truth.astype(np.float32)), sample.truth_name)
         return Prediction((truth,), (0,))
 
 
@@ -248,7 +250,7 @@ class Blind:
     async def segment(self, sample, ask):
         assert sample.truth is None and sample.truth_name is None
         mask = np.zeros(sample.image.size, dtype=bool)
-        return Prediction((Iteration(mask, mask.astype(np.float32), ""),), (0,))
+        return Prediction((Iteration(Masks(mask, mask.astype(np.float32)), ""),), (0,))
 
 
 def test_only_oracles_see_the_ground_truth(tmp_path):

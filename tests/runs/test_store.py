@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from int_bench.core.types import Iteration, Prediction
+from int_bench.core.types import Iteration, Masks, Prediction
 from int_bench.errors import UsageError
 from int_bench.runs import folder as store
 from int_bench.runs.folder import RunFolder
@@ -36,7 +36,9 @@ def prediction(levels=(0.2, 0.8)):
     for level in levels:
         soft = np.full((4, 6), level, dtype=np.float32)
         soft[0, 0] = 1.0
-        iterations.append(Iteration(soft >= 0.5, soft, "frog", (0.0, 0.0, 3.0, 2.0), {"d": 1}))
+        iterations.append(
+            Iteration(Masks(soft >= 0.5, soft), "frog", (0.0, 0.0, 3.0, 2.0), {"d": 1})
+        )
     return Prediction(tuple(iterations), (0, 0))
 
 

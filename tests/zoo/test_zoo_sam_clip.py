@@ -18,7 +18,8 @@ from segment_anything import SamPredictor
 import int_bench
 from int_bench.backbones.clip.surgery import ClipSurgery
 from int_bench.backbones.sam.loading import SamSource, load_sam
-from int_bench.core.types import Heatmap, Picture
+from int_bench.core.requests import Heatmap
+from int_bench.core.types import Picture
 from int_bench.data.world.scenes import ENVIRONMENTS, NAMES, Scenes, boxes, draw
 
 ZOO = Path(int_bench.__file__).parent / "zoo"

@@ -26,7 +26,8 @@ from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.core import templates as texts
 from int_bench.core.limits import Count, NotEmpty
-from int_bench.core.types import Heatmap, Picture, Similarity, SoftMask
+from int_bench.core.requests import Heatmap, Similarity
+from int_bench.core.types import Picture, SoftMask
 from int_bench.errors import UsageError
 
 if TYPE_CHECKING:

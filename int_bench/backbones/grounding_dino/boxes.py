@@ -11,7 +11,8 @@ import torchvision
 
 from int_bench.backbones.common.square import shrunk
 from int_bench.core.limits import AtLeast
-from int_bench.core.types import Detect, Detection, Image
+from int_bench.core.requests import Detect, Detection
+from int_bench.core.types import Image
 
 SPECIAL_TOKENS = (101, 102, 1012, 1029)
 """[CLS], [SEP], the full stop and "?" of BERT; both libraries find phrases between these ids."""

@@ -20,7 +20,7 @@ from int_bench.backbones.grounding_dino.boxes import (
     select,
 )
 from int_bench.core.limits import Share
-from int_bench.core.types import Detect, Detection
+from int_bench.core.requests import Detect, Detection
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import Detector

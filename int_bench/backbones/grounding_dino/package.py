@@ -27,7 +27,7 @@ from int_bench.backbones.grounding_dino.boxes import (
     select,
 )
 from int_bench.core.limits import Count, Share
-from int_bench.core.types import Detect, Detection
+from int_bench.core.requests import Detect, Detection
 from int_bench.errors import MissingAsset, UsageError
 
 if TYPE_CHECKING:

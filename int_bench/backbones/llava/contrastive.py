@@ -23,7 +23,7 @@ from int_bench.backbones.llava.prompt import Ids, Prompt
 class Contrasted:
     """One answer to write: ``prompt`` less ``contrast`` (None: no picture and no question).
 
-    ``alpha`` and ``plausibility`` as in ``types.ContrastiveAnswer``.
+    ``alpha`` and ``plausibility`` as in ``requests.ContrastiveAnswer``.
     """
 
     prompt: Prompt

@@ -34,14 +34,8 @@ from int_bench.backbones.llava.engine import Engine, Writer
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
 from int_bench.core.limits import Count
-from int_bench.core.types import (
-    Answer,
-    ContrastiveAnswer,
-    FirstToken,
-    Picture,
-    Score,
-    TokenLogProbs,
-)
+from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, TokenLogProbs
+from int_bench.core.types import Picture
 
 R = TypeVar("R", bound=VlmRequest)
 A = TypeVar("A")

@@ -13,7 +13,8 @@ from itertools import pairwise
 from typing import Any
 
 from int_bench.backbones.common.lru import Lru
-from int_bench.core.types import Answer, ContrastiveAnswer, FirstToken, Picture, Score, Turn
+from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, Turn
+from int_bench.core.types import Picture
 from int_bench.errors import UsageError
 
 VlmRequest = Answer | ContrastiveAnswer | Score | FirstToken

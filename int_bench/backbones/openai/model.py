@@ -30,14 +30,8 @@ from int_bench.backbones.common.square import Preprocess, to_square
 from int_bench.backbones.openai.http_chat import ChatClient, Pace, read_key
 from int_bench.core.limits import Above, AtLeast, Count
 from int_bench.core.paths import expanded
-from int_bench.core.types import (
-    Answer,
-    ContrastiveAnswer,
-    FirstToken,
-    Picture,
-    Score,
-    TokenLogProbs,
-)
+from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, TokenLogProbs
+from int_bench.core.types import Picture
 from int_bench.errors import UsageError
 
 if TYPE_CHECKING:

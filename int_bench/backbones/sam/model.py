@@ -21,7 +21,8 @@ from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.sam.attention import fuse_attention
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
 from int_bench.core.limits import Count
-from int_bench.core.types import Picture, Segment, Segmentation
+from int_bench.core.requests import Segment, Segmentation
+from int_bench.core.types import Picture
 from int_bench.errors import SampleError
 
 if TYPE_CHECKING:

@@ -21,7 +21,8 @@ from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.stable_diffusion import canvas
 from int_bench.core.limits import AtLeast, Count, Within
-from int_bench.core.types import Image, Inpaint
+from int_bench.core.requests import Inpaint
+from int_bench.core.types import Image
 from int_bench.errors import UsageError
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from int_bench.backbones.clip import loading as clip_loading
 from int_bench.backbones.clip.spatial import heat_maps, min_max, normalise, surgery_features
 from int_bench.backbones.clip.surgery import ClipSurgery
 from int_bench.backbones.common.loading import forget_loaded
+from int_bench.core.requests import Heatmap, Similarity
 from int_bench.core.templates import CLIP_TEMPLATES
-from int_bench.core.types import Heatmap, Picture, Similarity
+from int_bench.core.types import Picture
 from int_bench.errors import MissingAsset, UsageError
 from tests.backbones.clip import plain_clip
 from tests.backbones.clip.tiny_clip import (

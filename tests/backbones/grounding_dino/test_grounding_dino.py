@@ -9,7 +9,8 @@ import torch
 
 from int_bench.backbones.grounding_dino.boxes import Selection, caption, image_for_detection, select
 from int_bench.backbones.grounding_dino.model import GroundingDino
-from int_bench.core.types import Detect, Picture
+from int_bench.core.requests import Detect
+from int_bench.core.types import Picture
 from int_bench.errors import MissingAsset
 from tests.backbones.grounding_dino import tiny_grounding_dino
 

@@ -9,7 +9,8 @@ import torch
 from int_bench.backbones.common.square import to_square
 from int_bench.backbones.llava.engine import Writer
 from int_bench.backbones.llava.model import _mean_colour
-from int_bench.core.types import Picture, Turn
+from int_bench.core.requests import Turn
+from int_bench.core.types import Picture
 
 NAME = "Name of the camouflaged animal in one word."
 ENVIRONMENT = "Name of the environment of the camouflaged animal in one word."

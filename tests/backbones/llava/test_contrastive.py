@@ -10,7 +10,7 @@ import torch
 
 from int_bench.backbones.llava.contrastive import Contrasted, contrasted
 from int_bench.backbones.llava.model import Llava
-from int_bench.core.types import Answer, ContrastiveAnswer
+from int_bench.core.requests import Answer, ContrastiveAnswer
 from tests.backbones.llava import tiny_llava
 from tests.backbones.llava.llava_reference import (
     ENVIRONMENT,

@@ -11,7 +11,8 @@ import torch
 from int_bench.backbones.common.loading import zoo_folder
 from int_bench.backbones.llava.engine import Writer
 from int_bench.backbones.llava.model import Llava, _mean_colour
-from int_bench.core.types import Answer, FirstToken, Picture, Score
+from int_bench.core.requests import Answer, FirstToken, Score
+from int_bench.core.types import Picture
 from tests.backbones.llava import tiny_llava
 from tests.backbones.llava.llava_reference import (
     BOX,

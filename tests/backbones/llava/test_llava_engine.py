@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from int_bench.backbones.llava.model import Llava
-from int_bench.core.types import Answer, FirstToken, Score, Turn
+from int_bench.core.requests import Answer, FirstToken, Score, Turn
 from int_bench.errors import OutOfMemory
 from tests.backbones.llava import tiny_llava
 from tests.backbones.llava.llava_reference import BOX, ENVIRONMENT, NAME, TURNS, pictures, written

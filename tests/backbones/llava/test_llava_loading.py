@@ -11,7 +11,7 @@ import torch
 
 from int_bench.backbones.llava import kv_block
 from int_bench.backbones.llava.model import Llava
-from int_bench.core.types import Answer, FirstToken, Score
+from int_bench.core.requests import Answer, FirstToken, Score
 from int_bench.errors import MissingAsset, UsageError
 from tests.backbones.llava import tiny_llava
 from tests.backbones.llava.llava_reference import NAME, pictures

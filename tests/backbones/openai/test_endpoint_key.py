@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from int_bench.core.types import Answer
+from int_bench.core.requests import Answer
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from tests.backbones.openai.endpoint import Reply, says, serving, vlm
 from tests.conftest import write_pairs

@@ -17,7 +17,8 @@ from int_bench import config
 from int_bench.backbones.openai.http_chat import ChatClient, Pace
 from int_bench.backbones.openai.model import OpenAI
 from int_bench.config.identity import identity
-from int_bench.core.types import Answer, ContrastiveAnswer, FirstToken, Picture, Sample, Score, Turn
+from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, Turn
+from int_bench.core.types import Picture, Sample
 from int_bench.engine.broker import Broker, Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from tests.backbones.openai.endpoint import Reply, says, serving, vlm
@@ -184,7 +185,7 @@ def test_the_method_of_the_table_over_its_own_configuration(tmp_path):
         (outcome,) = Broker(models).run(jobs)
     assert outcome.error is None
     assert outcome.value.final.box_image == pytest.approx((12, 8, 24, 20))
-    assert (outcome.value.final.hard == red(scene())).all()
+    assert (outcome.value.final.masks.hard == red(scene())).all()
 
 
 def test_a_run_is_known_by_model_and_address_not_by_its_pace_or_folders():

@@ -11,7 +11,8 @@ from segment_anything import SamPredictor
 
 from int_bench.backbones.sam.loading import SamSource, build_sam, load_sam
 from int_bench.backbones.sam.model import Sam
-from int_bench.core.types import Picture, Point, Segment
+from int_bench.core.requests import Point, Segment
+from int_bench.core.types import Picture
 from int_bench.errors import MissingAsset, UsageError
 from tests.backbones.sam.tiny_sam import LARGER_WINDOWLESS, TINY, randomise, write_tiny_sam
 

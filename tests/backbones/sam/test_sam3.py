@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from int_bench.backbones.sam3 import Sam3
-from int_bench.core.types import Picture, SegmentConcept
+from int_bench.core.requests import SegmentConcept
+from int_bench.core.types import Picture
 from int_bench.errors import MissingAsset
 from tests.backbones.sam import tiny_sam3
 

@@ -9,7 +9,8 @@ import torch
 
 from int_bench.backbones.stable_diffusion import canvas
 from int_bench.backbones.stable_diffusion.model import StableDiffusion
-from int_bench.core.types import Inpaint, Picture, Stencil
+from int_bench.core.requests import Inpaint
+from int_bench.core.types import Picture, Stencil
 from int_bench.errors import MissingAsset, UsageError
 from tests.backbones.stable_diffusion.tiny_stable_diffusion import build_pipeline
 
