@@ -139,9 +139,15 @@ def _set(config: DictConfig, item: Override, known: Mapping[str, Any]) -> None:
     _check_key(item, known)
     try:
         override = OverridesParser.create().parse_override(item.text)
-        if override.is_sweep_override():
-            raise UsageError(f"{item.given!r}: one value per run; run once for each of them.")
-        OmegaConf.update(config, item.key, override.value(), merge=True, force_add=True)
+        value = override.value()
+    except _errors() as error:
+        raise UsageError(
+            f"The value of {item.given[:80]!r} cannot be read; close its quotes and brackets."
+        ) from error
+    if override.is_sweep_override():
+        raise UsageError(f"{item.given!r}: one value per run; run once for each of them.")
+    try:
+        OmegaConf.update(config, item.key, value, merge=True, force_add=True)
     except _errors() as error:
         raise UsageError(_one_line(error)) from error
 
@@ -170,11 +176,11 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 def _one_line(error: Exception) -> str:
-    override = getattr(error, "override", None)
-    cause = error.__cause__ if override is None and error.__cause__ else error
-    lines = [line.strip() for line in str(cause).splitlines() if not line.startswith("See ")]
-    where = f"{override!r}: " if override else ""
-    return f"Configuration: {where}{' '.join(filter(None, lines))[:300]}."
+    """The sentence of a library; Hydra's own tells less than what it was raised from."""
+    told = [str(text) for text in (error.__cause__, error) if text and str(text) != "None"]
+    lines = [line.strip() for line in told[0].splitlines()]
+    kept = (line for line in lines if line and not line.startswith(("See ", "To append")))
+    return f"Configuration: {' '.join(kept)[:300].rstrip('.')}."
 
 
 def _check_key(item: Override, tree: Mapping[str, Any]) -> None:
