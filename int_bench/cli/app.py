@@ -66,6 +66,9 @@ Limit = Annotated[
 Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Say what the models have done as well.")
+]
 Profile = Annotated[
     Path | None,
     typer.Option("--profile", metavar="FILE.json", help="Write a trace for chrome://tracing."),
@@ -73,13 +76,14 @@ Profile = Annotated[
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913 - an option each
     overrides: Overrides = None,
     limit: Limit = None,
     out: Out = None,
     dry_run: DryRun = False,
     json: Json = False,
     profile: Profile = None,
+    verbose: Verbose = False,
 ) -> int:
     """Segment a data set and score the masks; the same command again resumes.
 
@@ -88,17 +92,19 @@ def run(
     from int_bench.cli.run import run_command
     from int_bench.cli.screen import Command
 
-    return run_command(Command("run", tuple(overrides or ()), limit, out, dry_run, json, profile))
+    words = tuple(overrides or ())
+    return run_command(Command("run", words, limit, out, dry_run, json, profile, verbose))
 
 
 @app.command()
-def ablate(
+def ablate(  # noqa: PLR0913 - an option each
     overrides: Overrides = None,
     limit: Limit = None,
     out: Out = None,
     dry_run: DryRun = False,
     json: Json = False,
     profile: Profile = None,
+    verbose: Verbose = False,
 ) -> int:
     """Full method beside its variants, what they have in common computed once.
 
@@ -108,9 +114,8 @@ def ablate(
     from int_bench.cli.run import ablate_command
     from int_bench.cli.screen import Command
 
-    return ablate_command(
-        Command("ablate", tuple(overrides or ()), limit, out, dry_run, json, profile)
-    )
+    words = tuple(overrides or ())
+    return ablate_command(Command("ablate", words, limit, out, dry_run, json, profile, verbose))
 
 
 @app.command("eval")
@@ -336,6 +341,7 @@ def _message_of(error: BaseException) -> str:
 
 
 def _complain(message: str, code: int) -> int:
-    line = f"int-bench: {' '.join(message.split())}"
-    print(line.encode(errors="backslashreplace").decode(), file=sys.stderr)
+    from int_bench.core.text import shown
+
+    print(shown(f"int-bench: {' '.join(message.split())}"), file=sys.stderr)
     return code

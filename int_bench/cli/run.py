@@ -88,9 +88,9 @@ def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: floa
         report = {"work": done.work.as_json(), "sharing": done.sharing.as_json()}
         print_json(scored, seconds, done.counters, key, report)
         return
+    for block in (done.work.lines() if command.verbose else [], done.sharing.lines()):
+        print("\n".join([*block, ""]), end="\n" if block else "")
     print_scores(scored)
-    for block in (done.work.lines(), done.sharing.lines()):
-        print("\n".join(["", *block]), end="\n" if block else "")
 
 
 @contextmanager

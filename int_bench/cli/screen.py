@@ -52,6 +52,7 @@ class Command:
         dry_run: ``--dry-run``.
         json: ``--json``.
         profile: ``--profile``.
+        verbose: ``--verbose``: what the models have done as well.
     """
 
     verb: str
@@ -61,6 +62,7 @@ class Command:
     dry_run: bool = False
     json: bool = False
     profile: Path | None = None
+    verbose: bool = False
 
     @property
     def overrides(self) -> list[str]:
@@ -79,6 +81,8 @@ class Command:
             words += ["--out", str(self.out)]
         if self.profile is not None:
             words += ["--profile", str(self.profile)]
+        if self.verbose:
+            words.append("--verbose")
         return shlex.join(words)
 
 
@@ -93,8 +97,8 @@ def quiet_libraries() -> None:
 
 
 def say(message: str) -> None:
-    """One line on stderr; bytes of a file name that are no text are written as escapes."""
-    print(_as_text(message), file=sys.stderr, flush=True)
+    """One line on stderr; what a terminal would take for a command is written as an escape."""
+    print(shown(message), file=sys.stderr, flush=True)
 
 
 def say_some(messages: Sequence[str], more: str) -> None:
@@ -103,10 +107,6 @@ def say_some(messages: Sequence[str], more: str) -> None:
         say(message)
     if len(messages) > _NAMED:
         say(f"and {len(messages) - _NAMED} more; {more}")
-
-
-def _as_text(message: str) -> str:
-    return message.encode(errors="backslashreplace").decode()
 
 
 def drawn(table: Table) -> str:
@@ -125,7 +125,7 @@ def print_scores(scored: Sequence[Scored]) -> None:
         name = shown(run.name)
         if not run.summaries:
             print(f"{name} on {shown(run.dataset)}: no ground truth, nothing is scored.")
-        print(f"{name}: {_as_text(str(run.folder))}")
+        print(f"{name}: {shown(str(run.folder))}")
 
 
 def print_json(
@@ -189,7 +189,7 @@ class Meter:
     def say(self, message: str) -> None:
         """One line above the bar."""
         if self._bar is not None:
-            self._bar.console.print(_as_text(message), markup=False, highlight=False)
+            self._bar.console.print(shown(message), markup=False, highlight=False)
         else:
             say(message)
 

@@ -27,9 +27,9 @@ Cell: TypeAlias = str | int | float | None
 """A text, a count, an unrounded number, or nothing."""
 
 _POLICIES = {
-    "error": "left out of the means",
-    "skip": "left out of the means",
-    "empty": "counted as empty masks in the means",
+    "error": "failed samples are left out of the means",
+    "skip": "failed and missing samples are left out of the means (--missing skip)",
+    "empty": "failed and missing samples count as empty masks in the means (--missing empty)",
 }
 
 
@@ -85,8 +85,8 @@ class Column:
 
 
 def absent_samples(policy: str) -> str:
-    """What the means do about samples without a score, in words and as the option that says so."""
-    return f"failed and missing samples are {_POLICIES[policy]} (missing={policy})"
+    """What the means do about samples without a score, in words."""
+    return _POLICIES.get(policy, policy)
 
 
 def ends_of(key: str) -> tuple[str, str]:

@@ -96,6 +96,6 @@ def test_the_command_reports_it_and_a_finished_run_reports_none(command):
 @pytest.mark.slow
 def test_the_command_reports_the_work_of_the_shipped_models(command):
     words = ["run", "method.prompter.generation.grid.sets=[original]", "method.iterations=1"]
-    code, out, err = command(*words, "--limit", "1")
+    code, out, err = command(*words, "--limit", "1", "-v")
     assert code == 0, err
     assert "Work of the models for 1 images:" in out and "vision_passes" in out

@@ -11,7 +11,7 @@ from int_bench.cli.results import load_run
 from int_bench.report.latex import escaped, to_latex
 from int_bench.report.paper_tables import paper_table, runs_table
 from int_bench.report.rows import Settings
-from int_bench.report.tables import Column, Row, Table
+from int_bench.report.tables import Column, Row, Table, absent_samples
 from tests.scored import around, write_run
 
 
@@ -101,12 +101,12 @@ def test_what_the_means_do_about_absent_samples_is_stamped_on_every_format(
         (folder / "scores.csv").write_text("\n".join([*others, filled]) + "\n")
     table = runs_table([load_run(folder)])
     for text in (table.to_markdown(), to_latex(table), table.to_json()):
-        assert f"missing={policy}" in text
+        assert absent_samples(policy) in text.replace("\\_", "_")
     (cells, _) = csv.DictReader(io.StringIO(table.to_csv()))
     in_the_mean = "3" if policy == "empty" else "2"
     assert (cells["policy"], cells["n"], cells["N"]) == (policy, in_the_mean, "3")
     whole = load_run(write_run(tmp_path, "whole", [[0.5, 0.6]], dataset="camoworld"))
-    assert "missing=" not in runs_table([whole]).to_markdown()
+    assert "INCOMPLETE" not in runs_table([whole]).to_markdown()
 
 
 def test_no_verdict_against_a_doubtful_cell(tmp_path):

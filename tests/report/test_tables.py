@@ -118,7 +118,7 @@ def test_several_data_sets_get_a_column():
 
 
 @pytest.mark.parametrize(
-    "policy, words", [("skip", "left out of the means"), ("empty", "counted as empty masks")]
+    "policy, words", [("skip", "left out of the means"), ("empty", "count as empty masks")]
 )
 def test_an_incomplete_table_says_so_and_what_the_means_do(policy, words):
     ours = table(Counts(4, 2, 1, 1, policy))

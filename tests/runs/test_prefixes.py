@@ -118,7 +118,7 @@ def test_ablate_makes_real_run_folders_of_the_prefixes(command):
     assert resumed["counters"] == {} and resumed["metrics"] == first["metrics"]
     # With the longer run at hand no model is called, and none is loaded.
     shutil.rmtree(taken)
-    code, out, err = command(*words)
+    code, out, err = command(*words, "-v")
     assert code == 0 and "int, 1 iteration" in out and "Work of the models" not in out, err
     assert masks_of(taken) == masks_of(mine)
 
