@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from int_bench.core.requests import TokenLogProbs
-from int_bench.core.types import HardMask, Image, SoftMask
+from int_bench.core.types import HardMask, Image, Logits, SoftMask
 from int_bench.errors import UsageError
 
 Evidence = NDArray[np.float64]
@@ -214,6 +214,13 @@ def closest_to_mean(masks: Sequence[SoftMask]) -> int:
     """
     mean = np.mean(masks, axis=0, dtype=np.float64)
     return int(np.argmin([float(np.abs(mask - mean).sum()) for mask in masks]))
+
+
+def sigmoid(logits: Logits) -> SoftMask:
+    """The probabilities of logits, float32 in 0..1."""
+    from scipy.special import expit  # slow to import, and a dry run computes nothing
+
+    return np.asarray(expit(logits), dtype=np.float32)
 
 
 def min_max(values: NDArray[np.float32]) -> NDArray[np.float32]:

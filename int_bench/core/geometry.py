@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from scipy import ndimage
 
 from int_bench.core.limits import NotEmpty, Share
 from int_bench.core.types import Box, HardMask, Image, SoftMask
@@ -196,6 +195,8 @@ def fill_box(box: Box, size: tuple[int, int]) -> HardMask:
 
 def dilate(mask: HardMask, radius: float) -> HardMask:
     """All pixels within ``radius`` (pixels, Euclidean) of the mask."""
+    from scipy import ndimage  # slow to import, and a dry run computes nothing
+
     if radius <= 0 or not mask.any():
         return mask
     grown: HardMask = ndimage.distance_transform_edt(~mask) <= radius

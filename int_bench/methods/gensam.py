@@ -17,7 +17,6 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from int_bench.core.equations import min_max
 from int_bench.core.geometry import area
@@ -137,6 +136,8 @@ def box_around(mask: HardMask, growth: float) -> Box | None:
 
 def enlarge(heat: SoftMask, size: tuple[int, int]) -> SoftMask:
     """The coarse map at the size of the image (bilinear, cell centres aligned), scaled to 0..1."""
+    from scipy import ndimage  # slow to import, and a dry run computes nothing
+
     axes = [
         (np.arange(full) + 0.5) * cells / full - 0.5
         for full, cells in zip(size, heat.shape, strict=True)

@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from int_bench.core import equations, geometry
 from int_bench.core.geometry import Grid, Patch
@@ -192,7 +191,7 @@ class SemanticMaskGeneration:
         similarity = 0.0
         if self.weighing.mode != "uniform":
             similarity = await show(view, patch, logits, proposal.name, ask)
-        return PatchMask(patch, expit(logits).astype(np.float32), boxes, similarity)
+        return PatchMask(patch, equations.sigmoid(logits), boxes, similarity)
 
 
 async def segment_patch(
@@ -243,7 +242,7 @@ async def segment_whole(state: State, proposal: Proposal, picker: PointPicker, a
     logits = await segment_patch(state.view, proposal, boxes, picker, ask)
     if logits is None:
         logits = np.full(state.view.size, -np.inf, dtype=np.float32)
-    return Masks(logits > 0, expit(logits).astype(np.float32))
+    return Masks(logits > 0, equations.sigmoid(logits))
 
 
 def _describe(masks: list[PatchMask], weights: list[float]) -> list[dict[str, Any]]:

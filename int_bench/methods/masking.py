@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from scipy.special import expit
 
+from int_bench.core import equations
 from int_bench.core.limits import Share
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Detect, Segment, SegmentConcept
@@ -127,4 +127,4 @@ def _joined(logits: Sequence[Logits], size: tuple[int, int]) -> Masks:
     if not logits:
         return Masks.empty(size)
     joined: Logits = np.maximum.reduce(list(logits))
-    return Masks(joined > 0, expit(joined).astype(np.float32), joined)
+    return Masks(joined > 0, equations.sigmoid(joined), joined)

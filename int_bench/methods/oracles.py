@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import numpy as np
-from scipy import ndimage
 
 from int_bench.core.limits import Share
 from int_bench.core.parsing import canonical
@@ -95,6 +94,8 @@ def component_boxes(mask: HardMask, smallest: float = 0.0) -> tuple[Box, ...]:
         mask: (H, W), not empty.
         smallest: share of the largest component's pixels below which one is left out.
     """
+    from scipy import ndimage  # slow to import, and a dry run computes nothing
+
     labels, count = ndimage.label(mask, structure=_TOUCHING)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     slices = ndimage.find_objects(labels)

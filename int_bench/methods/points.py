@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from int_bench.core.equations import min_max
 from int_bench.core.limits import AtLeast, Share, Within
@@ -85,6 +84,8 @@ def inside(point: Point, box: Box) -> bool:
 
 def _enlarge(heat: SoftMask, factor: float) -> NDArray[np.float32]:
     """Bilinear enlargement with cell centres aligned, edges held."""
+    from scipy import ndimage  # slow to import, and a dry run computes nothing
+
     if factor == 1:
         return heat
     height, width = heat.shape

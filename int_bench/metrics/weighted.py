@@ -12,7 +12,6 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from int_bench.core.types import HardMask
 
@@ -28,6 +27,10 @@ class WeightedTruth:
     """A ground truth, (H, W) bool, prepared for the weighted F-measure of any number of maps."""
 
     def __init__(self, truth: HardMask) -> None:
+        from scipy.ndimage import (
+            distance_transform_edt,
+        )  # slow to import, and a dry run computes nothing
+
         self.foreground = int(np.count_nonzero(truth))
         if self.foreground == 0:
             return
