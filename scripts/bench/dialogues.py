@@ -27,7 +27,7 @@ from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Answer, FirstToken, Score, TokenLogProbs, Turn
 from int_bench.core.types import Picture
 from int_bench.engine.broker import Broker, Job
-from scripts.bench.random_llava import TASK
+from scripts.bench.untrained.llava import TASK
 
 QUESTIONS = (
     (templates.CAPTION.format(task=TASK), 16),

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from int_bench.core.requests import Answer, Turn
-from scripts.bench import closed_forms, zoo
+from scripts.bench import zoo
 from scripts.bench.dialogues import (
     QUESTIONS,
     Patches,
@@ -27,9 +27,10 @@ from scripts.bench.dialogues import (
     engine,
 )
 from scripts.bench.plain import one_by_one, run_plain
-from scripts.bench.random_llava import SMALL, TINY, LlavaSize, random_llava
+from scripts.bench.replay import closed_forms
 from scripts.bench.report import ROOT, Row, finish
 from scripts.bench.timing import in_turn, one_thread, timed
+from scripts.bench.untrained.llava import SMALL, TINY, LlavaSize, random_llava
 
 ROWS_PER_CALL = 64
 AS_PRINTED = ("method.prompter.requery=each_iter",)

@@ -4,11 +4,11 @@
     OMP_NUM_THREADS=1 python -m scripts.bench.gpu --device cpu
 
 ``reference`` is the predecessor's order, ``tuned`` the same at batch 1 with everything that helps,
-``engine`` the broker over batches (``scripts/bench/executors.py``). The control flow is a committed
+``engine`` the broker over batches (``scripts/bench/replay``). The control flow is a committed
 trace, so random weights cannot change the amount of work. Wall seconds with the device waited for,
 in the order reference, engine, tuned, engine; ceilings are measured in the same run. A run fails
 unless the counters equal their closed forms and the engine's answers are the reference's up to the
-noise of a reordering (``scripts/bench/agreement.py``).
+noise of a reordering (``scripts/bench/replay/agreement.py``).
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from transformers.utils import logging as transformers_logging
 from int_bench.core.geometry import PatchSet
 from int_bench.core.protocols import Ask
 from int_bench.core.requests import Request, key_of
-from scripts.bench import agreement, dialogues, executors
-from scripts.bench.executors import Executor, Machine
+from scripts.bench import dialogues
 from scripts.bench.plain import one_by_one, run_plain
-from scripts.bench.random_llava import LLAVA_13B, TINY, random_llava
+from scripts.bench.replay import agreement, executors
+from scripts.bench.replay.executors import Executor, Machine
+from scripts.bench.replay.trace import Replay, replays
 from scripts.bench.report import ROOT, Row, finish
 from scripts.bench.timing import one_thread
-from scripts.bench.trace import Replay, replays
+from scripts.bench.untrained.llava import LLAVA_13B, TINY, random_llava
 
 NOTE = (
     "Random weights show the work and its speed, not accuracy, real answer lengths, or how often "

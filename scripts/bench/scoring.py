@@ -18,9 +18,9 @@ from pathlib import Path
 from int_bench.core.requests import Score, TokenLogProbs
 from int_bench.core.templates import NAME
 from scripts.bench.dialogues import PlainLlava, draw_patches
-from scripts.bench.random_llava import NAMES, SMALL, TASK, TINY, random_llava
 from scripts.bench.report import ROOT, Row, finish
 from scripts.bench.timing import in_turn, one_thread, timed
+from scripts.bench.untrained.llava import NAMES, SMALL, TASK, TINY, random_llava
 
 
 def largest_gap(first: Sequence[TokenLogProbs], second: Sequence[TokenLogProbs]) -> float:

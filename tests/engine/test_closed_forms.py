@@ -13,11 +13,12 @@ import pytest
 
 from int_bench.core import templates
 from int_bench.core.requests import Heatmap, Inpaint, Segment, Similarity, key_of
-from scripts.bench import closed_forms, zoo
+from scripts.bench import zoo
 from scripts.bench.dialogues import PlainLlava, Said, draw_patches, engine
 from scripts.bench.engine import plain_chats, prompt_lengths
 from scripts.bench.plain import one_by_one, run_plain
-from scripts.bench.random_llava import TINY, random_llava
+from scripts.bench.replay import closed_forms
+from scripts.bench.untrained.llava import TINY, random_llava
 
 PATCHES, ITERATIONS = 9, 4
 IMAGE_TOKENS = 576

@@ -16,7 +16,7 @@ import numpy as np
 
 from int_bench.core.requests import Answer, Heatmap, Inpaint, Score, Segment, Similarity, key_of
 from scripts.bench.dialogues import PlainLlava
-from scripts.bench.executors import Executor, Log
+from scripts.bench.replay.executors import Executor, Log
 from scripts.bench.report import Row
 
 FLOORS = {

@@ -31,7 +31,7 @@ from int_bench.core.requests import (
     Turn,
 )
 from int_bench.core.types import HardMask, Picture, Stencil
-from scripts.bench.random_llava import TASK
+from scripts.bench.untrained.llava import TASK
 
 QUESTIONS = tuple(
     text.format(task=TASK)

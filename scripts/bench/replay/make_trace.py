@@ -1,6 +1,6 @@
 """Writes ``trace.json``: the control flow that every executor of ``gpu.py`` replays.
 
-    python -m scripts.bench.make_trace
+    python -m scripts.bench.replay.make_trace
 
 For each of four images: the tokens of each answer, the candidates, what is erased and kept in each
 iteration, the boxes and points of each patch. All places are fractions of their frame.

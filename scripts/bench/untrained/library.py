@@ -38,7 +38,7 @@ from int_bench.backbones.grounding_dino.model import GroundingDino
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.backbones.stable_diffusion.model import StableDiffusion
-from scripts.bench.random_weights import randomise
+from scripts.bench.untrained.weights import randomise
 
 NAME = "random weights"
 

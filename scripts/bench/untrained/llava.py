@@ -27,7 +27,7 @@ from int_bench.backbones.common.loading import cached_load
 from int_bench.backbones.llava.model import Llava, _Loaded
 from int_bench.core import templates
 from int_bench.data.world.scenes import TASK_PROMPTS
-from scripts.bench.random_weights import numbered, randomise, words
+from scripts.bench.untrained.weights import numbered, randomise, words
 
 TASK = TASK_PROMPTS["cod"]
 NAMES = (

@@ -21,11 +21,11 @@ from int_bench.backbones.llava.model import Llava
 from int_bench.core.protocols import Backbone
 from int_bench.core.requests import Request
 from int_bench.engine.broker import Broker, Job
-from scripts.bench import random_models as models
 from scripts.bench.dialogues import PlainLlava
 from scripts.bench.plain import forget, one_by_one, run_plain
-from scripts.bench.random_llava import LLAVA_13B, TINY, random_llava
-from scripts.bench.trace import Replay
+from scripts.bench.replay.trace import Replay
+from scripts.bench.untrained import library as models
+from scripts.bench.untrained.llava import LLAVA_13B, TINY, random_llava
 
 ROWS = 32
 """Prompts per call of the engine."""
