@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from int_bench.config import exactness
+from int_bench.config import binding, exactness
 from int_bench.config.binding import TARGET
 from int_bench.config.overrides import CONF
 from int_bench.core.protocols import Backbone, Method
@@ -59,6 +59,8 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
                 f"{place} names {str(target)[:80]!r}, which no file of {CONF} names, and nothing "
                 "of it was loaded; name it there if it is yours, else do not trust this folder."
             )
+    if file:
+        _check_stored(node, where, file)
     try:
         return _made(node)
     except UserError:
@@ -68,6 +70,14 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         name = node.get(TARGET) if isinstance(node, Mapping) else node
         raise kind(f"{place}: {name} refused: {reason}") from error
+
+
+def _check_stored(node: Any, where: str, file: Path) -> None:
+    """What was composed here has been checked; what a file holds has not."""
+    try:
+        binding.check(node, where)
+    except UsageError as error:
+        raise MissingAsset(f"{file}: {error}") from error
 
 
 def build_stored_dataset(manifest: Mapping[str, Any], file: Path) -> Dataset:

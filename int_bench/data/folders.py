@@ -84,19 +84,15 @@ class PairedFolders:
         """Refuse settings that cannot work.
 
         Raises:
-            UsageError: no folder is named, or a setting is out of range.
+            UsageError: no folder is named, or the masks' names hold no id.
         """
         if not self.images and not self.masks:
             raise UsageError(f"dataset {self.name} names no folder: set dataset.images=DIR.")
-        if not 0 <= self.gt_threshold < 255:
-            raise UsageError(f"dataset.gt_threshold is {self.gt_threshold}; it must be 0..254.")
         if self.mask_name.count("*") != 1 or set(self.mask_name) & set("?[]/"):
             raise UsageError(
                 f"dataset.mask_name is {self.mask_name!r}; it must hold one * for the id, such as"
                 " '*_annotation'."
             )
-        if self.max_pixels < 1:
-            raise UsageError(f"dataset.max_pixels is {self.max_pixels}; it must be at least 1.")
 
     @cached_property
     def image_folder(self) -> Path | None:

@@ -27,9 +27,8 @@ class WeightedTruth:
     """A ground truth, (H, W) bool, prepared for the weighted F-measure of any number of maps."""
 
     def __init__(self, truth: HardMask) -> None:
-        from scipy.ndimage import (
-            distance_transform_edt,
-        )  # slow to import, and a dry run computes nothing
+        # Here, as it is slow to import and a dry run computes nothing.
+        from scipy.ndimage import distance_transform_edt
 
         self.foreground = int(np.count_nonzero(truth))
         if self.foreground == 0:

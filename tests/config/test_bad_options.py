@@ -108,6 +108,7 @@ BAD = [
     ("dataset.name=a:b", "'a:b' cannot be one."),
     ("dataset.name='a\nb'", "cannot be one."),
     (f"dataset.name={'x' * 101}", "longer than 100 bytes"),
+    ("dataset.seed=-1", "dataset.seed must be a whole number from 0 to"),
     # The models.
     ("backbone.vlm.max_batch=0", "backbone.vlm.max_batch must be"),
     ("backbone.vlm.device=tpu", "backbone.vlm.device must be"),

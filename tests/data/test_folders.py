@@ -183,12 +183,6 @@ def test_images_alone_and_masks_alone(root):
         folders(root, images=None, masks=None)
 
 
-@pytest.mark.parametrize("threshold", [-1, 255])
-def test_a_threshold_that_cannot_work_is_refused(root, threshold):
-    with pytest.raises(UsageError, match="gt_threshold"):
-        folders(root, gt_threshold=threshold)
-
-
 def test_one_bad_file_fails_at_its_own_load_only(root):
     (root / "Imgs" / "b2.jpg").write_bytes(b"broken")
     data = folders(root)
@@ -370,5 +364,3 @@ def test_a_picture_above_the_limit_fails_alone(root):
     for load in (data.load_image, data.load_mask):
         with pytest.raises(SampleError, match=r"b2.*50x50 pixels"):
             load(b2)
-    with pytest.raises(UsageError, match="max_pixels is 0"):
-        folders(root, max_pixels=0)

@@ -57,13 +57,9 @@ class DrawnScenes:
         """Refuse settings that cannot be drawn.
 
         Raises:
-            UsageError: no scene is asked for, or an unknown split, task, number of animals, world
-                or level.
+            UsageError: an unknown split, task, number of animals, world or level, or a combination
+                that there is not.
         """
-        if self.count < 1:
-            raise UsageError(f"dataset.count must be at least 1, not {self.count}.")
-        if self.seed < 0:
-            raise UsageError(f"dataset.seed must be at least 0, not {self.seed}.")
         self._draw(())
 
     def samples(self) -> tuple[SampleFile, ...]:
