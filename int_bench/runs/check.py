@@ -8,13 +8,14 @@ from pathlib import Path
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.errors import UserError
-from int_bench.runs.layout import MASKS
+from int_bench.runs.layout import MASKS, SCORES
 from int_bench.runs.reader import Damage, Records, Run, broken_files, record_files
 from int_bench.runs.records import OK
+from int_bench.runs.scorable import StoredRun
 
 
 def check(run: Run, thorough: bool = False) -> Iterator[Damage]:
-    """What is torn, gone or changed: lines, masks, data; nothing where all is as it was written.
+    """What is torn, gone, changed or stale: lines, masks, data, scores; nothing where all is well.
 
     Args:
         run: the folder; ``run.json`` was checked when it was opened.
@@ -30,6 +31,8 @@ def check(run: Run, thorough: bool = False) -> Iterator[Damage]:
         yield Damage("is half of a file", path=aside)
     if run.manifest.kind == "run":
         yield from _data(run)
+    if (run.path / SCORES).is_dir():
+        yield from _scores(run, thorough)
 
 
 def _lines(files: Sequence[Path], records: Records) -> Iterator[Damage]:
@@ -60,6 +63,14 @@ def _data(run: Run) -> Iterator[Damage]:
         if known.get(key) is not None and known[key] != value:
             yield Damage(f"{what} of {run.dataset} changed since the run", path=path)
             return
+
+
+def _scores(run: Run, thorough: bool) -> Iterator[Damage]:
+    """Whether the stored scores are of the records, masks and ground truth that are there."""
+    try:
+        StoredRun(run.path).scores(verify=thorough)
+    except UserError as error:
+        yield Damage(str(error).rstrip("."), path=run.path / SCORES)
 
 
 def said(damage: Damage, run: Path) -> str:

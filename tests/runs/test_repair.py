@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from int_bench.runs.check import check
 from int_bench.runs.reader import Run
@@ -34,14 +35,17 @@ HARMS = {
     "a mask": lambda folder: next(folder.glob("masks/0/final/*.png")).unlink(),
     "all masks": lambda folder: shutil.rmtree(folder / "masks"),
     "half a mask": lambda folder: next(folder.glob("masks/0/final/*.png")).write_bytes(b"\x89PNG"),
-    "a mask of another": lambda folder: shutil.copy(
-        next(folder.glob("masks/0/final/a0.png")), folder / "masks/0/final/a5.png"
-    ),
+    "another mask": lambda folder: _redraw(folder / "masks/0/final/a5.png"),
     "half a line": lambda folder: _cut(next(folder.glob("records/*.jsonl"))),
     "a bad line": lambda folder: _spoil(next(folder.glob("records/*.jsonl"))),
     "all records": lambda folder: shutil.rmtree(folder / "records"),
     "scores": lambda folder: [path.unlink() for path in folder.rglob("*.csv")],
 }
+
+
+def _redraw(path: Path) -> None:
+    with Image.open(path) as mask:
+        Image.new("L", mask.size, 255).save(path)
 
 
 def _cut(path: Path) -> None:
@@ -102,3 +106,11 @@ def test_images_that_were_replaced_begin_another_run(run, pairs):
     content[-5] ^= 1  # of equal size
     image.write_bytes(content)
     assert run()[0]["run_dir"] != first["run_dir"]
+
+
+def test_check_says_when_scores_are_of_other_masks(run, command):
+    folder = Path(run()[0]["run_dir"])
+    assert command("check", folder, "--verify")[0] == 0
+    _redraw(folder / "masks/0/final/a5.png")
+    code, out, _ = command("check", folder)
+    assert code == 4 and "masks/0/final/a5.png, sample a5" in out and "scores:" in out
