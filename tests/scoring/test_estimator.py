@@ -16,7 +16,7 @@ from PIL import Image
 from int_bench.cli.results import load_run
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import SampleError
-from int_bench.metrics.rules import FAMILY, NATIVE
+from int_bench.metrics.rules import PROTOCOLS
 from int_bench.metrics.summary import mean, sample_means
 from int_bench.report.columns import stored_names
 from int_bench.report.comparison import compare
@@ -90,6 +90,12 @@ def write(path: Path, mask) -> None:
     Image.fromarray(mask.astype(np.uint8) * 255).save(path)
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The family's rules at a size that is quick to score."""
+    monkeypatch.setitem(PROTOCOLS, "family", replace(PROTOCOLS["family"], size=(32, 32)))
+
+
 @pytest.fixture
 def truths(tmp_path) -> PairedFolders:
     for number, name in enumerate(NAMES):
@@ -129,7 +135,7 @@ def test_every_command_prints_the_same_number(tmp_path, truths, case, policy):
     reread = list(csv.DictReader(io.StringIO(runs_table([stored]).to_csv())))
     ours = [line for line in reread if line["row"] == "ours"]
     in_json = json.loads(json.dumps(scored.as_json()))["metrics"]
-    for rules, end, row, line in zip((NATIVE, FAMILY), printed, table, ours, strict=True):
+    for rules, end, row, line in zip(PROTOCOLS.values(), printed, table, ours, strict=True):
         for key, name in stored_names(rules.name, {"polyp"}).items():
             expected = by_hand(stored.values[name])
             assert end[key] == row[key] == float(line[key]) == stored.mean(name)

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,15 @@ from PIL import Image
 from int_bench.cli.results import load_run
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.metrics import METRICS
+from int_bench.metrics.rules import PROTOCOLS
 from int_bench.runs.reader import Run
 from int_bench.scoring.files import write_whole
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The family's rules at a size that is quick to score."""
+    monkeypatch.setitem(PROTOCOLS, "family", replace(PROTOCOLS["family"], size=(32, 32)))
 
 
 @pytest.fixture
