@@ -263,12 +263,12 @@ def _similarities(joint: Floats, prediction: LevelMap, truth: _Truth) -> Floats:
     rest = n - 1 + _EPS
     alpha = 4 * x * y * covariance / rest
     beta = (x**2 + y**2) * ((variance_x + variance_y) / rest)
-    found = np.where(alpha != 0, alpha / (beta + _EPS), beta == 0)
-    return _with_flat_parts(found * (outside + inside > 0), by_level, prediction, truth)
+    similar = np.where(alpha != 0, alpha / (beta + _EPS), beta == 0)
+    return _with_flat_parts(similar * (outside + inside > 0), by_level, prediction, truth)
 
 
 def _with_flat_parts(
-    found: Floats, by_level: Floats, prediction: LevelMap, truth: _Truth
+    similar: Floats, by_level: Floats, prediction: LevelMap, truth: _Truth
 ) -> Floats:
     """The similarities (4,), those of parts with one level between 0 and 1 from the reference.
 
@@ -280,8 +280,8 @@ def _with_flat_parts(
             from int_bench.metrics import reference
 
             part = truth.parts[index]
-            found[index] = reference.similarity(prediction.levels()[part], truth.mask[part])
-    return found
+            similar[index] = reference.similarity(prediction.levels()[part], truth.mask[part])
+    return similar
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

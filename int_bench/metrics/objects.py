@@ -21,9 +21,9 @@ def object_overlaps(mask: HardMask, objects: Sequence[HardMask]) -> NDArray[np.f
     """
     together = np.any(objects, axis=0)
     overlaps = []
-    for one in objects:
-        own = mask & (one | ~together)
-        overlaps.append((own & one).sum() / (own | one).sum())
+    for target in objects:
+        own = mask & (target | ~together)
+        overlaps.append((own & target).sum() / (own | target).sum())
     return np.array(overlaps, dtype=np.float64)
 
 

@@ -80,10 +80,10 @@ def _listed(folder: Path) -> list[Path]:
 
 def _state(path: Path) -> str:
     try:
-        found = path.stat()
+        state = path.stat()
     except OSError:
         return ABSENT
-    return f"{found.st_size} {found.st_mtime_ns}"
+    return f"{state.st_size} {state.st_mtime_ns}"
 
 
 def _short(content: bytes) -> str:
