@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -10,12 +11,17 @@ import cv2
 import numpy as np
 
 from int_bench.backbones.common.model import Model
+from int_bench.backbones.common.square import shrunk
 from int_bench.core.limits import Above
 from int_bench.core.requests import Inpaint
 from int_bench.core.types import HardMask, Image
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import Inpainter
+
+_WIDEST = 64.0
+"""Standard deviation in pixels from which a blur is computed on a shrunken image: its time grows
+with its width, and what is this smooth needs no more pixels."""
 
 Fill = Literal["telea", "blackout", "blur"]
 
@@ -72,8 +78,18 @@ class ClassicInpainter(Model):
         if self.fill == "telea":
             hole = mask.astype(np.uint8)
             return np.asarray(cv2.inpaint(image, hole, self.radius, cv2.INPAINT_TELEA), np.uint8)
-        sigma = self.blur * min(mask.shape)
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), max(sigma, 0.5)), np.uint8)
+        return _blurred(image, self.blur * min(mask.shape))
+
+
+def _blurred(image: Image, sigma: float) -> Image:
+    """An image, (H, W, 3) uint8, under a Gaussian; a wide one is computed on a smaller image."""
+    height, width = image.shape[:2]
+    scale = min(1.0, _WIDEST / sigma)
+    small = shrunk(image, math.ceil(max(height, width) * scale))
+    blurred = cv2.GaussianBlur(small, (0, 0), max(sigma * scale, 0.5))
+    if small is not image:
+        blurred = cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(blurred, np.uint8)
 
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from int_bench.backbones.opencv import ClassicInpainter, Fill
+from int_bench.backbones.opencv import ClassicInpainter, Fill, _blurred
 from int_bench.core.requests import Inpaint
 from int_bench.core.types import Picture, Stencil
 
@@ -59,6 +59,13 @@ def test_blur_keeps_the_mean_and_loses_the_detail():
     (filled,) = ClassicInpainter("blur", blur=0.1).inpaint([_request()])
     assert filled[MASK].mean() == pytest.approx(IMAGE[10:20, 15:40].mean(), abs=8)
     assert filled[MASK].std() < IMAGE[MASK].std() / 4
+
+
+def test_a_wide_blur_is_that_of_the_whole_image_up_to_rounding():
+    smooth = cv2.resize(RNG.integers(0, 256, (9, 12, 3), dtype=np.uint8), (450, 300))
+    filled = _blurred(smooth, 90.0)
+    assert filled.shape == smooth.shape
+    assert np.abs(filled.astype(int) - cv2.GaussianBlur(smooth, (0, 0), 90.0)).max() <= 3
 
 
 def test_blur_of_an_even_image_changes_nothing():
