@@ -35,17 +35,17 @@ def verify(folder: Path) -> None:
             continue
         if not path.is_file():
             raise MissingAsset(f"{path} (sha256 {expected}) is missing; {_AGAIN}")
-        found = _digest(path)
-        if found != expected:
+        digest = _digest(path)
+        if digest != expected:
             raise MissingAsset(
-                f"{path} is damaged: its sha256 is {found}, not {expected}; {_AGAIN}"
+                f"{path} is damaged: its sha256 is {digest}, not {expected}; {_AGAIN}"
             )
 
 
 def record(zoo: Path) -> None:
     """Write ``SHA256SUMS`` for all models under ``zoo``, as ``sha256sum`` would, without code."""
-    found = (path for path in zoo.glob("*/**/*") if path.is_file())
-    files = sorted(path for path in found if path.suffix not in {".py", ".pyc"})
+    paths = (path for path in zoo.glob("*/**/*") if path.is_file())
+    files = sorted(path for path in paths if path.suffix not in {".py", ".pyc"})
     lines = (f"{_digest(path)}  {path.relative_to(zoo).as_posix()}\n" for path in files)
     (zoo / SUMS).write_text("".join(lines), encoding="utf-8")
 

@@ -127,26 +127,26 @@ class Engine:
         Raises:
             torch.OutOfMemoryError: The batch is too large for the device.
         """
-        found: dict[object, Node] = {}
+        nodes: dict[object, Node] = {}
         for depth in range(max(len(prompt.segments) for prompt in prompts)):
             rows = {p.key(depth): p for p in prompts if depth < len(p.segments)}
             resident = {key: self._nodes.get(key) for key in rows}
-            found |= {key: node for key, node in resident.items() if node is not None}
+            nodes |= {key: node for key, node in resident.items() if node is not None}
             missing = {key: rows[key] for key, node in resident.items() if node is None}
             if depth == 0:
                 self._counters["prefix_hits"] += len(prompts) - len(missing)
             if missing:
-                fresh = self._extend(depth, list(missing.values()), found)
-                found |= dict(zip(missing, fresh, strict=True))
-        for key in reversed(found):  # deepest first: a picture outlives its questions
-            self._nodes.put(key, found[key])
-        return [[found[p.key(depth)] for depth in range(len(p.segments))] for p in prompts]
+                fresh = self._extend(depth, list(missing.values()), nodes)
+                nodes |= dict(zip(missing, fresh, strict=True))
+        for key in reversed(nodes):  # deepest first: a picture outlives its questions
+            self._nodes.put(key, nodes[key])
+        return [[nodes[p.key(depth)] for depth in range(len(p.segments))] for p in prompts]
 
     def _extend(
-        self, depth: int, prompts: Sequence[Prompt], found: dict[object, Node]
+        self, depth: int, prompts: Sequence[Prompt], nodes: dict[object, Node]
     ) -> list[Node]:
         """The nodes of segment ``depth`` of each prompt, on top of the segments before it."""
-        past = [[found[p.key(above)] for above in range(depth)] for p in prompts]
+        past = [[nodes[p.key(above)] for above in range(depth)] for p in prompts]
         pieces = self._embed([p.segments[depth] for p in prompts])
         if depth == 0:
             features = self._look([p.picture for p in prompts])

@@ -110,9 +110,11 @@ class ChatFormat:
             return known
         text = self._render(request.history, request.question)
         ids, space = self._ids(text), self._space(request.history, request.question, text)
-        found = [self._continuation(text, space, name.strip(), ids) for name in request.names]
-        self._names.put(key, found)
-        return found
+        ids_of_names = [
+            self._continuation(text, space, name.strip(), ids) for name in request.names
+        ]
+        self._names.put(key, ids_of_names)
+        return ids_of_names
 
     def text(self, ids: Sequence[int]) -> str:
         """The answer that generated ids spell, without special tokens and outer blanks."""

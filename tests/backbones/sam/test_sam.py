@@ -9,11 +9,12 @@ import pytest
 import torch
 from segment_anything import SamPredictor
 
+from int_bench.backbones.common.loading import forget_loaded
 from int_bench.backbones.sam.loading import SamSource, build_sam, load_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.core.requests import Point, Segment
 from int_bench.core.types import Picture
-from int_bench.errors import MissingAsset, UsageError
+from int_bench.errors import MissingAsset, SampleError, UsageError
 from tests.backbones.sam.tiny_sam import LARGER_WINDOWLESS, TINY, randomise, write_tiny_sam
 
 BOX = (10.5, 6.0, 61.0, 40.25)
@@ -263,6 +264,19 @@ def test_a_published_file_that_is_missing_comes_with_its_download(tmp_path):
     )
     with pytest.raises(MissingAsset, match=download):
         sam.segment([Segment(picture(8, 8), BOX)])
+
+
+def test_a_model_that_does_not_fit_is_one_error_and_not_one_a_sample(folder, monkeypatch):
+    forget_loaded()
+    failure = torch.AcceleratorError("CUDA error: out of memory")
+    monkeypatch.setattr(torch.nn.Module, "to", lambda *args: (_ for _ in ()).throw(failure))
+    with pytest.raises(UsageError, match=r"segmenter .* does not fit into memory"):
+        Sam(folder, device="cpu").segment([Segment(picture(48, 70), BOX)])
+
+
+def test_a_picture_too_thin_for_the_square_is_named(sam):
+    with pytest.raises(SampleError, match="1000 x 4 pixels is too thin for the segmenter"):
+        sam.segment([Segment(picture(4, 1000), BOX)])
 
 
 def test_the_encoder_runs_in_half_precision(folder):
