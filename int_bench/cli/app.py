@@ -258,7 +258,9 @@ def data_list() -> int:
 def data_make(
     name: Annotated[str, typer.Argument(help="camoworld, camoworld_polyp or camoworld_skin.")],
     out: Annotated[Path, typer.Option("--out", help="Folder to write images/ and masks/ to.")],
-    split: Annotated[str, typer.Option("--split", help="train, validation or test.")] = "test",
+    split: Annotated[
+        str, typer.Option("--split", help="demo, train, validation or test.")
+    ] = "demo",
     count: Annotated[int, typer.Option("-n", "--count", help="How many scenes.")] = 64,
 ) -> int:
     """Write drawn scenes as a paired folder."""

@@ -99,7 +99,8 @@ def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, 
     right = [canonical(iteration.prompt) in names for iteration in prediction.iterations]
     details = prediction.iterations[0].details
     answers, candidates = details.get("answers", ()), details.get("candidates", ())
-    plain = bool(answers) and any(canonical(name) in names for name in answers[0]["names"][:1])
+    said = answers[0] if answers and isinstance(answers[0], Mapping) else {"names": ()}
+    plain = any(canonical(name) in names for name in said["names"][:1])
     pool = any(canonical(candidate["name"]) in names for candidate in candidates)
     hard = prediction.final.masks.hard
     return each, _structure(hard, truth), right, plain, pool, all_found(hard, objects)

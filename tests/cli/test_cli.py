@@ -196,7 +196,7 @@ def test_data_make_writes_pairs_that_run_reads(command):
     assert code == 0
     line = shlex.split(out.splitlines()[-1])
     assert line[:2] == ["int-bench", "run"] and "task=polyp" in line
-    mask = np.asarray(Image.open("drawn/masks/test-00001.png"))
+    mask = np.asarray(Image.open("drawn/masks/demo-00001.png"))
     assert set(np.unique(mask)) == {0, 255}
     assert result(command(*line[1:], "method=empty", "--json")[1])["scored"] == 3
 

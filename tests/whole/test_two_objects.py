@@ -12,9 +12,10 @@ from int_bench.config import build_backbones, build_method, load_config
 from int_bench.data.world.dataset import DrawnScenes
 from int_bench.engine.broker import Broker
 from int_bench.metrics.objects import object_overlaps
-from int_bench.runs.execute import Plan, Variant, run
+from int_bench.runs.execute import Variant, run
 from int_bench.runs.reader import Run
 from int_bench.scoring.predictions import maps_in
+from tests.runs.test_run import Plan
 from tests.runs.test_store import opened
 
 SCENES = DrawnScenes(split="validation", count=2, animals="two_same", world=2)

@@ -26,7 +26,7 @@ CLS, SEP, STOP, UNKNOWN = 101, 102, 1012, 100
 @pytest.fixture(scope="module")
 def scenes() -> Scenes:
     """Sixteen scenes with one animal each."""
-    return draw("validation", range(5000, 5016))
+    return draw("validation", range(5000, 5016), world=2)
 
 
 @pytest.fixture(scope="module")
