@@ -55,8 +55,7 @@ def differences(before: Evidence, after: Evidence, clamp: str = "relu") -> Evide
         before: p(c | X_k), (K, C).
         after: p(c | X'_k), (K, C).
         clamp: ``relu``, ``abs`` or ``none``. Reading: Eq. (6) divides by a sum, so terms must not
-        be
-            negative; a probability that rises is no evidence.
+            be negative; a probability that rises is no evidence.
 
     >>> differences(np.array([[0.7, 0.2]]), np.array([[0.1, 0.5]])).tolist()
     [[0.6, 0.0]]

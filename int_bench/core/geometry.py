@@ -75,8 +75,8 @@ class Grid:
             ],
             "quarters": _quarters(height, width, self.quarters),
         }
-        found = (patch for name in PATCH_SETS if name in self.sets for patch in grids[name])
-        return tuple(_grow(p, self.overlap, width, height) for p in found if min(p.size) >= 1)
+        chosen = (patch for name in PATCH_SETS if name in self.sets for patch in grids[name])
+        return tuple(_grow(p, self.overlap, width, height) for p in chosen if min(p.size) >= 1)
 
 
 def _quarters(height: int, width: int, mode: str) -> list[Patch]:
@@ -136,22 +136,31 @@ def box_patch_from_square(box_square: Box, size: tuple[int, int], preprocess: st
         preprocess: how the patch became square: ``pad`` (centred), ``center_crop`` of the shorter
             side, or ``squash``.
     """
+    wide, high, left, top = _square(size, preprocess)
+    x0, y0, x1, y1 = box_square
+    mapped = (x0 * wide - left, y0 * high - top, x1 * wide - left, y1 * high - top)
+    return clip_box(mapped, size)
+
+
+def box_square_from_patch(box_patch: Box, size: tuple[int, int], preprocess: str) -> Box:
+    """Map a box from pixels of the patch to 0..1 of the square; undoes `box_patch_from_square`."""
+    wide, high, left, top = _square(size, preprocess)
+    x0, y0, x1, y1 = box_patch
+    return (x0 + left) / wide, (y0 + top) / high, (x1 + left) / wide, (y1 + top) / high
+
+
+def _square(size: tuple[int, int], preprocess: str) -> tuple[int, int, int, int]:
+    """Width and height of the square in pixels of the patch, and the patch's left and top in it."""
     height, width = size
     if preprocess == "squash":
-        scale_x, scale_y, left, top = width, height, 0, 0
-    elif preprocess == "pad":
+        return width, height, 0, 0
+    if preprocess == "pad":
         side, left, top = padded_square(size)
-        scale_x = scale_y = side
-    elif preprocess == "center_crop":
-        scale_x = scale_y = min(height, width)
-        left, top = -((width - scale_x) // 2), -((height - scale_y) // 2)
-    else:
-        raise UsageError(
-            f"Unknown preprocessing {preprocess!r}; choose from {list(PREPROCESSINGS)}."
-        )
-    x0, y0, x1, y1 = box_square
-    mapped = (x0 * scale_x - left, y0 * scale_y - top, x1 * scale_x - left, y1 * scale_y - top)
-    return clip_box(mapped, size)
+        return side, side, left, top
+    if preprocess == "center_crop":
+        side = min(size)
+        return side, side, -((width - side) // 2), -((height - side) // 2)
+    raise UsageError(f"Unknown preprocessing {preprocess!r}; choose from {list(PREPROCESSINGS)}.")
 
 
 def clip_box(box: Box, size: tuple[int, int]) -> Box:
@@ -191,6 +200,38 @@ def fill_box(box: Box, size: tuple[int, int]) -> HardMask:
     mask = np.zeros(size, dtype=np.bool_)
     mask[int(np.floor(y0)) : int(np.ceil(y1)), int(np.floor(x0)) : int(np.ceil(x1))] = True
     return mask
+
+
+def component_boxes(mask: HardMask, smallest: float = 0.0) -> tuple[Box, ...]:
+    """The bounding box of each 8-connected component, by falling number of pixels.
+
+    Args:
+        mask: (H, W), not empty.
+        smallest: share of the largest component's pixels below which one is left out.
+    """
+    from scipy import ndimage  # slow to import, and a dry run computes nothing
+
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int64))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    slices = ndimage.find_objects(labels)
+    order = np.argsort(-sizes, kind="stable")
+    kept = (slices[i] for i in order if sizes[i] >= smallest * sizes.max())
+    return tuple((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in kept)
+
+
+def enlarge(heat: SoftMask, size: tuple[int, int]) -> SoftMask:
+    """A coarse map at ``size`` (height, width): bilinear, cell centres aligned, edges held."""
+    from scipy import ndimage  # slow to import, and a dry run computes nothing
+
+    if heat.shape == size:
+        return heat
+    axes = [
+        (np.arange(full) + 0.5) * cells / full - 0.5
+        for full, cells in zip(size, heat.shape, strict=True)
+    ]
+    grid = np.meshgrid(*axes, indexing="ij")
+    enlarged: SoftMask = ndimage.map_coordinates(heat, grid, order=1, mode="nearest")
+    return enlarged
 
 
 def dilate(mask: HardMask, radius: float) -> HardMask:

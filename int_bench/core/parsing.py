@@ -324,3 +324,8 @@ def distinct(words: Iterable[str]) -> tuple[str, ...]:
     for word in words:
         first.setdefault(canonical(word), word)
     return tuple(first.values())
+
+
+def without(words: Iterable[str], key: str) -> tuple[str, ...]:
+    """The words whose canonical form is not ``key``."""
+    return tuple(word for word in words if canonical(word) != key)

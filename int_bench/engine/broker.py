@@ -288,12 +288,13 @@ class Broker:
     def _enqueue(self, task: _Task, request: Request[Any]) -> None:
         key, label = key_of(request), f"{request.role}.{request.verb}"
         self._count(task.root, f"{label}.requests", 1)
-        found = self._memo.find(key, task.root.owner)
-        if found is not None:
+        remembered = self._memo.find(key, task.root.owner)
+        if remembered is not None:
+            answer, first_of_owner = remembered
             self._count(task.root, f"{label}.hits", 1)
-            if found[1]:
+            if first_of_owner:
                 self._count(task.root, f"{label}.shared", 1)
-            self._ready.append((task, found[0], None))
+            self._ready.append((task, answer, None))
         elif key in self._waiting:
             self._count(task.root, f"{label}.hits", 1)
             self._waiting[key].append(task)

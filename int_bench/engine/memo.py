@@ -25,11 +25,11 @@ class Memo:
 
     def find(self, key: Hashable, owner: Hashable = None) -> tuple[Any, bool] | None:
         """The answer, and whether this owner asks for it for the first time; None without one."""
-        found = self._answers.get(key)
-        if found is None:
+        entry = self._answers.get(key)
+        if entry is None:
             return None
         self._answers.move_to_end(key)
-        answer, size, owners = found
+        answer, size, owners = entry
         first = owner not in owners
         if first:
             # A tuple: a set would cost as much as a small answer does.

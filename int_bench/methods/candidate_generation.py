@@ -14,18 +14,16 @@ from int_bench.core.geometry import (
     Grid,
     Patch,
     Preprocess,
-    box_image_from_patch,
-    box_patch_from_square,
     crop,
-    padded_square,
 )
 from int_bench.core.limits import AtLeast
-from int_bench.core.parsing import NO_NAMES, canonical, parse_box, parse_names
+from int_bench.core.parsing import NO_NAMES, canonical, distinct, parse_names
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Answer, Turn
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, CHATS
 from int_bench.core.types import Box, Picture, Sample
+from int_bench.methods.talk import read_box
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,7 @@ class Pool:
     @property
     def environments(self) -> tuple[str, ...]:
         """The distinct environments, in order of first appearance."""
-        seen = {canonical(a.environment): a.environment for a in reversed(self.answers)}
-        ordered = (canonical(a.environment) for a in self.answers if a.environment)
-        return tuple(seen[key] for key in dict.fromkeys(ordered))
+        return distinct(a.environment for a in self.answers if a.environment)
 
     @property
     def first_choice(self) -> int:
@@ -104,8 +100,7 @@ class CandidateGeneration:
         all_names: whether an answer with several names gives several candidates or its first.
         temperature: 0 decodes greedily; above 0 samples with keyed seeds.
         preprocess: how the VLM makes a patch square (``pad``, ``center_crop``, ``squash``); the
-        frame
-            of its boxes.
+            frame of its boxes.
     """
 
     roles: ClassVar[frozenset[str]] = frozenset({"vlm"})
@@ -167,14 +162,7 @@ class CandidateGeneration:
             if len(words) == 1:  # no separator: as many words as there are
                 words = tuple(words[0].split())
             names, environments = words[:-1] or words, words[1:][-1:]
-        side, _, _ = padded_square(patch.size)
-        box_square = parse_box(said["box"], side)
-        box_image = None
-        if box_square is not None:
-            box_patch = box_patch_from_square(box_square, patch.size, self.preprocess)
-            wide, high = box_patch[2] - box_patch[0], box_patch[3] - box_patch[1]
-            if min(wide, high) >= 2.0:
-                box_image = box_image_from_patch(box_patch, patch)
+        box_image = read_box(said["box"], patch, self.preprocess)
         return PatchAnswer(patch, names, environments[0] if environments else "", box_image)
 
     def _pool(self, answers: Sequence[PatchAnswer], task: str) -> tuple[Candidate, ...]:
@@ -191,8 +179,8 @@ class CandidateGeneration:
             surfaces = {canonical(task): task}
             provenance = {canonical(task): list(range(len(answers)))}
         return tuple(
-            Candidate(key, surfaces[key], tuple(found), tuple(answers[k].box_image for k in found))
-            for key, found in provenance.items()
+            Candidate(key, surfaces[key], tuple(ks), tuple(answers[k].box_image for k in ks))
+            for key, ks in provenance.items()
         )
 
 

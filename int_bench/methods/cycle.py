@@ -94,8 +94,8 @@ class Cycle:
         prompter: names the object.
         masker: segments it.
         iterations: masks produced. Reading: the paper's four epochs follow an initial pass, hence
-        five
-            masks (seven for polyps); its table over iterations agrees with its headline at five.
+            five masks (seven for polyps); its table over iterations agrees with its headline at
+            five.
         w: weight of the masked image in Eq. (12).
         base: what Eq. (12) dims: ``once``, ``original`` or ``recursive`` (`equations.reweight`).
         final: how the final mask is chosen, a key of ``final_choice.CHOICES``: ``closest``
@@ -134,15 +134,18 @@ class Cycle:
         view = sample.image.pixels.astype(np.float32)
         done: list[Iteration] = []
         for index in range(self.iterations):
+            # Section 3.1: the instance-specific prompt. Section 3.2: its masks.
             proposal = await self.prompter.propose(state, ask)
             masks = await self.masker.segment(state, proposal, ask)
             details = {**proposal.details, **masks.details}
             done.append(Iteration(masks, proposal.name, proposal.box_image, details))
             if index + 1 == self.iterations:
                 break
+            # Eq. (12): the next view. The models see it in 8 bits; it is kept in float.
             view = equations.reweight(sample.image.pixels, view, masks.soft, self.w, self.base)
             dimmed = Picture(np.rint(view).astype(np.uint8))
             state = State(sample, dimmed, index + 1, masks, proposal.memory)
+        # Eq. (13), or a predecessor's rule.
         return Prediction(tuple(done), self._choose([iteration.masks for iteration in done]))
 
     def _choose(self, masks: Sequence[Masks]) -> tuple[int, ...]:

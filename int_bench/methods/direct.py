@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from int_bench.core.geometry import Patch, Preprocess, area, box_patch_from_square, padded_square
+from int_bench.core.geometry import Patch, Preprocess
 from int_bench.core.limits import AtLeast, Within
-from int_bench.core.parsing import parse_box
 from int_bench.core.protocols import Ask
 from int_bench.core.templates import BOX, ENDPOINT_BOX, ENDPOINT_BOX_AGAIN
-from int_bench.core.types import Box
 from int_bench.errors import SampleError
 from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.talk import Talk
+from int_bench.methods.talk import Talk, read_box
 
 QUESTIONS = {"int": BOX, "endpoint": ENDPOINT_BOX}
-_SMALLEST_SIDE = 2.0
 
 
 class GenericPrompt:
@@ -86,21 +83,3 @@ class BoxQuestion:
             )
         answers = [turn.answer for turn in talk.turns]
         return Proposal(sample.task, box_image, details={"answers": answers})
-
-
-def read_box(text: str, patch: Patch, frame: str) -> Box | None:
-    """The box in an answer about a patch, in the image frame; None if there is no usable one.
-
-    Args:
-        text: the answer.
-        patch: what the question was about.
-        frame: how the patch had become square, see ``geometry.box_patch_from_square``.
-    """
-    side, _, _ = padded_square(patch.size)
-    box_square = parse_box(text, side)
-    if box_square is None:
-        return None
-    x0, y0, x1, y1 = box_patch_from_square(box_square, patch.size, frame)
-    moved = (x0 + patch.x0, y0 + patch.y0, x1 + patch.x0, y1 + patch.y0)
-    large_enough = min(x1 - x0, y1 - y0) >= _SMALLEST_SIDE
-    return moved if large_enough and area(moved) > 0 else None

@@ -15,20 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from int_bench.core.equations import min_max
-from int_bench.core.geometry import area
+from int_bench.core.geometry import area, component_boxes, enlarge
 from int_bench.core.limits import AtLeast, Share
 from int_bench.core.parsing import parse_names
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Heatmap, Segment
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, ENVIRONMENT, GENSAM_SYNONYMS, NAME
-from int_bench.core.types import Box, HardMask, Masks, SoftMask
+from int_bench.core.types import Box, HardMask, Masks
 from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.oracles import component_boxes
 from int_bench.methods.points import PointPicker
 from int_bench.methods.talk import Talk
 
@@ -114,7 +110,7 @@ class HeatMapMask:
         box = box_around(state.masks.hard, self.growth) if state.masks is not None else None
         answer = await ask(Segment(state.sample.image, box, picked))
         details: Mapping[str, Any] = {"box_image": list(box) if box else None}
-        soft = enlarge(heat, state.view.size)
+        soft = min_max(enlarge(heat, state.view.size))
         return Masks(answer.logits > 0, soft, answer.logits, details)
 
 
@@ -132,16 +128,3 @@ def box_around(mask: HardMask, growth: float) -> Box | None:
     x1 = min(float(width), x1 + growth * (x1 - x0))
     y1 = min(float(height), y1 + growth * (y1 - y0))
     return x0, y0, x1, y1
-
-
-def enlarge(heat: SoftMask, size: tuple[int, int]) -> SoftMask:
-    """The coarse map at the size of the image (bilinear, cell centres aligned), scaled to 0..1."""
-    from scipy import ndimage  # slow to import, and a dry run computes nothing
-
-    axes = [
-        (np.arange(full) + 0.5) * cells / full - 0.5
-        for full, cells in zip(size, heat.shape, strict=True)
-    ]
-    grid = np.meshgrid(*axes, indexing="ij")
-    large: NDArray[np.float32] = ndimage.map_coordinates(heat, grid, order=1, mode="nearest")
-    return min_max(large)

@@ -60,15 +60,15 @@ class BoxFinder:
         """
         own = proposal.box_image and geometry.box_patch_from_image(proposal.box_image, patch)
         own_boxes = (own,) if own else ()
-        found: tuple[Box, ...] = ()
+        boxes: tuple[Box, ...] = ()
         if self.source != "vlm":
-            found = await self._detect(picture, patch, proposal.name, self.box_threshold, ask)
-            if not found and patch.name == "original":
-                found = await self._detect(picture, patch, proposal.name, self.retry_threshold, ask)
-        if self.source == "both" or not found:
-            found += own_boxes
+            boxes = await self._detect(picture, patch, proposal.name, self.box_threshold, ask)
+            if not boxes and patch.name == "original":
+                boxes = await self._detect(picture, patch, proposal.name, self.retry_threshold, ask)
+        if self.source == "both" or not boxes:
+            boxes += own_boxes
         height, width = patch.size
-        return found or (((0.0, 0.0, width, height),) if patch.name == "original" else ())
+        return boxes or (((0.0, 0.0, width, height),) if patch.name == "original" else ())
 
     async def _detect(
         self, picture: Picture, patch: Patch, name: str, threshold: float, ask: Ask
@@ -161,24 +161,27 @@ class SemanticMaskGeneration:
         if not self.semantic:
             return await segment_whole(state, proposal, self.points, ask)
         size = state.view.size
-        found = await gather(
+        # Eq. (8) to (10): boxes, points, a mask and its similarity, in every patch.
+        masks = await gather(
             self._mask_patch(state.view, patch, proposal, ask) for patch in self.grid.cut(size)
         )
-        valid = [item for item in found if item.similarity is not None]
-        if not valid:
-            return Masks.empty(size, {"masks": _describe(found, [])})
-        scores = [item.similarity for item in valid if item.similarity is not None]
-        weights = self.weighing.weigh(scores)
-        canvases = [geometry.paste(item.soft, item.patch, size) for item in valid]
+        shown = [mask for mask in masks if mask.similarity is not None]
+        if not shown:
+            return Masks.empty(size, {"masks": _describe(masks, [])})
+        # Eq. (11): the sum of the masks, weighed by similarity.
+        similarities = [mask.similarity for mask in shown if mask.similarity is not None]
+        weights = self.weighing.weigh(similarities)
+        canvases = [geometry.paste(mask.soft, mask.patch, size) for mask in shown]
         soft = equations.weighted_mask(canvases, weights)
+        # What is scored: the sum cut at one half, or the union of the masks that match best.
         hard = soft >= 0.5
         if self.output == "union":
-            chosen = (weights > 0.7) | [item.patch.name == "original" for item in valid]
+            chosen = (weights > 0.7) | [mask.patch.name == "original" for mask in shown]
             if not chosen.any():
                 # Weights of other modes may all be small, and the whole image may be no patch.
                 chosen = weights == weights.max()
             hard = np.any([canvases[k] > 0.5 for k in np.flatnonzero(chosen)], axis=0)
-        return Masks(hard, soft, details={"masks": _describe(found, weights.tolist())})
+        return Masks(hard, soft, details={"masks": _describe(masks, weights.tolist())})
 
     async def _mask_patch(
         self, view: Picture, patch: Patch, proposal: Proposal, ask: Ask

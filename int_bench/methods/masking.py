@@ -68,10 +68,10 @@ class DetectedMask:
     async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """The union of the masks of all detections."""
         text = DETECT.format(name=proposal.name.lower())
-        found = await ask(Detect(state.view, text, self.box_threshold, self.text_threshold))
-        boxes = [detection.box for detection in found]
+        detections = await ask(Detect(state.view, text, self.box_threshold, self.text_threshold))
+        boxes = [detection.box for detection in detections]
         masks = await _from_boxes(state.view, boxes, self.multimask, ask)
-        details = {"detections": [{"box_image": list(d.box), "score": d.score} for d in found]}
+        details = {"detections": [{"box_image": list(d.box), "score": d.score} for d in detections]}
         return replace(masks, details=details)
 
 
@@ -110,9 +110,9 @@ class ConceptMask:
 
     async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
         """The union of all instances."""
-        found = await ask(SegmentConcept(state.view, proposal.name, self.threshold))
-        masks = _joined([item.logits for item in found], state.view.size)
-        details = {"confidences": [item.iou for item in found]}
+        instances = await ask(SegmentConcept(state.view, proposal.name, self.threshold))
+        masks = _joined([instance.logits for instance in instances], state.view.size)
+        details = {"confidences": [instance.iou for instance in instances]}
         return replace(masks, details=details)
 
 

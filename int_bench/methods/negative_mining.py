@@ -15,7 +15,7 @@ import numpy as np
 from int_bench.core import equations
 from int_bench.core.equations import Evidence
 from int_bench.core.limits import Share
-from int_bench.core.parsing import canonical
+from int_bench.core.parsing import without
 from int_bench.core.protocols import Ask
 from int_bench.core.types import Box
 from int_bench.methods.candidate_generation import (
@@ -67,12 +67,10 @@ class NegativeMining:
         selection: PSNM.
         progress: PNM.
         requery: ``once`` asks the VLM for candidates in the first iteration; ``each_iter`` asks
-        again
-            and keeps the union. Reading: with greedy decoding on the original image both are the
-            same.
+            again and keeps the union. Reading: with greedy decoding on the original image both are
+            the same.
         vlm_image: ``original`` or ``reweighted``. Reading: Eq. (12) makes "the image for
-        segmentation",
-            so candidates are asked from the original.
+            segmentation", so candidates are asked from the original.
     """
 
     def __init__(
@@ -99,19 +97,23 @@ class NegativeMining:
         memory: Memory | None = state.memory
         if memory is not None and memory.first is not None:
             return memory.first
+        # Eq. (2): the candidates, and their weights so far.
         pool, weights = await self._candidates(state, memory, ask)
+        # Eq. (3) and (4): what erasing the object costs each of them.
         difference = await self.selection.differences(state, pool, ask)
-        found = difference.max() > 0.0
+        told = difference.max() > 0.0
+        # Eq. (7), (5) and (6): accumulate, choose, and normalise for the next iteration.
         evidence = (
-            equations.accumulate(difference, weights, self.progress.floor) if found else weights
+            equations.accumulate(difference, weights, self.progress.floor) if told else weights
         )
-        k, c = self._select(evidence, pool, found or state.iteration > 0)
-        carry = equations.normalise(evidence, self.progress.over) if found else weights
+        k, c = self._select(evidence, pool, told or state.iteration > 0)
+        carry = equations.normalise(evidence, self.progress.over) if told else weights
         if self.progress.mode == "independent":
             carry = np.ones_like(carry)
+        # The prompt: the winner's name and box, and the surroundings that are not the winner.
         box_image = self._box(difference[:, c], pool.candidates[c])
         details = self._details(pool, difference, carry, k)
-        environments = _without(pool.environments, pool.candidates[c].key)
+        environments = without(pool.environments, pool.candidates[c].key)
         name = pool.candidates[c].surface
         proposal = Proposal(name, box_image, environments, Memory(pool, carry), details)
         if self.progress.mode != "freeze_first":
@@ -177,7 +179,3 @@ def _extend(weights: Evidence, old: Pool, new: Pool) -> Evidence:
     added = len(merge(old, new).candidates) - len(old.candidates)
     neutral = 1.0 / (len(old.candidates) + added)
     return np.concatenate([weights, np.full((1, added), neutral)], axis=1)
-
-
-def _without(environments: tuple[str, ...], key: str) -> tuple[str, ...]:
-    return tuple(name for name in environments if canonical(name) != key)

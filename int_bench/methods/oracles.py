@@ -9,17 +9,14 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import numpy as np
-
+from int_bench.core.geometry import component_boxes
 from int_bench.core.limits import Share
-from int_bench.core.parsing import canonical
+from int_bench.core.parsing import canonical, without
 from int_bench.core.protocols import Ask
-from int_bench.core.types import Box, HardMask
+from int_bench.core.types import Box
 from int_bench.errors import SampleError
 from int_bench.methods.candidate_generation import CandidateGeneration, Pool, describe
 from int_bench.methods.cycle import Proposal, State
-
-_TOUCHING = np.ones((3, 3), dtype=np.int64)
 
 
 class TruthBoxes:
@@ -81,27 +78,10 @@ class TruthName:
             raise SampleError(f"Sample {sample.id} has no name of its object to take.")
         pool: Pool = state.memory or await self.generation.generate(sample, sample.image, ask)
         key = canonical(sample.truth_name)
-        environments = tuple(e for e in pool.environments if canonical(e) != key)
+        environments = without(pool.environments, key)
         box_image = _box_of(pool, key)
         details = {"answers": describe(pool.answers)}
         return Proposal(sample.truth_name, box_image, environments, pool, details)
-
-
-def component_boxes(mask: HardMask, smallest: float = 0.0) -> tuple[Box, ...]:
-    """The bounding box of each 8-connected component, by falling number of pixels.
-
-    Args:
-        mask: (H, W), not empty.
-        smallest: share of the largest component's pixels below which one is left out.
-    """
-    from scipy import ndimage  # slow to import, and a dry run computes nothing
-
-    labels, count = ndimage.label(mask, structure=_TOUCHING)
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    slices = ndimage.find_objects(labels)
-    order = np.argsort(-sizes, kind="stable")
-    kept = (slices[i] for i in order if sizes[i] >= smallest * sizes.max())
-    return tuple((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in kept)
 
 
 def _box_of(pool: Pool, key: str) -> Box | None:

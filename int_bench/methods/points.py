@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from int_bench.core.equations import min_max
+from int_bench.core.geometry import enlarge
 from int_bench.core.limits import AtLeast, Share, Within
 from int_bench.core.requests import Point
 from int_bench.core.types import Box, SoftMask
@@ -49,7 +49,9 @@ class PointPicker:
         """
         if self.placement == "none":
             return ()
-        scaled = min_max(_enlarge(heat, self.upsample))
+        height, width = heat.shape
+        large = (round(height * self.upsample), round(width * self.upsample))
+        scaled = min_max(enlarge(heat, large))
         hot = int((scaled >= self.threshold).sum())
         count = max(1, min(hot, self.max_points or hot, scaled.size // 2))
         order = np.argsort(scaled, axis=None, kind="stable")
@@ -80,17 +82,3 @@ class PointPicker:
 def inside(point: Point, box: Box) -> bool:
     """Whether a point lies in a box of the same frame."""
     return box[0] <= point.x < box[2] and box[1] <= point.y < box[3]
-
-
-def _enlarge(heat: SoftMask, factor: float) -> NDArray[np.float32]:
-    """Bilinear enlargement with cell centres aligned, edges held."""
-    from scipy import ndimage  # slow to import, and a dry run computes nothing
-
-    if factor == 1:
-        return heat
-    height, width = heat.shape
-    rows = (np.arange(round(height * factor)) + 0.5) / factor - 0.5
-    columns = (np.arange(round(width * factor)) + 0.5) / factor - 0.5
-    grid = np.meshgrid(rows, columns, indexing="ij")
-    enlarged: NDArray[np.float32] = ndimage.map_coordinates(heat, grid, order=1, mode="nearest")
-    return enlarged

@@ -21,9 +21,9 @@ from typing import Annotated, Literal
 import numpy as np
 
 from int_bench.core import geometry
-from int_bench.core.geometry import Grid, Patch, Preprocess, padded_square
+from int_bench.core.geometry import Grid, Patch, Preprocess, box_square_from_patch
 from int_bench.core.limits import AtLeast, Share
-from int_bench.core.parsing import canonical, distinct, parse_names
+from int_bench.core.parsing import canonical, distinct, parse_names, without
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Inpaint
 from int_bench.core.seeding import derive_seed
@@ -38,9 +38,8 @@ from int_bench.core.templates import (
 from int_bench.core.types import Box, Image, Picture, Stencil
 from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
 from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.direct import read_box
 from int_bench.methods.prompt_selection import Erasure
-from int_bench.methods.talk import Contrast, Talk
+from int_bench.methods.talk import Contrast, Talk, read_box
 
 
 @dataclass(frozen=True)
@@ -127,9 +126,7 @@ class _Lists:
         """Foreground and background texts of Spatial CLIP."""
         if not self.plain:
             return (repr([name]),), (self.write(self.environments),)
-        key = canonical(name)
-        background = tuple(e for e in distinct(self.environments) if canonical(e) != key)
-        return (name,), background
+        return (name,), without(distinct(self.environments), canonical(name))
 
 
 class ContrastivePrompter:
@@ -248,15 +245,16 @@ class ContrastivePrompter:
         box = read_box(await late.say(PROMAC_FINAL_BOX.format(**words)), whole, self.view.frame)
         proposed = (*names, *(name for answer in answers for name in answer.names), sample.task)
         boxes = (box, first, *(answer.box_image for answer in answers))
-        return proposed[0], next((found for found in boxes if found is not None), None)
+        return proposed[0], next((box_image for box_image in boxes if box_image is not None), None)
 
     def _write_boxes(self, answers: Sequence[PatchAnswer], whole: Patch) -> str:
         """The patches' boxes in the frame in which boxes are answered for the whole image."""
-        boxes = [
-            [round(value, 2) for value in box_square(answer.box_image, whole.size, self.view.frame)]
+        precise = [
+            box_square_from_patch(answer.box_image, whole.size, self.view.frame)
             for answer in answers
             if answer.box_image is not None
         ]
+        boxes = [[round(value, 2) for value in box] for box in precise]
         if self.lists == "repr":
             return repr(boxes)
         return ", ".join("[" + ", ".join(f"{v:.2f}" for v in box) + "]" for box in boxes)
@@ -281,23 +279,3 @@ class ContrastivePrompter:
         texts = self._lists(state, answers).inpainting
         seed = derive_seed(state.sample.seed, "inpaint")
         return await ask(Inpaint(image, Stencil(mask), *texts, seed))
-
-
-def box_square(box_patch: Box, size: tuple[int, int], frame: str) -> Box:
-    """A box in fractions of the square; undoes ``geometry.box_patch_from_square``.
-
-    Args:
-        box_patch: in pixels of the patch.
-        size: (height, width) of the patch in pixels.
-        frame: ``pad``, ``center_crop`` or ``squash``.
-    """
-    height, width = size
-    side, left, top = padded_square(size)
-    wide = high = float(side)
-    if frame == "squash":
-        wide, high, left, top = float(width), float(height), 0, 0
-    elif frame == "center_crop":
-        wide = high = float(min(size))
-        left, top = -((width - min(size)) // 2), -((height - min(size)) // 2)
-    x0, y0, x1, y1 = box_patch
-    return (x0 + left) / wide, (y0 + top) / high, (x1 + left) / wide, (y1 + top) / high

@@ -30,15 +30,13 @@ class Erasure:
         scope: ``image`` fills the whole image once per iteration and crops the patches from it;
             ``patch`` fills each patch (the literal Eq. 4, K times the cost).
         first_mask: what is erased before any mask exists. Reading: ``union_boxes``, the VLM's boxes
-        of
-            all patches, as the paper's introduction says; ``image_box``, the box of the whole
+            of all patches, as the paper's introduction says; ``image_box``, the box of the whole
             image; ``none``, no negative mining in the first iteration.
         threshold: from the second iteration on the mask is M_{i-1} >= threshold ...
         dilation: ... grown by this share of the image's shorter side.
         max_cover: a union of boxes that covers more of the image than this is replaced by the box
-        of
-            the whole image, then by the smallest box. Reading: the paper is silent; an image that
-            is erased as a whole tells nothing.
+            of the whole image, then by the smallest box. Reading: the paper is silent; an image
+            that is erased as a whole tells nothing.
     """
 
     roles: ClassVar[frozenset[str]] = frozenset({"inpainter"})
@@ -59,8 +57,10 @@ class Erasure:
 
     def mask(self, pool: Pool, masks: Masks | None, size: tuple[int, int]) -> HardMask:
         """What to erase, (H, W) in the image frame; empty if there is nothing to erase."""
+        # From the second iteration on: the last mask, grown.
         if masks is not None:
             return geometry.dilate(masks.soft >= self.threshold, self.dilation * min(size))
+        # In the first: what the VLM's boxes cover, as long as something is left to see.
         boxes = [a.box_image for a in pool.answers if a.box_image is not None]
         union = np.zeros(size, dtype=np.bool_)
         if self.first_mask == "none" or not boxes:

@@ -1,13 +1,23 @@
-"""A chat with the VLM about one picture: turns, decoding, and what the answers are held against."""
+"""A chat with the VLM about a picture: turns, decoding, what answers are held against, boxes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from int_bench.core.geometry import (
+    Patch,
+    box_image_from_patch,
+    box_patch_from_square,
+    padded_square,
+)
+from int_bench.core.parsing import parse_box
 from int_bench.core.protocols import Ask
 from int_bench.core.requests import Answer, ContrastiveAnswer, Turn
 from int_bench.core.seeding import derive_seed
-from int_bench.core.types import Picture
+from int_bench.core.types import Box, Picture
+
+_SMALLEST_SIDE = 2.0
+"""Of a usable box, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -78,3 +88,21 @@ class Talk:
                 seed=seed,
             )
         )
+
+
+def read_box(text: str, patch: Patch, frame: str) -> Box | None:
+    """The box in an answer about a patch, in the image frame; None if there is no usable one.
+
+    Args:
+        text: the answer.
+        patch: what the question was about.
+        frame: how the patch had become square, see ``geometry.box_patch_from_square``.
+    """
+    side, _, _ = padded_square(patch.size)
+    box_square = parse_box(text, side)
+    if box_square is None:
+        return None
+    box_patch = box_patch_from_square(box_square, patch.size, frame)
+    x0, y0, x1, y1 = box_patch
+    usable = min(x1 - x0, y1 - y0) >= _SMALLEST_SIDE
+    return box_image_from_patch(box_patch, patch) if usable else None

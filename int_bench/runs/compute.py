@@ -11,8 +11,7 @@ from int_bench.config.schedule import schedule
 from int_bench.core.protocols import Backbone, Method
 from int_bench.engine.broker import Broker
 from int_bench.engine.serving import Observer
-from int_bench.engine.sharing import Sharing, Tally
-from int_bench.engine.work import Work, work_of
+from int_bench.engine.work import Sharing, Tally, Work, work_of
 from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, run
 from int_bench.runs.prepare import Prepared

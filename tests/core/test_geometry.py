@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -88,3 +89,31 @@ def test_paste_and_fill_and_dilate() -> None:
     dot[2, 2] = True
     assert geo.dilate(dot, 1).sum() == 5
     assert geo.dilate(dot, 0) is dot
+
+
+@pytest.mark.parametrize("frame", ["pad", "center_crop", "squash"])
+def test_a_box_of_the_square_undoes_the_mapping_to_the_patch(frame: str) -> None:
+    box = (0.25, 0.5, 0.5, 0.625)
+    for size in ((40, 60), (60, 40), (50, 50)):
+        mapped = geo.box_patch_from_square(box, size, frame)
+        inside = min(mapped[:2]) > 0 and mapped[3] < size[0] and mapped[2] < size[1]
+        if inside:
+            assert geo.box_square_from_patch(mapped, size, frame) == pytest.approx(box)
+
+
+def test_heat_enlarges_about_cell_centres() -> None:
+    heat = np.array([[0.0, 1.0]], dtype=np.float32)
+    assert geo.enlarge(heat, (1, 4))[0].tolist() == [0.0, 0.25, 0.75, 1.0]
+
+
+def test_specks_of_the_annotation_get_no_box() -> None:
+    truth = np.zeros((40, 60), dtype=bool)
+    truth[8:20, 12:24] = True
+    truth[0, 0:7] = True  # 7 of 144 pixels: 4.9 %
+    assert geo.component_boxes(truth, 0.05) == ((12, 8, 24, 20),)
+    truth[1, 0] = True
+    assert len(geo.component_boxes(truth, 0.05)) == 2
+
+
+def test_diagonal_neighbours_are_one_object() -> None:
+    assert geo.component_boxes(np.eye(4, dtype=bool)) == ((0, 0, 4, 4),)

@@ -13,7 +13,7 @@ from int_bench.core.protocols import gather
 from int_bench.core.requests import Answer
 from int_bench.core.types import Picture
 from int_bench.engine.broker import Broker, Job
-from int_bench.engine.sharing import Sharing, Tally
+from int_bench.engine.work import Sharing, Tally
 from int_bench.errors import UsageError
 from int_bench.runs.execute import Variant, run
 from int_bench.runs.prepare import prepare, with_all_models

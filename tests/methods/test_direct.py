@@ -18,7 +18,7 @@ from int_bench.core.requests import (
     SegmentConcept,
 )
 from int_bench.errors import SampleError
-from int_bench.methods.direct import read_box
+from int_bench.methods.talk import read_box
 from tests.fakes import Fake, RedBox, RedIsAFrog, RedMask, red, scene
 from tests.methods.running import method, of, run, sample
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from int_bench.core.requests import Answer, Heatmap, Segment
-from int_bench.methods.gensam import box_around, enlarge
+from int_bench.methods.gensam import box_around
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
 
@@ -64,8 +64,3 @@ def test_a_task_without_synonyms_is_asked_for_by_its_prompt() -> None:
     _, asked = run(method("gensam"), one=sample(task="skin lesion"))
     assert len(of(Answer, asked)) == 18
     assert {"skin lesion" in request.question for request in of(Answer, asked)} == {True}
-
-
-def test_heat_enlarges_about_cell_centres() -> None:
-    heat = np.array([[0.0, 1.0]], dtype=np.float32)
-    assert enlarge(heat, (1, 4))[0].tolist() == [0.0, 0.25, 0.75, 1.0]

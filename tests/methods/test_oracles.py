@@ -7,7 +7,6 @@ import pytest
 
 from int_bench.core.requests import Detect, Segment
 from int_bench.errors import SampleError
-from int_bench.methods.oracles import component_boxes
 from tests.fakes import red, scene
 from tests.methods.running import method, of, run, sample
 
@@ -24,18 +23,6 @@ def test_oracle_box_sam_prompts_with_a_box_for_each_object_the_largest_first() -
     prediction, asked = run(method("oracle_box_sam"), one=one)
     assert [s.box for s in of(Segment, asked)] == [(40, 25, 55, 35), (12, 8, 24, 20)]
     assert (prediction.final.masks.hard == red(pixels)).all() and prediction.final.prompt == "frog"
-
-
-def test_specks_of_the_annotation_get_no_box() -> None:
-    truth = red(scene())
-    truth[0, 0:7] = True  # 7 of 144 pixels: 4.9 %
-    assert component_boxes(truth, 0.05) == ((12, 8, 24, 20),)
-    truth[1, 0] = True
-    assert len(component_boxes(truth, 0.05)) == 2
-
-
-def test_diagonal_neighbours_are_one_object() -> None:
-    assert component_boxes(np.eye(4, dtype=bool)) == ((0, 0, 4, 4),)
 
 
 def test_oracle_name_segments_the_true_name_whatever_the_vlm_believes() -> None:

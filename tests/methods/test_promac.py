@@ -13,9 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from int_bench.core.geometry import box_patch_from_square
 from int_bench.core.requests import ContrastiveAnswer, Heatmap, Inpaint
-from int_bench.methods.promac import box_square
 from tests.fakes import RedIsAFrog, red, scene
 from tests.methods.running import method, of, run, sample
 
@@ -151,13 +149,3 @@ def test_a_mask_over_everything_contrasts_with_black() -> None:
     assert not of(Inpaint, asked)
     assert not of(ContrastiveAnswer, asked)[0].contrast.pixels.any()
     assert prediction.final.prompt == "frog"
-
-
-@pytest.mark.parametrize("frame", ["pad", "center_crop", "squash"])
-def test_box_square_undoes_the_mapping_to_the_patch(frame: str) -> None:
-    box = (0.25, 0.5, 0.5, 0.625)
-    for size in ((40, 60), (60, 40), (50, 50)):
-        mapped = box_patch_from_square(box, size, frame)
-        inside = min(mapped[:2]) > 0 and mapped[3] < size[0] and mapped[2] < size[1]
-        if inside:
-            assert box_square(mapped, size, frame) == pytest.approx(box)
