@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,14 +19,16 @@ from int_bench.core.types import HardMask, Image, Logits, SoftMask
 from int_bench.errors import UsageError
 
 Evidence = NDArray[np.float64]
-BASES = ("once", "original", "recursive")
-PROBABILITY_READINGS = ("seq_geo", "first_token", "seq_prob", "cand_softmax")
-CLAMPS = ("relu", "abs", "none")
-NORMALISATIONS = ("category", "patch")
-SIMILARITY_NORMALISATIONS = ("softmax_minmax", "minmax", "sum", "none")
+Base = Literal["once", "original", "recursive"]
+ProbabilityReading = Literal["seq_geo", "first_token", "seq_prob", "cand_softmax"]
+Clamp = Literal["relu", "abs", "none"]
+Over = Literal["category", "patch"]
+SimilarityMode = Literal["softmax_minmax", "minmax", "sum", "none"]
 
 
-def name_probabilities(log_probs: TokenLogProbs, reading: str = "seq_geo") -> Evidence:
+def name_probabilities(
+    log_probs: TokenLogProbs, reading: ProbabilityReading = "seq_geo"
+) -> Evidence:
     """Probability of each candidate name, (C,), from the log-probabilities of its tokens.
 
     Reading: the paper does not say which token of a name its softmax is taken at. Default
@@ -45,10 +48,12 @@ def name_probabilities(log_probs: TokenLogProbs, reading: str = "seq_geo") -> Ev
         return _exp(totals)
     if reading == "cand_softmax":
         return _softmax(np.array(totals, dtype=np.float64))
-    raise UsageError(f"Unknown reading {reading!r} of p(c|X); choose from {PROBABILITY_READINGS}.")
+    raise UsageError(
+        f"Unknown reading {reading!r} of p(c|X); choose from {get_args(ProbabilityReading)}."
+    )
 
 
-def differences(before: Evidence, after: Evidence, clamp: str = "relu") -> Evidence:
+def differences(before: Evidence, after: Evidence, clamp: Clamp = "relu") -> Evidence:
     """Eq. (3): how far each candidate's probability falls in each patch when the object is erased.
 
     Args:
@@ -67,7 +72,7 @@ def differences(before: Evidence, after: Evidence, clamp: str = "relu") -> Evide
         return np.abs(fall)
     if clamp == "none":
         return fall
-    raise UsageError(f"Unknown clamp {clamp!r}; choose from {CLAMPS}.")
+    raise UsageError(f"Unknown clamp {clamp!r}; choose from {get_args(Clamp)}.")
 
 
 def select(evidence: Evidence) -> tuple[int, int] | None:
@@ -84,7 +89,7 @@ def select(evidence: Evidence) -> tuple[int, int] | None:
     return int(patch), int(candidate)
 
 
-def normalise(evidence: Evidence, over: str = "category") -> Evidence:
+def normalise(evidence: Evidence, over: Over = "category") -> Evidence:
     """Eq. (6): the weights of the next iteration, which sum to 1.
 
     Reading: each patch contributes one winner, so the paper's index is a patch and a category at
@@ -97,8 +102,8 @@ def normalise(evidence: Evidence, over: str = "category") -> Evidence:
     >>> normalise(np.array([[0.375, 0.125], [0.125, 0.125]]), over="patch").tolist()
     [[0.75], [0.25]]
     """
-    if over not in NORMALISATIONS:
-        raise UsageError(f"Unknown normalisation {over!r}; choose from {NORMALISATIONS}.")
+    if over not in get_args(Over):
+        raise UsageError(f"Unknown normalisation {over!r}; choose from {get_args(Over)}.")
     best: Evidence = evidence.max(axis=0 if over == "category" else 1, keepdims=True)
     total = best.sum()
     return best / total if total > 0 else np.full_like(best, 1.0 / best.size)
@@ -120,7 +125,7 @@ def accumulate(difference: Evidence, weights: Evidence, floor: float = 0.01) -> 
 
 
 def normalise_similarities(
-    similarities: Sequence[float], mode: str = "softmax_minmax", scale: float = 100.0
+    similarities: Sequence[float], mode: SimilarityMode = "softmax_minmax", scale: float = 100.0
 ) -> NDArray[np.float64]:
     """Weights of the patch masks, (K,), the best match near 1, from the cosines of Eq. (10).
 
@@ -138,10 +143,8 @@ def normalise_similarities(
     [1.0, 0.59, 0.0]
     """
     cosines = np.asarray(similarities, dtype=np.float64)
-    if mode not in SIMILARITY_NORMALISATIONS:
-        raise UsageError(
-            f"Unknown normalisation {mode!r}; choose from {SIMILARITY_NORMALISATIONS}."
-        )
+    if mode not in get_args(SimilarityMode):
+        raise UsageError(f"Unknown normalisation {mode!r}; choose from {get_args(SimilarityMode)}.")
     if mode == "none" or cosines.size == 0:
         return cosines
     if mode == "sum":
@@ -178,7 +181,7 @@ def reweight(
     view: NDArray[np.float32],
     mask: SoftMask,
     w: float = 0.3,
-    base: str = "once",
+    base: Base = "once",
 ) -> NDArray[np.float32]:
     """Eq. (12): the next view, dimmed outside the mask.
 
@@ -195,8 +198,8 @@ def reweight(
             out stays dimmed until later masks bring it back. ``recursive``, w (X_i . M_i) + (1 - w)
             X_i: as printed; nothing ever recovers.
     """
-    if base not in BASES:
-        raise UsageError(f"Unknown base {base!r} of Eq. (12); choose {', '.join(BASES)}.")
+    if base not in get_args(Base):
+        raise UsageError(f"Unknown base {base!r} of Eq. (12); choose {', '.join(get_args(Base))}.")
     lit = view if base == "recursive" else image
     rest = image if base == "once" else view
     return (w * lit * mask[..., None] + (1.0 - w) * rest).astype(np.float32)

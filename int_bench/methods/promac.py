@@ -70,7 +70,7 @@ class View:
 
 @dataclass(frozen=True)
 class Reasoning:
-    """Contrastive decoding, see ``types.ContrastiveAnswer``.
+    """Contrastive decoding, see ``requests.ContrastiveAnswer``.
 
     Attributes:
         branch: ``visual`` holds each answer against that for the picture without the object;
