@@ -36,24 +36,20 @@ def eval_command(
     method: str | None = None,
     json: bool = False,
 ) -> int:
-    """Score runs, or ``--pred`` against ``--gt``.
+    """Score runs, or anybody's masks.
 
     Args:
-        places: run folders, roots of them or the beginnings of their hashes; all finished runs
-            if there are neither they nor masks.
-        masks: ``--pred``, a folder of anybody's masks, and ``--gt``, their ground truth.
+        places: run folders, roots of them, or hashes; without them and masks all finished runs.
+        masks: ``--pred`` and ``--gt``: folders of anybody's masks and of their ground truth.
         rules: of scoring.
-        method: ``--method``, ``NAME`` or ``DATASET/NAME``: the scores of ``pred`` are kept in a run
-            folder of that name, so that tables and comparisons find them. The data set is called as
-            the folder of ground truth unless it is said.
-        json: whether to print the result as one line of JSON.
+        method: ``NAME`` or ``DATASET/NAME`` under which the scores of masks are kept for tables.
+        json: print one line of JSON.
 
     Returns:
-        The exit code: done, incomplete if a sample failed or is missing, or interrupted.
+        Done, incomplete if a sample failed or is missing, or interrupted.
 
     Raises:
-        UsageError: Options that do not go together, or an unknown policy or backend.
-        MissingAsset: There is nothing to score.
+        UserError: Options do not go together, or there is nothing to score.
     """
     _check(places, masks, rules, method)
     started = time.monotonic()

@@ -36,16 +36,15 @@ def table_command(
     """Print or write a table.
 
     Args:
-        words: the table's name, and further run folders.
-        runs: ``--runs``.
+        words: the table's name, and further run folders beside ``runs``.
+        runs: run folders, roots of them, or hashes.
         settings: of the statistics.
-        form: ``--format``; None chooses by the name of ``out``, or the terminal.
-        out: ``--out``; None prints.
+        form: of the text; None chooses by the name of ``out``, or the terminal.
+        out: the file to write; None prints.
         verify: read every byte that scores were made from.
 
     Raises:
-        UsageError: no table and no runs, or an unknown format.
-        MissingAsset: a folder is missing or holds no scores.
+        UserError: no table and no runs, an unknown format, or a folder that holds no scores.
     """
     names = [word for word in words if word in TABLES]
     places = [*runs, *(Path(word) for word in words if word not in TABLES)]
@@ -54,22 +53,27 @@ def table_command(
     if names and settings.against:
         raise UsageError("--against compares runs with each other: give --runs DIR, and no table.")
     render = FORMATS[_format(form, out)]
-    try:
-        loaded = _loaded(places, verify)
-    except MissingAsset as error:
-        if names or runs or Path(words[0]).exists():
-            raise
-        raise UsageError(f"There is no table {words[0]!r}; choose {', '.join(TABLES)}.") from error
-    if names:
-        table = paper_table(names[0], loaded, settings)
-    else:
-        table = runs_table(_with_base(loaded, settings.against), settings)
+    if len(words) == 1 and not (names or runs):
+        _check_name(words[0])
+    loaded = _with_base(_loaded(places, verify), settings.against)
+    table = paper_table(names[0], loaded, settings) if names else runs_table(loaded, settings)
+    text = render(table)
     if out is None:
-        print(render(table), end="")
+        print(text, end="")
     else:
-        write_whole(out, render(table).encode())
+        write_whole(out, text.encode())
         say(f"wrote {out}")
     return Exit.DONE
+
+
+def _check_name(word: str) -> None:
+    """Refuse what is neither a table nor a run."""
+    try:
+        runs_in([Path(word)])
+    except MissingAsset as error:
+        if not Path(word).exists():
+            known = ", ".join(TABLES)
+            raise UsageError(f"There is no table {word!r}; choose {known}.") from error
 
 
 def _loaded(places: Sequence[Path], verify: bool) -> list[RunScores]:

@@ -12,10 +12,10 @@ from typing import Any
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.dataset import Truths
 from int_bench.data.folders import PairedFolders
-from int_bench.errors import UserError
+from int_bench.errors import UsageError, UserError
 from int_bench.runs.reader import Run, record_files
 from int_bench.scoring.predictions import MapFolder, maps_in
-from int_bench.scoring.results import Present, RunScores, read_scores
+from int_bench.scoring.results import Present, RunScores, as_stored, read_scores
 from int_bench.scoring.score import Scorable
 from int_bench.scoring.sources import Source, files_source, truths_source
 
@@ -113,6 +113,7 @@ class StoredRun:
             verify,
         )
         scores = read_scores(self.folder, self.name, self.dataset, present)
+        self._check_rows(scores)
         sets = self._at("method", "prompter", "generation", "grid", "sets")
         # The task's number is what a method takes unless it is told otherwise.
         iterations = self._at("method", "iterations") or self._at("task", "iterations")
@@ -123,6 +124,18 @@ class StoredRun:
             patches="+".join(map(str, sets)) if isinstance(sets, list) else None,
             unseen="" if truths is not None else "its ground truth, which is not here",
         )
+
+    def _check_rows(self, scores: RunScores) -> None:
+        """Refuse scores of a part of the run; those of format 1 do not say what they are of."""
+        if self._manifest.format > 1 or record_files(self.folder, 1) is None:
+            return
+        rows = set(scores.ids)
+        lacking = next((key for _, key in self._run.records if as_stored(key) not in rows), None)
+        if lacking is not None:
+            raise UsageError(
+                f"The scores in {self.folder} have no row of {lacking}, which was run; score the"
+                f" run again with `{self.again}`."
+            )
 
     def _truths_here(self) -> Truths | None:
         try:

@@ -190,7 +190,7 @@ def _other(
         return
     what = {"map": "mask", "truth": "ground truth"}[column]
     hashes = source.hashes()
-    now = {_as_stored(key): value for key, value in hashes.items()}
+    now = {as_stored(key): value for key, value in hashes.items()}
     for line in stored.lines:
         if line[column] != now.get(line["id"], ABSENT):
             gone = " (it is gone)" if line["id"] not in now else ""
@@ -198,6 +198,6 @@ def _other(
     yield f"{stored.path} is of other samples than there are now"
 
 
-def _as_stored(text: str) -> str:
+def as_stored(text: str) -> str:
     """An id as the files hold it: odd bytes of a file name as escapes."""
     return text.encode(errors="backslashreplace").decode()

@@ -20,6 +20,7 @@ from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import PROTOCOLS
 from int_bench.runs.reader import Run
 from int_bench.scoring.files import write_whole
+from int_bench.scoring.former import COLUMNS
 
 
 @pytest.fixture(autouse=True)
@@ -228,3 +229,46 @@ def test_a_run_that_was_not_scored_is_said(command, finished):
     shutil.rmtree(finished / "scores")
     with pytest.raises(MissingAsset, match="int-bench eval"):
         load_run(finished)
+
+
+FORMER = Path(__file__).parents[1] / "runs" / "format1"
+
+
+def test_former_scores_are_read_and_refused_where_rows_are_lacking(command, here):
+    shutil.copytree(FORMER, here / "old")
+    path = here / "old" / "scores.csv"
+    rows = [[f"test-0000{n}", "scored", *["0.5"] * len(COLUMNS), ""] for n in range(2)]
+    path.write_text(
+        "".join(f"{','.join(row)}\n" for row in [["id", "status", *COLUMNS, "note"], *rows])
+    )
+    before = load_run(here / "old")
+    text = path.read_text()
+    last = before.ids[-1]
+    for change, said in (
+        (without_last, f"no row of {last}"),
+        (with_the_last_twice, f"holds {last} twice"),
+        (lambda text: text[:-40], "for a score of"),
+        (lambda text: re.sub(r"(\nt[^,]+,scored,)[^,]+", r"\g<1>nan", text), "'nan' for a score"),
+    ):
+        path.write_text(change(text))
+        with pytest.raises(UsageError, match=said):
+            load_run(here / "old")
+    path.write_text(text)
+    assert load_run(here / "old").mean("native.S") == before.mean("native.S")
+
+
+def test_runs_are_given_by_path_root_and_hash(command, finished):
+    code, out, err = command("eval", finished.parent, "--json")
+    assert code == 0 and json.loads(out)["run_dir"] == str(finished), err
+    code, out, _ = command("eval", finished.name[:6], "--json")
+    assert code == 0 and json.loads(out)["run_dir"] == str(finished)
+    code, out, _ = command("compare", finished.name, finished.name[:4], "--json")
+    assert code == 0 and json.loads(out)["n"] == 6
+    code, _, err = command("compare", "results", "results")
+    assert code == 0, err
+    shutil.copytree(finished, finished.with_name("0" * 12))
+    code, _, err = command("compare", "results", finished)
+    assert code == 2 and "holds 2 runs" in err and len(err.splitlines()) == 1
+    code, _, err = command("table", "1", "--format", "md")
+    assert code == 0, err
+    assert command("eval", "abcd")[0] == 3
