@@ -184,7 +184,7 @@ FIELDS = [
 ]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True,
+@settings(max_examples=80, deadline=None, derandomize=True,
           suppress_health_check=list(HealthCheck))  # fmt: skip
 @given(data=st.data())
 def test_no_content_crashes_the_reader(tmp_path_factory, data):
