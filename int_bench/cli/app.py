@@ -307,6 +307,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     with terminable(), output():
         code = exit_code(arguments)
+        if code == Exit.INTERRUPTED:
+            # A model's call cannot be cut short, and leaving by sys.exit would wait for it.
+            sys.stderr.flush()
+            os._exit(code)
         try:
             sys.stdout.flush()
         except ReaderLeft:
@@ -326,7 +330,10 @@ def exit_code(arguments: Sequence[str] | None) -> int:
     try:
         check_working_folder()
         given = None if arguments is None else list(arguments)
-        return int(app(args=given, prog_name="int-bench", standalone_mode=False) or 0)
+        code = app(args=given, prog_name="int-bench", standalone_mode=False) or Exit.DONE
+        if code == Exit.INTERRUPTED and not isinstance(code, Exit):
+            raise KeyboardInterrupt  # Typer has made a number of it, and nothing has been said
+        return int(code)
     except ReaderLeft:
         return Exit.DONE
     except UserError as error:
@@ -334,7 +341,8 @@ def exit_code(arguments: Sequence[str] | None) -> int:
     except _USAGE_ERRORS as error:
         return _complain(f"{_message_of(error)} See `int-bench --help`.", Exit.USAGE)
     except (KeyboardInterrupt, typer.Abort):
-        return _complain("Interrupted.", Exit.INTERRUPTED)
+        said = "Interrupted; the same command does again what is not there yet."
+        return _complain(said, Exit.INTERRUPTED)
 
 
 def _message_of(error: BaseException) -> str:

@@ -171,29 +171,32 @@ class Broker:
         """
         source, active, admitted = iter(jobs), 0, 0
         more, last = True, self._groups - 1
-        with ThreadPoolExecutor(1, thread_name_prefix="models") as worker:
-            try:
-                while more or active:
-                    while more and active < self._in_flight:
-                        job = next(source, None)
-                        more = job is not None
-                        if job is not None:
-                            self._admit(job, admitted % self._groups)
-                            active, admitted = active + 1, admitted + 1
-                    queue = self._fullest(last) if not self._ready or self._groups > 1 else None
-                    flight = self._dispatch(queue, worker) if queue else None
-                    self._step_all()
-                    while self._done:
-                        active -= 1
-                        yield self._done.popleft()
-                    if queue and flight:
-                        last = queue[0]
-                        self._deliver(queue, *flight)
-            except BaseException:  # Ctrl-C, or who asks has closed this generator
-                self._server.stop()
-                raise
-            finally:
-                self._close()
+        worker = ThreadPoolExecutor(1, thread_name_prefix="models")
+        try:
+            while more or active:
+                while more and active < self._in_flight:
+                    job = next(source, None)
+                    more = job is not None
+                    if job is not None:
+                        self._admit(job, admitted % self._groups)
+                        active, admitted = active + 1, admitted + 1
+                queue = self._fullest(last) if not self._ready or self._groups > 1 else None
+                flight = self._dispatch(queue, worker) if queue else None
+                self._step_all()
+                while self._done:
+                    active -= 1
+                    yield self._done.popleft()
+                if queue and flight:
+                    last = queue[0]
+                    self._deliver(queue, *flight)
+        except BaseException as error:
+            self._server.stop()
+            # Ctrl-C, and closing this generator, wait for no call: it may take minutes.
+            worker.shutdown(wait=isinstance(error, Exception), cancel_futures=True)
+            raise
+        finally:
+            worker.shutdown(wait=False)
+            self._close()
 
     def _admit(self, job: Job[Any], group: int) -> None:
         task = _Task(job.start(_Call), _Root(job.key, group, job.owner))

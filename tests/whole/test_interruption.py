@@ -1,0 +1,52 @@
+"""SIGINT and SIGTERM in the middle of what takes long: the command ends without waiting for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SLOW = """
+import sys, time
+from int_bench.cli.app import main
+
+def slow(*_, **__):
+    print("under way", file=sys.stderr, flush=True)
+    time.sleep(600)
+
+if sys.argv[1] == "run":
+    from int_bench.engine.serving import Server
+    Server._call = slow
+else:
+    from int_bench.data.world.dataset import DrawnScenes
+    DrawnScenes.load_image = slow
+main(sys.argv[1:])
+"""
+COMMANDS = {
+    "a model's call": (["run", "--limit", "1"], ["0 of 1 images", "Resume with: int-bench run"]),
+    "drawing": (["data", "make", "camoworld", "--out", "drawn"], ["the same command"]),
+}
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("name", COMMANDS)
+def test_an_interruption_waits_for_nothing_and_says_how_to_go_on(here, name, number):
+    words, said = COMMANDS[name]
+    (here / "slow.py").write_text(SLOW)
+    with subprocess.Popen(
+        [sys.executable, "slow.py", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    ) as process:
+        assert any(line == "under way\n" for line in process.stderr)
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)  # the call would last for 600 s
+    assert process.returncode == 130 and not out
+    assert "Traceback" not in err and all(text in err for text in said), err
