@@ -303,55 +303,46 @@ def models_list() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can mend are one sentence."""
-    from int_bench.cli.process import ReaderLeft, drop_output, output, terminable
+    from int_bench.cli import process
 
-    with terminable(), output():
+    with process.terminable(), process.output():
         code = exit_code(arguments)
         if code == Exit.INTERRUPTED:
-            # A model's call cannot be cut short, and leaving by sys.exit would wait for it.
-            sys.stderr.flush()
-            os._exit(code)
+            process.leave_at_once(code)
         try:
             sys.stdout.flush()
-        except ReaderLeft:
+        except process.ReaderLeft:
             pass
         except UserError as error:
-            code = _complain(str(error), error.exit_code) if code == Exit.DONE else code
+            code = process.complain(str(error), error.exit_code) if code == Exit.DONE else code
         else:
             sys.exit(code)
-    drop_output()
+    process.drop_output()
     sys.exit(code)
 
 
 def exit_code(arguments: Sequence[str] | None) -> int:
     """Run a command and return its code."""
-    from int_bench.cli.process import ReaderLeft, check_working_folder
+    from int_bench.cli import process
 
     try:
-        check_working_folder()
+        process.check_working_folder()
         given = None if arguments is None else list(arguments)
         code = app(args=given, prog_name="int-bench", standalone_mode=False) or Exit.DONE
         if code == Exit.INTERRUPTED and not isinstance(code, Exit):
             raise KeyboardInterrupt  # Typer has made a number of it, and nothing has been said
         return int(code)
-    except ReaderLeft:
+    except process.ReaderLeft:
         return Exit.DONE
     except UserError as error:
-        return _complain(str(error), error.exit_code)
+        return process.complain(str(error), error.exit_code)
     except _USAGE_ERRORS as error:
-        return _complain(f"{_message_of(error)} See `int-bench --help`.", Exit.USAGE)
+        return process.complain(f"{_message_of(error)} See `int-bench --help`.", Exit.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         said = "Interrupted; the same command does again what is not there yet."
-        return _complain(said, Exit.INTERRUPTED)
+        return process.complain(said, Exit.INTERRUPTED)
 
 
 def _message_of(error: BaseException) -> str:
     message = str(error.format_message()) if hasattr(error, "format_message") else str(error)
     return message if message.endswith((".", "?")) else f"{message}."
-
-
-def _complain(message: str, code: int) -> int:
-    from int_bench.core.text import shown
-
-    print(shown(f"int-bench: {' '.join(message.split())}"), file=sys.stderr)
-    return code

@@ -1,6 +1,6 @@
 """What surrounds every command: its output that may fail, its end on request, its working folder.
 
-Imports nothing but the standard library, so that it stands before everything else has loaded.
+Begins with the standard library alone, so that it stands before everything else has loaded.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO, cast
+from typing import Any, NoReturn, TextIO, cast
 
 from int_bench.errors import UsageError
 
@@ -88,6 +88,21 @@ def drop_output() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+def complain(message: str, code: int) -> int:
+    """Print a sentence on stderr and return the code that the command ends with."""
+    from int_bench.core.text import shown
+
+    print(shown(f"int-bench: {' '.join(message.split())}"), file=sys.stderr)
+    return code
+
+
+def leave_at_once(code: int) -> NoReturn:
+    """End this process without waiting for its threads: a model's call cannot be cut short."""
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def check_working_folder() -> None:
