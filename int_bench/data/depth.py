@@ -41,7 +41,10 @@ class Depth:
     text: str = ""
 
     def scaled(self, values: Values, path: Path) -> Values:
-        """Levels 0..255 of the values of a deep file, float64.
+        """Levels 0..255 of the values of a deep file: float64, or uint8 where white is 65535.
+
+        Of integers that use all 16 bits the upper 8 count, as for OpenCV and so for the tools that
+        made the published numbers.
 
         Args:
             values: integers of more than 8 bits, or floats; any shape.
@@ -67,6 +70,8 @@ class Depth:
             raise SampleError(f"{path} {self._refusal(numbers, whole)}")
         if self.text:
             remark("range", self.text)
+        if whole and white == WHITES[-1]:
+            return (numbers // 256.0).astype(np.uint8)
         numbers *= 255.0 / white
         return np.clip(numbers, 0.0, 255.0, out=numbers)
 

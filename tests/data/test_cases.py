@@ -60,8 +60,9 @@ def test_what_is_said_of_files_reaches_the_screen_and_the_scores(command):
     code, _, err = command(*words)
     assert code == 0
     assert "a.png is of one colour; its alpha is read as the mask" in err.splitlines()
-    (scores,) = Path().rglob("scores*.csv")
-    assert "its alpha is read as the mask" in scores.read_text()
+    scores = list(Path().rglob("scores/*.csv"))
+    assert scores
+    assert all("its alpha is read as the mask" in path.read_text() for path in scores)
 
 
 FOLDERS = {
