@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # before NumPy and torch read them
@@ -10,6 +11,9 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # before NumPy and torch re
 os.environ["HF_HUB_OFFLINE"] = "1"
 for name in ("INT_BENCH_DATA", "INT_BENCH_MODELS"):
     os.environ.pop(name, None)
+
+# A shell ignores Ctrl-C for what it runs in the background; commands under test would inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402

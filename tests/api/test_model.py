@@ -105,7 +105,7 @@ def test_one_image_is_what_a_run_gives_and_shows_itself(command, here):
     (stored,) = (here / json.loads(out)["run_dir"]).glob("masks/0/final/*.png")
     assert code == 0
     result = int_bench.load("method.iterations=2").segment(
-        draw("test", range(1)).images[0], name=stored.stem
+        draw("demo", range(1), animals="mixed", world=2).images[0], name=stored.stem
     )
     assert np.array_equal(result.mask, np.asarray(Image.open(stored)) > 0)
     assert result.soft.dtype == np.float32 and 0 <= result.soft.min() <= result.soft.max() <= 1
