@@ -42,6 +42,11 @@ _ANSWER = re.compile(
     r"<answer>(.*?)(?:</answer>|$)|\\boxed\{(?:\\text\{)?([^{}]+)\}", re.DOTALL | re.IGNORECASE
 )
 _FIELD = re.compile(rf"""["']({_LABELS})["']\s*:\s*["']([^"'\n]+)["']""", re.IGNORECASE)
+_EMPTY = re.compile(
+    rf"""["'](?:{_LABELS})["']\s*:\s*(?:["']\s*["']|null|\[\s*\])|\\boxed\{{\s*\}}|\[/?INST\]|```(?:json)?""",
+    re.IGNORECASE,
+)
+"""Frames of answers with nothing in them."""
 _COORDINATES = re.compile(r"<box>.*?(?:</box>|$)|[\[(][\s\d.,%-]+[\])]", re.DOTALL)
 _TAG = re.compile(r"<\|im_start\|>\w*|<\|[^<>|]*\|>|</?[a-z_]+\d*(?:\s[^<>]*)?>", re.IGNORECASE)
 _BOLD = re.compile(r"(\*\*|__|\*|`)(?!\s)([^*_`\n]+?)(?<!\s)\1")
@@ -187,7 +192,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """The answer without thoughts, tags and marks; what is bold is quoted."""
-    text = unicodedata.normalize("NFC", _THOUGHT.sub("", text))
+    text = unicodedata.normalize("NFC", _EMPTY.sub(" ", _THOUGHT.sub("", text)))
     answer = _ANSWER.search(text)
     if answer:
         text = answer.group(1) or answer.group(2) or ""
