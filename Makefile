@@ -31,6 +31,7 @@ test: $(STAMP) ## run the tests
 test-services: $(STAMP) ## the long tests: kills, soak, fuzz (minutes)
 	$(BIN)/python -m pytest --quiet -m services
 	$(BIN)/python -m scripts.experiments.kills
+	$(BIN)/python -m scripts.experiments.soak --images 20 --every 10
 
 check: $(STAMP) ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
