@@ -104,12 +104,16 @@ class OpenAI(Model):
             SampleError: Every attempt failed, or the model refused; with the reason.
             MissingAsset: The key is missing or not accepted, or there is no such model.
         """
-        answer = partial(self._answer, self._client.stopped)
+        stopped = self._client.stopped
+        answer = partial(self._answer, stopped)
         with ThreadPoolExecutor(min(self.max_batch, max(len(requests), 1))) as pool:
             try:
                 return list(pool.map(answer, requests))
             except KeyboardInterrupt:
-                self.stop()  # or else the pool waits for them to end
+                # Or else the pool waits for them to end; a stop that came from elsewhere has ended
+                # them already, and another one would end what has been asked since.
+                if not stopped.is_set():
+                    self.stop()
                 raise
 
     def stop(self) -> None:
