@@ -63,9 +63,9 @@ class Result:
         final = self.prediction.final
         own = [final.box_image] if final.box_image is not None else []
         masks = final.details.get("masks", ())
-        given = [box for part in masks for box in part.get("boxes_image", ())]
-        given += [part["box_image"] for part in final.details.get("detections", ())]
-        boxes = (tuple(float(value) for value in box) for box in (*own, *given))
+        prompted = [box for part in masks for box in part.get("boxes_image", ())]
+        prompted += [part["box_image"] for part in final.details.get("detections", ())]
+        boxes = (tuple(float(value) for value in box) for box in (*own, *prompted))
         return tuple(dict.fromkeys(boxes))  # type: ignore[arg-type]
 
     def why(self) -> str:

@@ -45,8 +45,8 @@ def compare_command(
 
 
 def _check(metric: str) -> None:
-    known = metric_names()
-    if metric in known:
+    metrics = metric_names()
+    if metric in metrics:
         return
     name = metric.rpartition(".")[2]
     if name in METRICS and METRICS[name].mean != "samples":
@@ -54,5 +54,5 @@ def _check(metric: str) -> None:
             f"{metric} is the maximum of a mean curve and no mean over samples; choose another."
         )
     raise UsageError(
-        f"Unknown metric {metric!r}; choose one of {', '.join(known)}." + closest(metric, known)
+        f"Unknown metric {metric!r}; choose one of {', '.join(metrics)}." + closest(metric, metrics)
     )

@@ -62,8 +62,10 @@ class Report:
     def lines(self) -> Iterable[str]:
         """The counts, then each kind with its first messages."""
         counts = ", ".join(f"{value} {key}" for key, value in self.counts.items() if value)
-        found = ", ".join(f"{number} {severity}" for severity, number in self._severities().items())
-        yield f"{self.name}: {counts or 'no samples'}; {found}"
+        severities = ", ".join(
+            f"{number} {severity}" for severity, number in self._severities().items()
+        )
+        yield f"{self.name}: {counts or 'no samples'}; {severities}"
         for group in doctor.group(self.findings):
             yield f"{group.severity:<8}{group.kind} ({len(group.messages)})"
             yield from (f"{'':<8}{message}" for message in group.messages[:_SHOWN])
@@ -207,10 +209,10 @@ def _instructions(dataset: PairedFolders) -> Iterable[str]:
 
 def _plan(dataset: PairedFolders) -> Iterable[str]:
     yield from _terms(dataset)
-    for one in missing_archives(dataset):
-        size = megabytes(one.bytes) if one.bytes else "size not published"
-        yield f"get:     {one.url} ({size}, sha256 {one.sha256 or 'not published'})"
-        yield f"to:      {expanded(dataset.root) / one.folder}"
+    for archive in missing_archives(dataset):
+        size = megabytes(archive.bytes) if archive.bytes else "size not published"
+        yield f"get:     {archive.url} ({size}, sha256 {archive.sha256 or 'not published'})"
+        yield f"to:      {expanded(dataset.root) / archive.folder}"
     free = shutil.disk_usage(_existing(expanded(dataset.root).absolute())).free
     yield f"space:   {megabytes(space_needed(dataset))} needed, {megabytes(free)} free"
 

@@ -66,7 +66,7 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
     Raises:
         UsageError: An unknown drawn set or split, a count below one, or an unwritable folder.
     """
-    drawn = [each for each in options("dataset") if each.startswith("camoworld")]
+    drawn = [option for option in options("dataset") if option.startswith("camoworld")]
     if name not in drawn:
         raise UsageError(
             f"{name!r} is not a drawn data set; choose {', '.join(drawn)}." + closest(name, drawn)

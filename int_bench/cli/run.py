@@ -72,11 +72,11 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
 
 
 def _tell_of_former(run: Prepared) -> None:
-    old = former(run)
-    if old is not None:
+    former_run = former(run)
+    if former_run is not None:
         say(
-            f"{old} is of an earlier format: it is read and scored, not resumed; this run begins "
-            f"{run.path}."
+            f"{former_run} is of an earlier format: it is read and scored, not resumed; this run"
+            f" begins {run.path}."
         )
 
 

@@ -82,8 +82,8 @@ def _check(
     if rules.missing not in policies:
         raise UsageError(f"--missing must be {', '.join(policies)}, not {rules.missing!r}.")
     if rules.backend not in BACKENDS:
-        known = " or ".join(BACKENDS)
-        raise UsageError(f"--metrics-backend must be {known}, not {rules.backend!r}.")
+        backends = " or ".join(BACKENDS)
+        raise UsageError(f"--metrics-backend must be {backends}, not {rules.backend!r}.")
     if (masks[0] is None) != (masks[1] is None):
         raise UsageError("--pred and --gt go together: a folder of masks and one of ground truth.")
     if masks[0] is not None and places:

@@ -72,8 +72,8 @@ def _check_name(word: str) -> None:
         runs_in([Path(word)])
     except MissingAsset as error:
         if not Path(word).exists():
-            known = ", ".join(TABLES)
-            raise UsageError(f"There is no table {word!r}; choose {known}.") from error
+            names = ", ".join(TABLES)
+            raise UsageError(f"There is no table {word!r}; choose {names}.") from error
 
 
 def _loaded(places: Sequence[Path], verify: bool) -> list[RunScores]:

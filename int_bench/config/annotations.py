@@ -35,13 +35,13 @@ _LISTS = ("Sequence", "list", "List", "Iterable")
 _LIMITS = {kind.__name__: kind for kind in limits.Limit.__args__}
 
 
-def closest(word: str, known: Iterable[str]) -> str:
+def closest(word: str, candidates: Iterable[str]) -> str:
     """`` Did you mean 'x'?`` for the most similar known word, or nothing.
 
     >>> closest("cod10", ["cod10k", "camo"])
     " Did you mean 'cod10k'?"
     """
-    match = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    match = difflib.get_close_matches(word, list(candidates), n=1, cutoff=0.6)
     return f" Did you mean {match[0]!r}?" if match else ""
 
 
@@ -77,7 +77,7 @@ class Choice:
 
     def accepts(self, value: Any) -> bool:
         """Whether the value is one of them, and not merely equal to one (``1 == True``)."""
-        return any(value == known and type(value) is type(known) for known in self.values)
+        return any(value == choice and type(value) is type(choice) for choice in self.values)
 
     def __str__(self) -> str:
         return _listed(map(_shown, self.values))
@@ -151,8 +151,8 @@ def complaint(kind: Kind, value: Any) -> str:
     if kind.accepts(value):
         return ""
     words = [str(word) for word in _words(kind)]
-    given = value if isinstance(value, list | tuple) else [value]
-    wrong = [item for item in given if isinstance(item, str) and item not in words]
+    items = value if isinstance(value, list | tuple) else [value]
+    wrong = [item for item in items if isinstance(item, str) and item not in words]
     hint = closest(wrong[0], words) if wrong else ""
     return f"must be {kind}, not {_shortened(value)}.{hint}"
 
@@ -208,9 +208,9 @@ def _limited(kind: Kind, more: tuple[limits.Limit, ...]) -> Kind:
 
 def _of_name(name: str, module: str) -> Kind:
     """What a name or ``module.name`` stands for: an alias, or a class."""
-    first, dot, rest = name.partition(".")
+    first, dot, attribute = name.partition(".")
     imported = names(module).get(first)
-    origin = f"{imported}{dot}{rest}" if isinstance(imported, str) else f"{module}.{name}"
+    origin = f"{imported}{dot}{attribute}" if isinstance(imported, str) else f"{module}.{name}"
     if origin.partition(".")[0] in sys.stdlib_module_names:
         return Anything()
     try:

@@ -158,8 +158,8 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
     parameters = signature(target)
     if parameters is None:
         return
-    given = {key: value for key, value in node.items() if key != TARGET}
-    for key, value in given.items():
+    options = {key: value for key, value in node.items() if key != TARGET}
+    for key, value in options.items():
         if key not in parameters:
             raise UsageError(
                 f"Unknown key {where}.{key}: {target} takes {', '.join(parameters)}."
@@ -168,6 +168,6 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
         wrong = complaint(parameters[key].kind, value)
         if wrong:
             raise UsageError(f"{where}.{key} {wrong}")
-    lacking = [key for key, p in parameters.items() if p.required and key not in given]
+    lacking = [key for key, p in parameters.items() if p.required and key not in options]
     if lacking:
         raise UsageError(f"{where} lacks {', '.join(lacking)}, which {target} needs.")

@@ -69,12 +69,12 @@ def _composed(parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str
     # Null is what an optional group is without an override, which Hydra does not take for one.
     groups = [item.text for item in parsed if item.is_group and not item.text.endswith("=null")]
     config, chosen = _of_groups((*groups, *_defaults_of_dataset(groups)))
-    given = [item for item in parsed if not item.is_group]
-    if given:
+    keys = [item for item in parsed if not item.is_group]
+    if keys:
         config = OmegaConf.masked_copy(config, [str(key) for key in config])
-        known = _plain(config, whole=False)
-        for item in given:
-            _set(config, item, known)
+        values = _plain(config, whole=False)
+        for item in keys:
+            _set(config, item, values)
     return _plain(config), dict(chosen)
 
 
@@ -131,12 +131,12 @@ def _said(file: Path, key: str) -> str | None:
     return next((str(value) for value in values if value), None)
 
 
-def _set(config: DictConfig, item: Override, known: Mapping[str, Any]) -> None:
+def _set(config: DictConfig, item: Override, values: Mapping[str, Any]) -> None:
     """Set one value in the tree, as Hydra's grammar reads it."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from omegaconf import OmegaConf
 
-    _check_key(item, known)
+    _check_key(item, values)
     try:
         override = OverridesParser.create().parse_override(item.text)
         value = override.value()

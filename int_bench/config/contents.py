@@ -80,13 +80,13 @@ def _hash(lines: Sequence[str]) -> str:
 def _of_file(path: Path) -> str:
     """The hash of a file, remembered under its size and time of change."""
     state, key = path.stat(), str(path.resolve())
-    known = _remembered()
-    entry = known.get(key)
+    hashes = _remembered()
+    entry = hashes.get(key)
     if isinstance(entry, list) and entry[:2] == [state.st_size, state.st_mtime_ns]:
         return str(entry[2])
     digest = _read(path, state.st_size)
     if state.st_size > _BLOCK and time.time() - state.st_mtime > _SETTLED_S:
-        _remember({**known, key: [state.st_size, state.st_mtime_ns, digest]})
+        _remember({**hashes, key: [state.st_size, state.st_mtime_ns, digest]})
     return digest
 
 
@@ -109,17 +109,17 @@ def _store() -> Path:
 
 def _remembered() -> dict[str, Any]:
     try:
-        known = json.loads(_store().read_text(encoding="utf-8"))
+        hashes = json.loads(_store().read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return known if isinstance(known, dict) else {}
+    return hashes if isinstance(hashes, dict) else {}
 
 
-def _remember(known: dict[str, Any]) -> None:
+def _remember(hashes: dict[str, Any]) -> None:
     """Replace the file at once; a folder that cannot be written costs reading again."""
     file = _store()
     aside = file.with_name(f"{file.name}.{os.getpid()}")
     with suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(known), encoding="utf-8")
+        aside.write_text(json.dumps(hashes), encoding="utf-8")
         aside.replace(file)

@@ -45,22 +45,22 @@ class _Need:
     remedy: str = ""
 
 
-def resolve(asked: str, nodes: Nodes) -> tuple[str, dict[str, dict[str, Any]]]:
+def resolve(choice: str, nodes: Nodes) -> tuple[str, dict[str, dict[str, Any]]]:
     """The class of a run, and its models with every ``dtype: auto`` made concrete.
 
     Args:
-        asked: ``auto``, ``E0``, ``E1`` or ``E2``.
+        choice: ``auto``, ``E0``, ``E1`` or ``E2``.
         nodes: the models' constructor arguments by role.
 
     Raises:
         UsageError: A model cannot keep the class that was asked for; the sentence names the key.
     """
     needs = {role: _need(role, node) for role, node in nodes.items()}
-    kept = max(["E0", *(need.least for need in needs.values())]) if asked == "auto" else asked
+    kept = max(["E0", *(need.least for need in needs.values())]) if choice == "auto" else choice
     for need in needs.values():
         if need.least > kept:
             raise UsageError(
-                f"exactness={asked} cannot be kept with {need.cause}; {need.remedy} or choose "
+                f"exactness={choice} cannot be kept with {need.cause}; {need.remedy} or choose "
                 f"exactness={need.least}."
             )
     return kept, {role: _with_dtype(node, kept) for role, node in nodes.items()}

@@ -56,59 +56,57 @@ def parse(overrides: Sequence[str]) -> list[Override]:
             a part of Hydra's grammar that has no meaning here.
     """
     parsed = [_parse(item) for item in overrides]
-    seen: set[str] = set()
+    keys: set[str] = set()
     for item in parsed:
-        if item.key in seen:
+        if item.key in keys:
             raise UsageError(f"{item.key!r} is given more than once; keep one of them.")
-        seen.add(item.key)
+        keys.add(item.key)
     return parsed
 
 
-def _parse(given: str) -> Override:
-    _refuse_grammar(given)
-    key, equals, value = given.partition("=")
+def _parse(text: str) -> Override:
+    _refuse_grammar(text)
+    key, equals, value = text.partition("=")
     if not equals:
         raise UsageError(
-            f"{given!r} is not KEY=VALUE.{closest(given, groups())} See `int-bench run --help`."
+            f"{text!r} is not KEY=VALUE.{closest(text, groups())} See `int-bench run --help`."
         )
     if not _KEY.fullmatch(key):
-        raise UsageError(f"{key!r} in {given!r} is not a key; write e.g. seed=1.")
-    known = groups()
-    if "/" in key and key not in known:
-        raise UsageError(f"Unknown group {key!r} in {given!r}.{closest(key, known)}")
-    if key in known:
-        return Override(given, key, f"{key}={_option(key, value)}", is_group=True)
-    return Override(given, key, f"{key}={_quoted(given, value)}", is_group=False)
+        raise UsageError(f"{key!r} in {text!r} is not a key; write e.g. seed=1.")
+    known_groups = groups()
+    if "/" in key and key not in known_groups:
+        raise UsageError(f"Unknown group {key!r} in {text!r}.{closest(key, known_groups)}")
+    if key in known_groups:
+        return Override(text, key, f"{key}={_option(key, value)}", is_group=True)
+    return Override(text, key, f"{key}={_quoted(text, value)}", is_group=False)
 
 
-def _refuse_grammar(given: str) -> None:
-    if given.startswith("+"):
-        raise UsageError(f"{given!r}: keys cannot be added; write {given.lstrip('+')!r}.")
-    if given.startswith("~"):
-        raise UsageError(
-            f"{given!r}: keys cannot be removed; write KEY=null where null is allowed."
-        )
-    if given.startswith("hydra") and given[5:6] in {".", "/", "="}:
-        raise UsageError(f"{given!r}: Hydra's own settings have no effect here; leave it out.")
+def _refuse_grammar(text: str) -> None:
+    if text.startswith("+"):
+        raise UsageError(f"{text!r}: keys cannot be added; write {text.lstrip('+')!r}.")
+    if text.startswith("~"):
+        raise UsageError(f"{text!r}: keys cannot be removed; write KEY=null where null is allowed.")
+    if text.startswith("hydra") and text[5:6] in {".", "/", "="}:
+        raise UsageError(f"{text!r}: Hydra's own settings have no effect here; leave it out.")
 
 
 def _option(group: str, value: str) -> str:
-    known = options(group)
-    if value in known or (value == "null" and group in _OPTIONAL):
+    choices = options(group)
+    if value in choices or (value == "null" and group in _OPTIONAL):
         return value
     if "," in value:
         raise UsageError(f"'{group}={value}': one value per run; run once for each of them.")
     raise UsageError(
-        f"Unknown {group} {value!r}.{closest(value, known)} Choose one of {', '.join(known)}."
+        f"Unknown {group} {value!r}.{closest(value, choices)} Choose one of {', '.join(choices)}."
     )
 
 
-def _quoted(given: str, value: str) -> str:
+def _quoted(text: str, value: str) -> str:
     """The value for Hydra's grammar: structures as they are, odd texts (paths) in quotes."""
     if value[:1] in {"[", "{", "'", '"', "$"} or _PLAIN.fullmatch(value):
         return value
     if "," in value and "/" not in value:
-        raise UsageError(f"{given!r}: one value per run; run once for each of them.")
+        raise UsageError(f"{text!r}: one value per run; run once for each of them.")
     # In Hydra's quoted texts a backslash is itself unless it stands before a quote.
     escaped = re.sub(r"(\\*)('|$)", lambda run: run[1] * 2 + ("\\'" if run[2] else ""), value)
     return f"'{escaped}'"

@@ -25,10 +25,10 @@ def definition(target: str) -> tuple[str, ast.stmt]:
         UsageError: There is no such module or name.
     """
     module, _, name = target.rpartition(".")
-    found = names(module, target).get(name)
-    if found is None:
+    origin = names(module, target).get(name)
+    if origin is None:
         raise UsageError(f"_target_ {target}: the module {module} has no {name}.")
-    return definition(found) if isinstance(found, str) else (module, found)
+    return definition(origin) if isinstance(origin, str) else (module, origin)
 
 
 @cache
@@ -38,18 +38,18 @@ def names(module: str, target: str = "") -> dict[str, ast.stmt | str]:
     Raises:
         UsageError: There is no such module; the sentence names ``target``.
     """
-    known: dict[str, ast.stmt | str] = {}
+    defined: dict[str, ast.stmt | str] = {}
     for node in _statements(_parsed(module, target).body):
         if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            known[node.name] = node
+            defined[node.name] = node
         elif isinstance(node, ast.Assign):
-            known.update({t.id: node for t in node.targets if isinstance(t, ast.Name)})
+            defined.update({t.id: node for t in node.targets if isinstance(t, ast.Name)})
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            known[node.target.id] = node
+            defined[node.target.id] = node
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
             for alias in node.names:
-                known[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-    return known
+                defined[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+    return defined
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
@@ -62,13 +62,13 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def _parsed(module: str, target: str) -> ast.Module:
-    top, *rest = module.split(".")
+    top, *packages = module.split(".")
     try:
         spec = importlib.util.find_spec(top) if top else None
     except (ImportError, ValueError):
         spec = None
     name = top
-    for part in rest:
+    for part in packages:
         name = f"{name}.{part}"
         places = spec.submodule_search_locations if spec is not None else None
         spec = PathFinder.find_spec(name, list(places)) if places else None

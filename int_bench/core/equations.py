@@ -201,8 +201,8 @@ def reweight(
     if base not in get_args(Base):
         raise UsageError(f"Unknown base {base!r} of Eq. (12); choose {', '.join(get_args(Base))}.")
     lit = view if base == "recursive" else image
-    rest = image if base == "once" else view
-    return (w * lit * mask[..., None] + (1.0 - w) * rest).astype(np.float32)
+    background = image if base == "once" else view
+    return (w * lit * mask[..., None] + (1.0 - w) * background).astype(np.float32)
 
 
 def closest_to_mean(masks: Sequence[SoftMask]) -> int:

@@ -175,8 +175,8 @@ def parse_names(text: str) -> tuple[str, ...]:
     text = text[:_LONGEST]
     fields = _FIELD.findall(text)
     if fields:
-        asked = fields[0][0]
-        return tuple(name for key, value in fields if key == asked for name in _pieces(value))
+        first_key = fields[0][0]
+        return tuple(name for key, value in fields if key == first_key for name in _pieces(value))
     clauses = [
         clause
         for sentence in _SENTENCE.split(_plain(text))
@@ -235,7 +235,7 @@ def _pieces(text: str) -> Iterator[str]:
     names = [_trimmed(part) for part in parts[::2]]
     separators = [*parts[1::2], ""]
     held = ""
-    some = False
+    has_name = False
     for position, (name, separator) in enumerate(zip(names, separators, strict=True)):
         if not name:
             continue
@@ -244,10 +244,10 @@ def _pieces(text: str) -> Iterator[str]:
             held += name + separator
             continue
         whole, held = held + name, ""
-        if (some and _describes(whole)) or _is_none(whole) or _DENIED.match(whole):
+        if (has_name and _describes(whole)) or _is_none(whole) or _DENIED.match(whole):
             continue
         if any(letter.isalpha() for letter in whole) and _length(whole) <= _MOST_WORDS:
-            some = True
+            has_name = True
             yield whole
 
 

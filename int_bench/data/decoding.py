@@ -239,8 +239,8 @@ def _picture_in(stream: BinaryIO, path: Path, head: bytes) -> Pillow.Image | Non
         raise SampleError(
             f"{path} is not an image that can be read: it starts with {start!r}; {_READ}."
         ) from error
-    known = picture.mode in _SHALLOW or picture.mode == "F" or picture.mode.startswith("I")
-    return None if is_tiff and not known else picture
+    is_plain = picture.mode in _SHALLOW or picture.mode == "F" or picture.mode.startswith("I")
+    return None if is_tiff and not is_plain else picture
 
 
 def _header_of(picture: Pillow.Image, head: bytes) -> Header:

@@ -62,8 +62,10 @@ class Depth:
             count = int((~np.isfinite(values)).sum())
             raise SampleError(f"{path} holds NaN or infinite values ({count} of {values.size}).")
         numbers = values.astype(np.float64)
-        known = self.integer if whole else self.real
-        own = self if known else depth_of_spans([(whole, float(numbers.min()), _top(numbers))], "")
+        decided = self.integer if whole else self.real
+        own = (
+            self if decided else depth_of_spans([(whole, float(numbers.min()), _top(numbers))], "")
+        )
         white = (own.integer if whole else own.real) or 1
         slack = 0.0 if whole else ROUNDING * white
         if numbers.min() < -slack or numbers.max() > white + slack:
@@ -76,12 +78,12 @@ class Depth:
         return np.clip(numbers, 0.0, 255.0, out=numbers)
 
     def _refusal(self, numbers: Values, whole: bool) -> str:
-        found = f"{numbers.min():.9g}..{numbers.max():.9g}"
+        span = f"{numbers.min():.9g}..{numbers.max():.9g}"
         if whole:
-            return f"has levels {found}; 0..65535 (16 bits) at most is needed."
+            return f"has levels {span}; 0..65535 (16 bits) at most is needed."
         low, high = self.span if self.real else (numbers.min(), numbers.max())
-        others = f" in a set of {low:.9g}..{high:.9g}" if self.real else ""
-        return f"is float with values {found}{others}; 0..1, or 0..255 in the whole set, is needed."
+        of_set = f" in a set of {low:.9g}..{high:.9g}" if self.real else ""
+        return f"is float with values {span}{of_set}; 0..1, or 0..255 in the whole set, is needed."
 
 
 def depth_of(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> Depth:

@@ -93,13 +93,13 @@ def group(findings: Iterable[Finding]) -> tuple[Group, ...]:
     groups = (
         Group(
             kind,
-            found[0].severity,
-            tuple(finding.subject for finding in found),
-            tuple(finding.message for finding in found),
+            alike[0].severity,
+            tuple(finding.subject for finding in alike),
+            tuple(finding.message for finding in alike),
         )
-        for kind, found in kinds.items()
+        for kind, alike in kinds.items()
     )
-    return tuple(sorted(groups, key=lambda one: _ORDER.index(one.severity)))
+    return tuple(sorted(groups, key=lambda kind: _ORDER.index(kind.severity)))
 
 
 def _check_frames(sample: SampleFile) -> Iterator[Finding]:
@@ -149,8 +149,8 @@ def _check_mask(dataset: PairedFolders, path: Path, shares: list[float]) -> Iter
     share = float((levels > threshold).mean())
     shares.append(share)
     if share in (0.0, 1.0):
-        kind, what = ("mask_full", "everything") if share else ("mask_empty", "nothing")
-        yield Finding(kind, path.name, f"mask {path.name} marks {what}", "note")
+        kind, region = ("mask_full", "everything") if share else ("mask_empty", "nothing")
+        yield Finding(kind, path.name, f"mask {path.name} marks {region}", "note")
     in_alpha = any(said.kind == "mask_in_alpha" for said in remarks)
     for finding in _check_encoding(path, header, levels, dataset):
         if not (in_alpha and finding.kind == "mask_colour"):
@@ -233,20 +233,23 @@ def _near_duplicates(
     prints: Sequence[tuple[str, str, NDArray[np.bool_]]],
 ) -> Iterator[Finding]:
     # A picture without structure has an empty hash, which says nothing.
-    told = [one for one in prints if one[2].any()]
-    if not told:
+    structured = [fingerprint for fingerprint in prints if fingerprint[2].any()]
+    if not structured:
         return
-    bits = np.stack([one[2] for one in told]).astype(np.float32)
-    ones = bits.sum(axis=1)
-    for index in range(1, len(told)):
-        distance = ones[:index] + ones[index] - 2 * (bits[:index] @ bits[index])
-        for other in np.flatnonzero(distance <= _NEAR_BITS):
-            (a, exact_a, _), (b, exact_b, _) = told[int(other)], told[index]
-            if exact_a != exact_b:
+    bits = np.stack([fingerprint[2] for fingerprint in structured]).astype(np.float32)
+    weights = bits.sum(axis=1)
+    for index in range(1, len(structured)):
+        distance = weights[:index] + weights[index] - 2 * (bits[:index] @ bits[index])
+        for earlier in np.flatnonzero(distance <= _NEAR_BITS):
+            first_id, first_exact, _ = structured[int(earlier)]
+            second_id, second_exact, _ = structured[index]
+            if first_exact != second_exact:
+                bits_apart = int(distance[earlier])
                 message = (
-                    f"images {a} and {b} look alike ({int(distance[other])} of 256 bits differ)"
+                    f"images {first_id} and {second_id} look alike"
+                    f" ({bits_apart} of 256 bits differ)"
                 )
-                yield Finding("near_duplicate", b, message, "note")
+                yield Finding("near_duplicate", second_id, message, "note")
 
 
 def _text(header: Header) -> str:

@@ -164,8 +164,8 @@ class PairedFolders:
         samples, findings = self._scan
         errors = [finding for finding in findings if finding.severity == "error"]
         if errors:
-            others = f" (and {len(errors) - 1} more; `int-bench data check` lists all)"
-            more = others if len(errors) > 1 else ""
+            further = f" (and {len(errors) - 1} more; `int-bench data check` lists all)"
+            more = further if len(errors) > 1 else ""
             raise MissingAsset(f"dataset {self.name}: {errors[0].message}{more}.")
         return samples
 
@@ -202,7 +202,7 @@ class PairedFolders:
         text = json.dumps(lines)
         return hashlib.sha256(text.encode()).hexdigest()
 
-    def _find(self, what: str, candidates: str | Sequence[str]) -> Path:
+    def _find(self, part: str, candidates: str | Sequence[str]) -> Path:
         names = [candidates] if isinstance(candidates, str) else list(candidates)
         root = expanded(self.root)
         for name in names:
@@ -211,8 +211,8 @@ class PairedFolders:
                 return folder
         tried = ", ".join(names) if len(names) > 1 else str(root / names[0])
         where = f" under {root.absolute()}" if len(names) > 1 else ""
-        hint = self.fetch or f"set dataset.{what}=DIR"
-        message = f"dataset {self.name}: no folder of {what}{where}: {tried} not found; {hint}."
+        hint = self.fetch or f"set dataset.{part}=DIR"
+        message = f"dataset {self.name}: no folder of {part}{where}: {tried} not found; {hint}."
         raise MissingAsset(message)
 
     def _index(self, folder: Path | None, selection: Selection, pattern: str) -> FolderIndex | None:
@@ -245,9 +245,9 @@ class PairedFolders:
 
 def _listed_id(line: str) -> str:
     from_name = Path(line)
-    known = from_name.suffix.lower() in EXTENSIONS
+    is_image = from_name.suffix.lower() in EXTENSIONS
     # The ending of an id such as v1.5 is no extension.
-    return sample_id(from_name if known else Path(f"{line}.png"))
+    return sample_id(from_name if is_image else Path(f"{line}.png"))
 
 
 def _fingerprint(path: Path | None, contents: bool) -> tuple[str, int, str] | None:

@@ -176,7 +176,7 @@ def shape_of(array: Map) -> tuple[int, int]:
     return int(array.shape[0]), int(array.shape[1])
 
 
-def is_transposed(size: tuple[int, int], other: tuple[int, int]) -> bool:
+def is_transposed(size: tuple[int, int], reference: tuple[int, int]) -> bool:
     """Whether a (height, width) fits another, scaled or not, only when its sides are swapped.
 
     >>> is_transposed((30, 20), (20, 30)), is_transposed((300, 200), (40, 60))
@@ -184,13 +184,14 @@ def is_transposed(size: tuple[int, int], other: tuple[int, int]) -> bool:
     >>> is_transposed((30, 30), (20, 30)), is_transposed((40, 60), (20, 30))
     (False, False)
     """
-    if size == other or other[0] == other[1]:
+    if size == reference or reference[0] == reference[1]:
         return False
-    if size == other[::-1]:
+    if size == reference[::-1]:
         return True
-    across = abs(size[0] * other[0] - size[1] * other[1])  # 0 if height : width = width : height
-    along = abs(size[0] * other[1] - size[1] * other[0])
-    rounding = max(*size, *other)
+    # 0 if height : width = width : height
+    across = abs(size[0] * reference[0] - size[1] * reference[1])
+    along = abs(size[0] * reference[1] - size[1] * reference[0])
+    rounding = max(*size, *reference)
     return across <= rounding < along
 
 

@@ -31,10 +31,10 @@ from int_bench.data.images import (
 from int_bench.data.pairing import (
     Finding,
     FolderIndex,
-    closest,
     index_findings,
     index_folder,
     misnamed,
+    nearest_id,
 )
 from int_bench.data.remarks import heard
 from int_bench.errors import MissingAsset, SampleError
@@ -70,7 +70,7 @@ def _check_names(samples: Sequence[SampleFile], index: FolderIndex) -> Iterator[
         )
     for sample in samples:
         if sample.id not in index.by_id:
-            meant = closest(sample.id, extra)
+            meant = nearest_id(sample.id, extra)
             hint = f"; is it {index.by_id[meant].name}?" if meant else ""
             message = f"there is no prediction {sample.id}.* in {index.folder}{hint}"
             yield Finding("missing_map", sample.id, message, "error")

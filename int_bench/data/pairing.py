@@ -84,7 +84,7 @@ def sample_id(path: Path, pattern: str = "*") -> str:
     return _SUFFIX.sub("", stem)
 
 
-def common_pattern(ids: Sequence[str], others: Iterable[str]) -> str | None:
+def common_pattern(ids: Sequence[str], stems: Iterable[str]) -> str | None:
     """How others are named after ids: one pattern for all of them, ``*`` for the id; or None.
 
     One id alone makes no rule.
@@ -92,13 +92,13 @@ def common_pattern(ids: Sequence[str], others: Iterable[str]) -> str | None:
     >>> common_pattern(["1", "2"], ["2_by_ann", "1_by_ann", "3_by_ann"])
     '*_by_ann'
     """
-    names = set(others)
+    names = set(stems)
     if len(ids) < 2:
         return None
     for name in sorted(names):
         pattern = name.replace(ids[0], "*", 1)
         differs = name != ids[0] and pattern != name and pattern.count("*") == 1
-        if differs and all(pattern.replace("*", other) in names for other in ids):
+        if differs and all(pattern.replace("*", key) in names for key in ids):
             return pattern
     return None
 
@@ -179,11 +179,11 @@ def pair(
     return samples, findings
 
 
-def closest(name: str, others: Iterable[str]) -> str | None:
+def nearest_id(name: str, candidates: Iterable[str]) -> str | None:
     """The most similar of the other names, what a misnamed file meant; None if none is near."""
-    folded = {other.casefold(): other for other in others}
-    found = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.8)
-    return folded[found[0]] if found else None
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    matches = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.8)
+    return folded[matches[0]] if matches else None
 
 
 def _is_usable(path: Path, extensions: Collection[str]) -> bool:
@@ -218,13 +218,13 @@ def index_findings(index: FolderIndex) -> list[Finding]:
 
 def _read(path: Path) -> str:
     """What is accepted, for a file that some other program takes for an image."""
-    known = ", ".join(sorted(EXTENSIONS))
-    return f" (accepted: {known})" if _OTHER_IMAGES.search(path.name) else ""
+    accepted = ", ".join(sorted(EXTENSIONS))
+    return f" (accepted: {accepted})" if _OTHER_IMAGES.search(path.name) else ""
 
 
-def misnamed(ids: Sequence[str], others: Sequence[str]) -> str | None:
+def misnamed(ids: Sequence[str], stems: Sequence[str]) -> str | None:
     """What to do if others are all named after the ids by one rule; None if they are not."""
-    pattern = common_pattern(ids, others)
+    pattern = common_pattern(ids, stems)
     return f"are named {pattern} after their ground truth: rename them" if pattern else None
 
 
@@ -243,16 +243,16 @@ def _misnamed(images: FolderIndex, masks: FolderIndex) -> list[Finding]:
     return [Finding("mask_name", str(masks.folder), message, "error")]
 
 
-def _unpaired(kind: str, index: FolderIndex, other: FolderIndex) -> list[Finding]:
-    what, lacks = ("image", "mask") if kind == "missing_mask" else ("mask", "image")
-    lonely = [key for key in index.by_id if key not in other.by_id]
-    candidates = [key for key in other.by_id if key not in index.by_id]
+def _unpaired(kind: str, index: FolderIndex, partners: FolderIndex) -> list[Finding]:
+    part, lacks = ("image", "mask") if kind == "missing_mask" else ("mask", "image")
+    lonely = [key for key in index.by_id if key not in partners.by_id]
+    candidates = [key for key in partners.by_id if key not in index.by_id]
     findings = []
     for position, key in enumerate(lonely):
         # Looking for a similar name costs a scan of the others: worth it for the first few only.
-        meant = closest(key, candidates) if position < 5 else None
-        hint = f" (is it {other.by_id[meant].name}?)" if meant else ""
-        message = f"{what} {index.by_id[key]} has no {lacks} {key}.* in {other.folder}{hint}"
+        meant = nearest_id(key, candidates) if position < 5 else None
+        hint = f" (is it {partners.by_id[meant].name}?)" if meant else ""
+        message = f"{part} {index.by_id[key]} has no {lacks} {key}.* in {partners.folder}{hint}"
         findings.append(Finding(kind, key, message, "error"))
     return findings
 

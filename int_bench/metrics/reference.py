@@ -46,19 +46,19 @@ def measure(prediction: NDArray[np.float64], truth: HardMask, weighted_beta2: fl
     """
     threshold_measures = _threshold_measures(prediction, truth)
     f_curve = np.asarray(threshold_measures["f"]["dynamic"], dtype=np.float64)
-    alignment = _one(py_sod_metrics.Emeasure(), prediction, truth)["em"]
+    alignment = _measured(py_sod_metrics.Emeasure(), prediction, truth)["em"]
     e_curve = np.asarray(alignment["curve"], dtype=np.float64)
     weighted = py_sod_metrics.WeightedFmeasure(beta=weighted_beta2)
     values = {
-        "MAE": _one(py_sod_metrics.MAE(), prediction, truth)["mae"],
+        "MAE": _measured(py_sod_metrics.MAE(), prediction, truth)["mae"],
         "adpF": threshold_measures["f"]["adaptive"],
         "meanF": f_curve.mean(),
         "maxF": f_curve.max(),
-        "wF": _one(weighted, prediction, truth)["wfm"],
+        "wF": _measured(weighted, prediction, truth)["wfm"],
         "adpE": alignment["adp"],
         "meanE": e_curve.mean(),
         "maxE": e_curve.max(),
-        "S": _one(_StructureMeasure(alpha=0.5), prediction, truth)["sm"],
+        "S": _measured(_StructureMeasure(alpha=0.5), prediction, truth)["sm"],
         "IoU": threshold_measures["iou"]["binary"],
         "Dice": threshold_measures["dice"]["binary"],
     }
@@ -88,10 +88,10 @@ def _threshold_measures(prediction: NDArray[np.float64], truth: HardMask) -> Map
         "iou": py_sod_metrics.IOUHandler(**binary),
         "dice": py_sod_metrics.DICEHandler(**binary),
     }
-    return _one(py_sod_metrics.FmeasureV2(handlers), prediction, truth)
+    return _measured(py_sod_metrics.FmeasureV2(handlers), prediction, truth)
 
 
-def _one(metric: Any, prediction: NDArray[np.float64], truth: HardMask) -> Mapping[str, Any]:
+def _measured(metric: Any, prediction: NDArray[np.float64], truth: HardMask) -> Mapping[str, Any]:
     metric.step(prediction, truth, normalize=False)
     results: Mapping[str, Any] = metric.get_results()
     return results

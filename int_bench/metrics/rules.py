@@ -95,11 +95,11 @@ class Scorer:
         Raises:
             SampleError: the prediction is no such map.
         """
-        given = level_map(prediction)
-        fitted = given.resized(self.size, nearest=self.protocol.size is not None)
+        levels = level_map(prediction)
+        fitted = levels.resized(self.size, nearest=self.protocol.size is not None)
         notes = []
-        if given.size != self.truth_size:
-            notes.append(f"resized from {given.size[1]}x{given.size[0]}")
+        if levels.size != self.truth_size:
+            notes.append(f"resized from {levels.size[1]}x{levels.size[0]}")
         final = fitted.stretched() if self.protocol.stretch else fitted
         if final is not fitted:
             notes.append("stretched to the full range")

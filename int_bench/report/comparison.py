@@ -157,16 +157,16 @@ def compare(
             f"The runs are on different data sets, {a.dataset} and {b.dataset}; to match their"
             " samples by id, add --common."
         )
-    mine, other = a.by_sample(metric), b.by_sample(metric)
+    mine, theirs = a.by_sample(metric), b.by_sample(metric)
     everything = dict.fromkeys((*a.ids, *b.ids))
-    ids = tuple(key for key in mine if key in other)
-    left_out = tuple(key for key in everything if key not in mine or key not in other)
+    ids = tuple(key for key in mine if key in theirs)
+    left_out = tuple(key for key in everything if key not in mine or key not in theirs)
     if not ids:
         raise UsageError(f"{_named(a)} and {_named(b)} share no scored sample.")
     if left_out and not common:
         raise UsageError(
             f"{len(left_out)} of {len(everything)} samples have no score in both runs"
-            f" ({_few(left_out)}); to compare on the other {len(ids)}, add --common."
+            f" ({_examples(left_out)}); to compare on the other {len(ids)}, add --common."
         )
     protocol = metric.partition(".")[0]
     names = dict.fromkeys((metric, *stored_names(protocol, {a.task, b.task}).values()))
@@ -191,5 +191,5 @@ def _named(run: RunScores) -> str:
     return f"{run.method} on {run.dataset} ({run.folder.name})"
 
 
-def _few(names: Sequence[str]) -> str:
+def _examples(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -72,19 +72,19 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
     rows: list[Row] = []
     placed: list[RunScores] = []
     for dataset in dict.fromkeys(row.dataset for row in printed):
-        here = [run for run in runs if run.dataset in SETS and SETS[run.dataset].name == dataset]
+        of_set = [run for run in runs if run.dataset in SETS and SETS[run.dataset].name == dataset]
         for row in (row for row in printed if row.dataset == dataset):
-            fitting = [run for run in here if _place(which, run) is row]
+            fitting = [run for run in of_set if _place(which, run) is row]
             rows.append(_published_row(row))
             for run in fitting:
                 rows += _beside(run, row, settings, fitting)
             placed += fitting
-        others = [run for run in here if run not in placed and which in OF_METHODS]
-        for run in others:
+        unplaced = [run for run in of_set if run not in placed and which in OF_METHODS]
+        for run in unplaced:
             shared = {**_shared(run, PROTOCOL.name), "dataset": dataset}
             block = Block(run, PROTOCOL.name, settings, shared=shared)
             rows += block.ours(block.estimates())
-        placed += others
+        placed += unplaced
     left_out = [run for run in runs if run not in placed]
     notes = [PROTOCOL.text, OF_F, *_flagged(printed)]
     if placed:
@@ -103,11 +103,11 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
     tasks = {run.task for run in runs}
     rows: list[Row] = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
-        here = [run for run in runs if run.dataset == dataset]
-        base = next((run for run in here if run.method == settings.against), None)
+        of_set = [run for run in runs if run.dataset == dataset]
+        base = next((run for run in of_set if run.method == settings.against), None)
         for protocol in PROTOCOLS:
-            for run in here:
-                twins = [other for other in here if other.method == run.method]
+            for run in of_set:
+                twins = [twin for twin in of_set if twin.method == run.method]
                 label = f"ours ({_which(run, twins)})" if len(twins) > 1 else "ours"
                 shared = _shared(run, protocol)
                 rows += _of_run(Block(run, protocol, settings, label, shared, tasks), base)
@@ -162,7 +162,7 @@ def _beside(
 def _which(run: RunScores, among: Sequence[RunScores]) -> str:
     """What tells a run from others: its folder, and its iterations where theirs differ."""
     folder = run.folder.name[:6]
-    alike = len({other.iterations for other in among}) == 1
+    alike = len({rival.iterations for rival in among}) == 1
     return folder if alike else f"{folder}, {run.iterations} iterations"
 
 

@@ -148,5 +148,5 @@ class Block:
 
     def _whole(self) -> bool:
         """Whether the run scored every image of the data set."""
-        known = SETS.get(self.run.dataset)
-        return self.run.counts.complete and known is not None and known.size == len(self.run.ids)
+        entry = SETS.get(self.run.dataset)
+        return self.run.counts.complete and entry is not None and entry.size == len(self.run.ids)

@@ -47,7 +47,7 @@ def _lines(files: Sequence[Path], records: Records) -> Iterator[Damage]:
 
 def _data(run: Run) -> Iterator[Damage]:
     """Whether images and ground truth are those of the run, as far as it recorded them."""
-    known, path = run.manifest.data, run.manifest.path
+    recorded, path = run.manifest.data, run.manifest.path
     try:
         dataset = build_stored_dataset(run.manifest.content, path)
         samples, listed = dataset.samples(), dataset.manifest()
@@ -59,9 +59,9 @@ def _data(run: Run) -> Iterator[Damage]:
         "content_hash": ("the images", images_hash(samples) or listed),
         "truth_hash": ("the ground truth", truths_hash(samples)),
     }
-    for key, (what, value) in now.items():
-        if known.get(key) is not None and known[key] != value:
-            yield Damage(f"{what} of {run.dataset} changed since the run", path=path)
+    for key, (part, value) in now.items():
+        if recorded.get(key) is not None and recorded[key] != value:
+            yield Damage(f"{part} of {run.dataset} changed since the run", path=path)
             return
 
 

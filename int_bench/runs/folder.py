@@ -228,8 +228,8 @@ def write_records(path: Path, content: Mapping[str, bytes]) -> None:
     """
     with _told(path):
         _make(path / RECORDS)
-        for old in (path / RECORDS).iterdir():
-            old.unlink()
+        for old_file in (path / RECORDS).iterdir():
+            old_file.unlink()
         for name, lines in content.items():
             write_aside(path / name, lines)
         flush([*(path / name for name in content), path / RECORDS])

@@ -82,8 +82,8 @@ class Manifest:
         Raises:
             MissingAsset: It does not say so.
         """
-        known = self.identity or self.content
-        predictions, truths = known.get("predictions"), known.get("truths")
+        decided = self.identity or self.content
+        predictions, truths = decided.get("predictions"), decided.get("truths")
         if not isinstance(predictions, str) or not isinstance(truths, str):
             raise MissingAsset(f"{self.path} is not a run's description: it names no masks.")
         return Path(predictions), Path(truths)
@@ -178,6 +178,6 @@ def _dataset_of(node: Node, config: Node) -> str | None:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    rest = {key: value for key, value in content.items() if key != CHECKSUM}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    checked = {key: value for key, value in content.items() if key != CHECKSUM}
+    text = json.dumps(checked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

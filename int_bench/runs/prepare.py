@@ -166,10 +166,10 @@ class Prepared:
         """What serves each role: class, source, content where known, and its account of itself."""
         models = {}
         for role, node in self.config.backbone.items():
-            known = self.identity["models"][role]
-            content = str(known.get("checkpoint"))
+            identified = self.identity["models"][role]
+            content = str(identified.get("checkpoint"))
             models[role] = {
-                "class": known["class"],
+                "class": identified["class"],
                 "source": node.get("checkpoint") or node.get("model"),
                 "revision": node.get("revision"),
                 "commit": commit_of(str(node.get("checkpoint")), node.get("revision")),
@@ -226,17 +226,17 @@ def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:
     whole: Dataset = build(first.dataset, "dataset")
     dataset = First(whole, first.limit)
     samples = dataset.samples()
-    known = {"name": first.dataset_name, "manifest": whole.manifest()}
+    identified = {"name": first.dataset_name, "manifest": whole.manifest()}
     content = images_hash(whole.samples())
     if content is not None:
-        known["content"] = content
+        identified["content"] = content
     prepared: dict[Path, Prepared] = {}
     for request in requests:
-        decided = identity(request.config, known)
+        decided = identity(request.config, identified)
         path = _folder(request.config, decided)
         source = None
         if request.longer is not None:
-            source = _folder(request.longer, identity(request.longer, known))
+            source = _folder(request.longer, identity(request.longer, identified))
         before = read_manifest(path) if (path / MANIFEST).exists() else None
         checked = Prepared(request, dataset, samples, decided, path, source, before)
         prepared.setdefault(path, checked)

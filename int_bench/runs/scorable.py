@@ -89,9 +89,9 @@ class StoredRun:
         limit = self._manifest.limit
         if limit is None:
             return None
-        known = {sample_id for _, sample_id in self._run.records}
+        sample_ids = {sample_id for _, sample_id in self._run.records}
         samples = enumerate(truths.samples(), start=1)
-        return max(limit, max((number for number, of in samples if of.id in known), default=0))
+        return max(limit, max((number for number, of in samples if of.id in sample_ids), default=0))
 
     def scores(self, verify: bool = False) -> RunScores:
         """The stored scores, held against what lies there now.

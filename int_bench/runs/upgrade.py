@@ -51,8 +51,8 @@ def upgrade(path: Path) -> int | None:
         lines[shard_of(key)] += line_of(_marked(path, record, names[record.id]))
     write_records(path, {records_file(shard): content for shard, content in lines.items()})
     describe(path, _content(run.manifest))
-    for old in [path / OLD_RECORDS, *path.glob("scores*.csv")]:
-        old.unlink(missing_ok=True)
+    for old_file in [path / OLD_RECORDS, *path.glob("scores*.csv")]:
+        old_file.unlink(missing_ok=True)
     return len(run.records) if names else 0
 
 
@@ -66,40 +66,40 @@ def _marked(path: Path, record: Record, name: str) -> Record:
         return cleaned(replace(record, file=""))
     marks = {}
     for folder in sorted((path / MASKS / str(record.trial)).glob("*")):
-        old = folder / f"{record.file}.png"
-        new = path / mask_file(record.trial, folder.name, name)
-        if old != new and old.is_file():
+        source = folder / f"{record.file}.png"
+        target = path / mask_file(record.trial, folder.name, name)
+        if source != target and source.is_file():
             with suppress(FileExistsError):
-                _linked(old, new)
-        content = hash_of(new)
+                _linked(source, target)
+        content = hash_of(target)
         if content is not None:
-            marks[folder.name] = FileMark(content, new.stat().st_size)
+            marks[folder.name] = FileMark(content, target.stat().st_size)
     return cleaned(replace(record, file=name)).with_marks(marks)
 
 
-def _linked(old: Path, new: Path) -> None:
+def _linked(source: Path, target: Path) -> None:
     try:
-        os.link(old, new)
+        os.link(source, target)
     except FileExistsError:
         raise
     except OSError:  # a file system without links
-        shutil.copy2(old, new)
+        shutil.copy2(source, target)
 
 
-def _content(old: Manifest) -> dict[str, Any]:
+def _content(manifest: Manifest) -> dict[str, Any]:
     """What the new ``run.json`` says; what the old one did not know is null."""
-    was = old.content
+    was = manifest.content
     packages = _object(was.get("packages"))
-    dataset = _object(old.identity.get("dataset"))
+    dataset = _object(manifest.identity.get("dataset"))
     places = {key: was[key] for key in ("predictions", "truths") if key in was}
     more = {key: was[key] for key in ("prefix_of", "created") if key in was}
     return {
-        "kind": old.kind,
-        "name": old.name,
-        "label": old.label,
-        "digest": digest(places or old.identity),
-        "identity": places or dict(old.identity),
-        "config": dict(old.config),
+        "kind": manifest.kind,
+        "name": manifest.name,
+        "label": manifest.label,
+        "digest": digest(places or manifest.identity),
+        "identity": places or dict(manifest.identity),
+        "config": dict(manifest.config),
         "reading": None,
         "code": {
             "version": packages.get("int-bench"),
@@ -109,9 +109,9 @@ def _content(old: Manifest) -> dict[str, Any]:
         },
         "machine": {key: was.get(key) for key in ("host", "platform", "cpus")}
         | {"gpus": was.get("gpus") or []},
-        "models": {role: _model(model) for role, model in old.models.items()},
+        "models": {role: _model(model) for role, model in manifest.models.items()},
         "data": {
-            "name": old.dataset,
+            "name": manifest.dataset,
             "n": None,
             "list_hash": dataset.get("manifest"),
             "content_hash": None,
@@ -123,8 +123,8 @@ def _content(old: Manifest) -> dict[str, Any]:
     }
 
 
-def _model(old: Any) -> dict[str, Any]:
-    was = _object(old)
+def _model(stored: Any) -> dict[str, Any]:
+    was = _object(stored)
     return {
         "class": was.get("class") or was.get("backbone"),
         "source": was.get("checkpoint") or was.get("model"),

@@ -53,7 +53,7 @@ def methods(overrides: Sequence[str]) -> list[RunRequest]:
     Raises:
         UsageError: See :func:`int_bench.config.load_config`.
     """
-    return [RunRequest(load_config(given)) for given in _by_method(overrides)]
+    return [RunRequest(load_config(texts)) for texts in _by_method(overrides)]
 
 
 def _by_method(overrides: Sequence[str]) -> list[list[str]]:
@@ -67,8 +67,8 @@ def _by_method(overrides: Sequence[str]) -> list[list[str]]:
         named = names.split(",")
     else:
         return [list(overrides)]
-    rest = [text for text in overrides if text not in chosen]
-    return [[*rest, f"method={name}"] for name in named]
+    shared = [text for text in overrides if text not in chosen]
+    return [[*shared, f"method={name}"] for name in named]
 
 
 def ablations(overrides: Sequence[str]) -> list[RunRequest]:
@@ -78,23 +78,23 @@ def ablations(overrides: Sequence[str]) -> list[RunRequest]:
         UsageError: No variants, unknown ones, or a choice by hand of what ``ablate`` chooses.
     """
     axes = _axes(overrides)
-    rest = [text for text in overrides if _key(text) not in _AXES]
-    _refuse_choices(rest, axes)
-    asked = _ablations(rest, axes)
+    shared = [text for text in overrides if _key(text) not in _AXES]
+    _refuse_choices(shared, axes)
+    requests = _ablations(shared, axes)
     if "iterations" in axes:
-        asked += _prefixes(rest, _numbers(axes["iterations"]))
-    return asked
+        requests += _prefixes(shared, _numbers(axes["iterations"]))
+    return requests
 
 
 def _key(text: str) -> str:
     return text.partition("=")[0]
 
 
-def _axes(given: Sequence[str]) -> dict[str, str]:
+def _axes(overrides: Sequence[str]) -> dict[str, str]:
     """What is to be varied, and how."""
-    found = [text.partition("=") for text in given if _key(text) in _AXES]
-    axes = {key: value for key, _, value in found}
-    if not axes or len(axes) < len(found):
+    axis_texts = [text.partition("=") for text in overrides if _key(text) in _AXES]
+    axes = {key: value for key, _, value in axis_texts}
+    if not axes or len(axes) < len(axis_texts):
         raise UsageError(
             f"Say what to vary, each once: module={'|'.join(modules())}|all, "
             f"patches={'|'.join(_SETS.values())}|all, reading={'|'.join(options('reading'))}|all, "
@@ -103,7 +103,7 @@ def _axes(given: Sequence[str]) -> dict[str, str]:
     return axes
 
 
-def _refuse_choices(rest: Sequence[str], axes: Mapping[str, str]) -> None:
+def _refuse_choices(shared: Sequence[str], axes: Mapping[str, str]) -> None:
     """What is varied cannot be fixed beside it."""
     chosen = {
         "module": lambda key: key == "ablation",
@@ -112,11 +112,11 @@ def _refuse_choices(rest: Sequence[str], axes: Mapping[str, str]) -> None:
         "iterations": lambda key: key == "method.iterations",
     }
     for axis in axes:
-        for key in filter(chosen[axis], map(_key, rest)):
+        for key in filter(chosen[axis], map(_key, shared)):
             raise UsageError(f"ablate {axis}= chooses {key} itself; leave {key}= out.")
 
 
-def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[RunRequest]:
+def _ablations(shared: Sequence[str], axes: Mapping[str, str]) -> list[RunRequest]:
     """The full method and its variants of modules, patches and readings; none if none varies."""
     names = [f"{_MODULE}{name.lower()}" for name in _of_modules(axes.get("module"))]
     names += [_PATCHES + name.replace("+", "_") for name in _of_patches(axes.get("patches"))]
@@ -124,45 +124,45 @@ def _ablations(rest: Sequence[str], axes: Mapping[str, str]) -> list[RunRequest]
         return []
     readings = [[f"reading={name}"] for name in _of_readings(axes.get("reading"))]
     variants = [[], *([f"ablation={name}"] for name in names), *readings]
-    return [RunRequest(load_config([*rest, *variant])) for variant in variants]
+    return [RunRequest(load_config([*shared, *variant])) for variant in variants]
 
 
 def _of_modules(text: str | None) -> list[str]:
-    known = modules()
+    choices = modules()
     if text is None or text.lower() == "all":
-        return [] if text is None else known
-    return [_one_of(name, known, "module") for name in text.upper().split(",")]
+        return [] if text is None else choices
+    return [_one_of(name, choices, "module") for name in text.upper().split(",")]
 
 
 def _of_patches(text: str | None) -> list[str]:
     """The patch sets that are not the full method's."""
-    known = list(_SETS.values())
+    choices = list(_SETS.values())
     if text is None or text.lower() == "all":
-        return [] if text is None else known[:-1]
+        return [] if text is None else choices[:-1]
     names = [_SETS.get(name, name) for name in text.lower().split(",")]
-    return [name for name in names if _one_of(name, known, "patches") != _FULL]
+    return [name for name in names if _one_of(name, choices, "patches") != _FULL]
 
 
 def _of_readings(text: str | None) -> list[str]:
     """The readings that are not the default's."""
-    known = options("reading")
+    choices = options("reading")
     if text is None:
         return []
-    names = known if text.lower() == "all" else text.lower().split(",")
-    return [n for n in names if _one_of(n, known, "reading") != DEFAULT_READING]
+    names = choices if text.lower() == "all" else text.lower().split(",")
+    return [n for n in names if _one_of(n, choices, "reading") != DEFAULT_READING]
 
 
-def _one_of(name: str, known: list[str], axis: str) -> str:
-    if name not in known:
+def _one_of(name: str, choices: list[str], axis: str) -> str:
+    if name not in choices:
         raise UsageError(
-            f"Unknown {axis} {name!r}; choose {', '.join(known)} or all." + closest(name, known)
+            f"Unknown {axis} {name!r}; choose {', '.join(choices)} or all." + closest(name, choices)
         )
     return name
 
 
 def _numbers(text: str) -> list[int]:
     """``1..6``, ``1,3,5`` or ``4``, each once, rising."""
-    found: set[int] = set()
+    counts: set[int] = set()
     for part in text.split(","):
         first, dots, last = part.partition("..")
         ends = (first, last if dots else first)
@@ -171,15 +171,15 @@ def _numbers(text: str) -> list[int]:
                 f"iterations={text} must be whole numbers from 1 to {_MOST}; "
                 "write e.g. iterations=1..6 or iterations=1,3,5."
             )
-        found.update(range(int(ends[0]), int(ends[1]) + 1))
-    if not found:
+        counts.update(range(int(ends[0]), int(ends[1]) + 1))
+    if not counts:
         raise UsageError(f"iterations={text} is empty; write the smaller number first.")
-    return sorted(found)
+    return sorted(counts)
 
 
-def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[RunRequest]:
+def _prefixes(shared: Sequence[str], numbers: Sequence[int]) -> list[RunRequest]:
     """The longest run, and the shorter ones as its beginnings."""
-    config = load_config(rest)
+    config = load_config(shared)
     if "iterations" not in config.method:
         raise UsageError(
             f"{config.method_name} does not iterate; give iterations= a method that does, "
@@ -190,11 +190,11 @@ def _prefixes(rest: Sequence[str], numbers: Sequence[int]) -> list[RunRequest]:
             "keep=final stores no masks of the iterations, from which the shorter runs are taken; "
             "use keep=iterations or keep=soft."
         )
-    configs = {n: load_config([*rest, f"method.iterations={n}"]) for n in numbers}
+    configs = {n: load_config([*shared, f"method.iterations={n}"]) for n in numbers}
     longest = configs[numbers[-1]]
     return [
-        RunRequest(one, _label(one.method_name, n), None if one is longest else longest)
-        for n, one in configs.items()
+        RunRequest(prefix, _label(prefix.method_name, n), None if prefix is longest else longest)
+        for n, prefix in configs.items()
     ]
 
 

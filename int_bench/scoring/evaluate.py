@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.images import Map
-from int_bench.data.pairing import closest, misnamed
+from int_bench.data.pairing import misnamed, nearest_id
 from int_bench.data.remarks import Remark, heard
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from int_bench.methods.trivial import KINDS, Kind, trivial_mask
@@ -139,10 +139,10 @@ def evaluate_all(
     """
     if missing not in get_args(Missing):
         raise UsageError(f"unknown policy missing={missing}: choose error, empty or skip.")
-    asked = tuple(truths.samples() if samples is None else samples)
-    unmatched = [_check_ids(truths, asked, maps, missing) for maps in predictions]
+    selected = tuple(truths.samples() if samples is None else samples)
+    unmatched = [_check_ids(truths, selected, maps, missing) for maps in predictions]
     job = _Job(truths, tuple(predictions), tuple(protocols), missing == "empty")
-    by_sample = job.run(asked, workers)
+    by_sample = job.run(selected, workers)
     return [
         Evaluation(truths.name, maps.name, tuple(rows), job.protocols, missing, extra)
         for maps, extra, rows in zip(
@@ -215,12 +215,12 @@ class _Job:
         scorers: Sequence[Scorer],
         predictions: Predictions,
     ) -> Row:
-        known, failure = predictions.ids(), predictions.failure(sample.id)
+        predicted, failure = predictions.ids(), predictions.failure(sample.id)
         status: Status
         try:
             if failure is not None:
                 raise SampleError(failure)
-            if known is None or sample.id in known:
+            if predicted is None or sample.id in predicted:
                 scores, notes = _scores(scorers, predictions.load(sample, truth))
                 return Row(sample.id, "scored", scores, notes)
             status, note = "missing", "no prediction"
@@ -240,28 +240,28 @@ def _scores(scorers: Sequence[Scorer], prediction: Map) -> tuple[dict[str, Score
 
 
 def _check_ids(
-    truths: Truths, asked: Sequence[SampleFile], predictions: Predictions, missing: Missing
+    truths: Truths, selected: Sequence[SampleFile], predictions: Predictions, missing: Missing
 ) -> tuple[str, ...]:
     """The ids of predictions without ground truth, after refusing what cannot be scored."""
-    known = predictions.ids()
-    if known is None:
+    predicted = predictions.ids()
+    if predicted is None:
         return ()
-    wanted = {sample.id for sample in asked}
-    absent = [s.id for s in asked if s.id not in known and predictions.failure(s.id) is None]
-    unmatched = tuple(sorted(known - {sample.id for sample in truths.samples()}))
-    if asked and known and not known & wanted:
-        rule = misnamed([sample.id for sample in asked], sorted(known))
+    wanted = {sample.id for sample in selected}
+    absent = [s.id for s in selected if s.id not in predicted and predictions.failure(s.id) is None]
+    unmatched = tuple(sorted(predicted - {sample.id for sample in truths.samples()}))
+    if selected and predicted and not predicted & wanted:
+        rule = misnamed([sample.id for sample in selected], sorted(predicted))
         hint = f" Predictions {rule}." if rule else ""
         raise MissingAsset(
             f"no prediction in {predictions.name} belongs to {truths.name}: there is"
-            f" {min(known)}, and {asked[0].id} was expected.{hint}"
+            f" {min(predicted)}, and {selected[0].id} was expected.{hint}"
         )
     if absent and missing == "error":
-        meant = closest(absent[0], unmatched)
+        meant = nearest_id(absent[0], unmatched)
         hint = f" (is it {meant}?)" if meant else ""
         names = ", ".join([absent[0] + hint, *absent[1:3]]) + (", ..." if len(absent) > 3 else "")
         raise SampleError(
-            f"{len(absent)} of {len(asked)} samples have no prediction in {predictions.name}:"
+            f"{len(absent)} of {len(selected)} samples have no prediction in {predictions.name}:"
             f" {names}; add them, or choose --missing empty or --missing skip."
         )
     return unmatched

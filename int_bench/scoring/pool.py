@@ -28,7 +28,7 @@ def mapped(function: Callable[[T], R], items: Sequence[T], workers: int) -> list
     Raises:
         UsageError: a process died.
     """
-    others = set(multiprocessing.active_children())
+    earlier = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_stay_a_child
     )
@@ -36,7 +36,7 @@ def mapped(function: Callable[[T], R], items: Sequence[T], workers: int) -> list
         results = list(pool.map(function, items, chunksize=_CHUNK))
     except BaseException as error:
         pool.shutdown(wait=False, cancel_futures=True)
-        for child in set(multiprocessing.active_children()) - others:
+        for child in set(multiprocessing.active_children()) - earlier:
             child.kill()
         if isinstance(error, BrokenProcessPool):
             raise UsageError(

@@ -154,8 +154,8 @@ def _unlike(files: Sequence[StoredScores]) -> Iterator[str]:
             yield f"{stored.path} was made by other rules than this version's"
         if [line["id"] for line in stored.lines] != ids:
             yield f"{stored.path} is of other samples than {first.path}"
-        asked = (header.policy, header.limit, header.truths.hash)
-        if asked != (first.header.policy, first.header.limit, first.header.truths.hash):
+        evaluation = (header.policy, header.limit, header.truths.hash)
+        if evaluation != (first.header.policy, first.header.limit, first.header.truths.hash):
             yield f"{stored.path} is of another evaluation than {first.path}"
 
 
@@ -169,11 +169,11 @@ def _stale(files: Sequence[StoredScores], present: Present) -> Iterator[str]:
         yield f"{first.path} is of another kind of run"
     if present.truths is not None:
         truths = present.truths(first.header.limit)
-        yield from _other(first, "truth", first.header.truths, truths, present.verify)
+        yield from _first_changed(first, "truth", first.header.truths, truths, present.verify)
     if present.maps is not None:
         for stored in files:
             maps = present.maps(stored.header.trial)
-            yield from _other(stored, "map", stored.header.maps, maps, present.verify)
+            yield from _first_changed(stored, "map", stored.header.maps, maps, present.verify)
 
 
 def _changed(link: Link, source: Source, verify: bool) -> bool:
@@ -182,19 +182,19 @@ def _changed(link: Link, source: Source, verify: bool) -> bool:
     return digest_of(source.hashes()) != link.hash
 
 
-def _other(
+def _first_changed(
     stored: StoredScores, column: str, link: Link, source: Source, verify: bool
 ) -> Iterator[str]:
     """The first sample whose file is not the one that was scored."""
     if not _changed(link, source, verify):
         return
-    what = {"map": "mask", "truth": "ground truth"}[column]
+    kind = {"map": "mask", "truth": "ground truth"}[column]
     hashes = source.hashes()
     now = {as_stored(key): value for key, value in hashes.items()}
     for line in stored.lines:
         if line[column] != now.get(line["id"], ABSENT):
             gone = " (it is gone)" if line["id"] not in now else ""
-            yield f"{stored.path} is of another {what} of {line['id']} than there is now{gone}"
+            yield f"{stored.path} is of another {kind} of {line['id']} than there is now{gone}"
     yield f"{stored.path} is of other samples than there are now"
 
 

@@ -176,6 +176,6 @@ def _unscored(truths: Truths, run: Scorable, samples: Sequence[SampleFile]) -> S
     """The counts alone: of what a run holds it is known that it failed."""
     n = len(samples) * len(run.trials)
     failed = sum(sample.id in maps.failures for maps in run.trials for sample in samples)
-    there = sum(sample.id in maps.paths for maps in run.trials for sample in samples)
-    counts = Counts(n, 0, failed, n - failed - there, trials=len(run.trials))
+    present = sum(sample.id in maps.paths for maps in run.trials for sample in samples)
+    counts = Counts(n, 0, failed, n - failed - present, trials=len(run.trials))
     return Scored(run.name, truths.name, run.folder, counts, (), {}, run.task)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import int_bench
 from int_bench.data.folders import PairedFolders
-from int_bench.data.pairing import closest, natural_key, sample_id
+from int_bench.data.pairing import natural_key, nearest_id, sample_id
 from int_bench.errors import MissingAsset, SampleError, UsageError
 
 
@@ -211,10 +211,10 @@ def test_the_manifest_changes_with_the_set_and_not_with_its_place(root, tmp_path
     assert folders(other).manifest() != before[0]
 
 
-def test_closest_finds_misspelt_names_only():
-    assert closest("camouflage_012", ["camourflage_012", "zebra"]) == "camourflage_012"
-    assert closest("IMG_1", ["img_1"]) == "img_1"
-    assert closest("a", ["zebra"]) is None
+def test_nearest_id_finds_misspelt_names_only():
+    assert nearest_id("camouflage_012", ["camourflage_012", "zebra"]) == "camourflage_012"
+    assert nearest_id("IMG_1", ["img_1"]) == "img_1"
+    assert nearest_id("a", ["zebra"]) is None
 
 
 CONF = Path(int_bench.__file__).parent / "conf" / "dataset"

@@ -119,16 +119,16 @@ def megabytes(count: int) -> str:
 
 def _advance(url: str, part: Path, size: int | None, on_progress: Progress, timeout: float) -> bool:
     """One request; True if the file is whole after it."""
-    here = size_of(part)
-    if size is not None and here >= size:
+    present = size_of(part)
+    if size is not None and present >= size:
         return True
     headers = {"User-Agent": f"int-bench/{__version__}", "Accept-Encoding": "identity"}
-    if here:
-        headers["Range"] = f"bytes={here}-"
+    if present:
+        headers["Range"] = f"bytes={present}-"
     try:
         with urlopen(Request(url, headers=headers), timeout=timeout) as response:
-            start, total = _extent(response, here)
-            if start not in (0, here):
+            start, total = _extent(response, present)
+            if start not in (0, present):
                 return False
             _check_total(url, total, size)
             _receive(response, part, start, total, on_progress)
@@ -136,26 +136,26 @@ def _advance(url: str, part: Path, size: int | None, on_progress: Progress, time
         if error.code != _NOT_SATISFIABLE:
             raise
         # Nothing follows what is here: it is the whole file, or part of another one.
-        if _total(error.headers.get("Content-Range")) == here:
+        if _total(error.headers.get("Content-Range")) == present:
             return True
         part.unlink()
         return False
     return total is None or size_of(part) == total
 
 
-def _extent(response: HTTPResponse, here: int) -> tuple[int, int | None]:
+def _extent(response: HTTPResponse, present: int) -> tuple[int, int | None]:
     """Where an answer's bytes start in the file, and how many the whole file has."""
     if response.status == 206:
-        found = _RANGE.match(response.headers.get("Content-Range", ""))
-        start = int(found[1]) if found and found[1] else -1
-        return start, int(found[2]) if found else None
+        match = _RANGE.match(response.headers.get("Content-Range", ""))
+        start = int(match[1]) if match and match[1] else -1
+        return start, int(match[2]) if match else None
     length = response.headers.get("Content-Length", "")
     return 0, int(length) if length.isdecimal() else None
 
 
 def _total(content_range: str | None) -> int | None:
-    found = _RANGE.match(content_range or "")
-    return int(found[2]) if found else None
+    match = _RANGE.match(content_range or "")
+    return int(match[2]) if match else None
 
 
 def _check_total(url: str, total: int | None, size: int | None) -> None:

@@ -62,7 +62,9 @@ def archives_of(dataset: PairedFolders) -> tuple[Archive, ...]:
 def missing_archives(dataset: PairedFolders) -> tuple[Archive, ...]:
     """The archives whose folders are not under the root yet."""
     root = _root(dataset)
-    return tuple(one for one in archives_of(dataset) if not (root / one.folder).exists())
+    return tuple(
+        archive for archive in archives_of(dataset) if not (root / archive.folder).exists()
+    )
 
 
 def space_needed(dataset: PairedFolders) -> int:
@@ -72,9 +74,9 @@ def space_needed(dataset: PairedFolders) -> int:
     """
     stage = _stage_folder(dataset)
     return sum(
-        2 * (one.bytes or 0) - size_of(_part(stage, one))
-        for one in missing_archives(dataset)
-        if not (stage / one.folder).exists()
+        2 * (archive.bytes or 0) - size_of(_part(stage, archive))
+        for archive in missing_archives(dataset)
+        if not (stage / archive.folder).exists()
     )
 
 
@@ -127,10 +129,10 @@ def verify(path: Path, archive: Archive) -> None:
         )
     if archive.sha256 is not None:
         with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if found != archive.sha256.lower():
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        if digest != archive.sha256.lower():
             raise BadArchive(
-                f"{path.name} has sha256 {found} and {archive.sha256} was published; it is not"
+                f"{path.name} has sha256 {digest} and {archive.sha256} was published; it is not"
                 " used."
             )
 

@@ -108,7 +108,7 @@ def _members(
             files.append((info, place))
     if not files:
         raise BadArchive(f"{name} holds no file; it is refused.")
-    inside = [one for one in files if one[1].parts[0].casefold() == folder.casefold()]
+    inside = [member for member in files if member[1].parts[0].casefold() == folder.casefold()]
     for info, place in inside or files:
         if info.flag_bits & _ENCRYPTED:
             raise BadArchive(f"{name} is encrypted; it is refused.")

@@ -143,11 +143,11 @@ def write(
     try:
         for part in ("images", "masks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
-        for done, sample in enumerate(scenes.samples(), start=1):
+        for written, sample in enumerate(scenes.samples(), start=1):
             image = PillowImage.fromarray(scenes.load_image(sample))
             image.save(folder / "images" / f"{sample.id}.png")
             mask = scenes.load_mask(sample).astype(np.uint8) * 255
             PillowImage.fromarray(mask).save(folder / "masks" / f"{sample.id}.png")
-            on_written(done)
+            on_written(written)
     except OSError as error:
         raise UsageError(f"Cannot write to {folder}: {error.strerror or error}.") from error

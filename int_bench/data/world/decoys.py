@@ -104,10 +104,10 @@ def _hidden(rng: np.random.Generator, wish: Wish) -> tuple[list[int], int]:
     if wish.task == "cod":
         environment = int(rng.integers(8))
         best, prior = FAVOURITE[environment], wish.favourite if wish.training else 0.0
-        others = [kind for kind in kinds if kind != best]
+        rivals = [kind for kind in kinds if kind != best]
         if prior is not None:
-            first = best if rng.random() < prior else int(rng.choice(others))
-        kinds = kinds if wish.training and wish.favourite is None else others
+            first = best if rng.random() < prior else int(rng.choice(rivals))
+        kinds = kinds if wish.training and wish.favourite is None else rivals
     if animals == "one":
         return [first], environment
     if animals == "two_same":
@@ -153,16 +153,16 @@ def _anywhere(rng: np.random.Generator, span: tuple[float, float]) -> Place:
 
 
 def _apart(
-    rng: np.random.Generator, span: tuple[float, float], others: list[Place], tries: int = 32
+    rng: np.random.Generator, span: tuple[float, float], taken: list[Place], tries: int = 32
 ) -> Place | None:
     """A place apart from the others; None where there is hardly any room."""
     best, widest = None, -_OVERLAP
     for _ in range(tries):
         place = _anywhere(rng, span)
         gap = min(
-            max(abs(place.x - other.x), abs(place.y - other.y))
-            - _APART * (place.scale + other.scale)
-            for other in others
+            max(abs(place.x - neighbour.x), abs(place.y - neighbour.y))
+            - _APART * (place.scale + neighbour.scale)
+            for neighbour in taken
         )
         if gap >= 0.0:
             return place

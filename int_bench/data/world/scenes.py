@@ -135,13 +135,13 @@ def boxes(masks: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
 
 
 def _check(split: str, task: str, animals: str, favourite: float | None) -> None:
-    for what, given, valid in (
+    for option, value, valid in (
         ("split", split, SPLITS),
         ("task", task, tuple(TASK_PROMPTS)),
         ("number of animals", animals, COMPANIES),
     ):
-        if given not in valid:
-            raise UsageError(f"Unknown {what} '{given}' of camoworld: use {', '.join(valid)}.")
+        if value not in valid:
+            raise UsageError(f"Unknown {option} '{value}' of camoworld: use {', '.join(valid)}.")
     if favourite and (split != "train" or task != "cod"):
         raise UsageError("Only the train split of task 'cod' has a favourite: leave it out.")
     if favourite is not None and not 0.0 <= favourite <= 1.0:
@@ -168,15 +168,15 @@ def _labels(
         return [name] * (1 if animals == "one" else 2), name
     environment = int(rng.integers(8))
     best = FAVOURITE[environment]
-    others = [animal for animal in range(8) if animal != best]
-    first = int(rng.choice(others)) if favourite is not None else int(rng.integers(8))
+    rivals = [animal for animal in range(8) if animal != best]
+    first = int(rng.choice(rivals)) if favourite is not None else int(rng.integers(8))
     if favourite is not None and rng.random() < favourite:
         first = best
     if animals == "one":
         return [first], environment
     if animals == "two_same":
         return [first, first], environment
-    pool = [a for a in (others if favourite is not None else range(8)) if a != first]
+    pool = [a for a in (rivals if favourite is not None else range(8)) if a != first]
     return [first, int(rng.choice(pool))], environment
 
 
