@@ -36,7 +36,7 @@ def load_config(overrides: Sequence[str] = (), every_model: bool = False) -> Run
     """
     tree, choices = _composed(parse(overrides))
     check_options(tree)
-    for key in ("dataset", "backbone", "method"):
+    for key in ("dataset", "backbone", "method", "executor"):
         trust(tree[key])
         binding.check(tree[key], key)
     method: Method = build(tree["method"], "method")

@@ -51,6 +51,7 @@ class RunConfig:
         cpu_threads: threads of one model call on a CPU; None for as many as there are cores.
         models_dir: folder of checkpoints that are single files.
         metrics: ``backend``: what computes the measures, ``histogram`` or ``reference``.
+        executor: constructor arguments of what computes (see :mod:`int_bench.runs.executors`).
     """
 
     dataset: Mapping[str, Any]
@@ -71,6 +72,7 @@ class RunConfig:
     cpu_threads: Annotated[int, Within(1, 1024)] | None
     models_dir: Text
     metrics: Mapping[str, str]
+    executor: Mapping[str, Any]
 
     @property
     def dataset_name(self) -> str:
@@ -96,7 +98,7 @@ def check_options(tree: Mapping[str, Any]) -> None:
     Raises:
         UsageError: A value of another type, not among its choices or out of its range.
     """
-    for key in ("dataset", "method", "backbone"):
+    for key in ("dataset", "method", "backbone", "executor"):
         if not isinstance(tree.get(key), dict):
             raise UsageError(f"{key} must be one of {', '.join(options(key))}.")
     task = tree["task"]

@@ -1,0 +1,31 @@
+"""Who computes what of a run is not finished: this process, or workers elsewhere.
+
+An executor is a class that ``conf/executor`` names. It decides no result: none of its options is
+part of a run's identity, and in exactness class E0 every one of them leaves the same run folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from int_bench.config import RunConfig
+from int_bench.core.protocols import Method
+from int_bench.engine.serving import Observer
+from int_bench.runs.prepare import Prepared
+from int_bench.runs.progress import Done, Watch
+
+
+class Executor(Protocol):
+    """Runs what is not finished, stores it, and mends what is torn."""
+
+    def compute(
+        self,
+        runs: Sequence[Prepared],
+        methods: Sequence[Method],
+        config: RunConfig,
+        watch: Watch,
+        observe: Observer | None,
+    ) -> Done:
+        """See :func:`int_bench.runs.compute.compute`; something is left to be done."""
+        ...

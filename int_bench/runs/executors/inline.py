@@ -1,0 +1,73 @@
+"""``executor=inline``: this process computes, sample by sample over one broker."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from int_bench.config import RunConfig, build_backbones
+from int_bench.config.schedule import schedule
+from int_bench.core.protocols import Backbone, Method
+from int_bench.engine.broker import Broker
+from int_bench.engine.serving import Observer
+from int_bench.engine.work import Sharing, Tally, work_of
+from int_bench.runs.check import said
+from int_bench.runs.execute import Variant, run
+from int_bench.runs.prepare import Prepared
+from int_bench.runs.progress import Done, Watch
+from int_bench.runs.records import Record
+
+
+@dataclass(frozen=True)
+class Inline:
+    """One process, one device."""
+
+    def compute(
+        self,
+        runs: Sequence[Prepared],
+        methods: Sequence[Method],
+        config: RunConfig,
+        watch: Watch,
+        observe: Observer | None,
+    ) -> Done:
+        """See :func:`int_bench.runs.compute.compute`."""
+        total = sum(len(prepared.keys) for prepared in runs)
+        done = sum(prepared.standing().done for prepared in runs)
+        backbones = build_backbones(config)
+        broker = broker_of(config, backbones, observe)
+        models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
+        with ExitStack() as stack:
+            variants = [
+                Variant(prepared.label, method, stack.enter_context(prepared.open(models)))
+                for prepared, method in zip(runs, methods, strict=True)
+            ]
+            tallies = {variant.name: Tally() for variant in variants}
+            mended = [
+                f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages
+            ]
+            on_record = stack.enter_context(watch(total, done))
+
+            def count(variant: Variant, record: Record) -> None:
+                tallies[variant.name].add(record.counters)
+                on_record(variant, record)
+
+            run(runs[0], variants, broker, count, observe)
+        images = sum(tally.images for tally in tallies.values())
+        work = work_of(images, broker.counters, broker.seconds)
+        return Done(broker.counters, work, Sharing(tallies), tuple(mended))
+
+
+def broker_of(
+    config: RunConfig, backbones: dict[str, Backbone], observe: Observer | None = None
+) -> Broker:
+    """The broker of a process, as the configuration's schedule has it."""
+    using = schedule(config, backbones)
+    return Broker(
+        backbones,
+        max_batch=using.max_batch,
+        memo_bytes=config.memo_mb * 2**20,
+        in_flight=using.in_flight,
+        overlap=using.overlap,
+        observe=observe,
+    )
