@@ -164,8 +164,8 @@ class Sharing:
         None where that says nothing: the first asked for none, or not for as many images as the
         others (a run that was resumed).
         """
-        first, *others = self.variants.values() or [Tally()]
-        comparable = first.alone and all(tally.images == first.images for tally in others)
+        first, *later = self.variants.values() or [Tally()]
+        comparable = first.alone and all(tally.images == first.images for tally in later)
         return self.rows / first.alone if comparable else None
 
     @property

@@ -63,8 +63,8 @@ class SynonymPrompter:
         words: list[_Words] | None = state.memory if self.requery == "once" else None
         if words is None:
             synonyms = self.synonyms or GENSAM_SYNONYMS.get(state.sample.task)
-            asked = synonyms or (state.sample.task,)
-            words = await gather(self._ask_for(synonym, state, ask) for synonym in asked)
+            tasks = synonyms or (state.sample.task,)
+            words = await gather(self._ask_for(synonym, state, ask) for synonym in tasks)
         names = tuple(word.name for word in words)
         environments = tuple(word.environment for word in words if word.environment)
         details = {"names": list(names), "environments": list(environments)}

@@ -168,8 +168,8 @@ class PromptSelection:
         if self.reading == "vocab_max":
             return await self._vocab_max(state, pool, originals, erased, ask)
         # One batch for both sides: neither waits for the other's model call.
-        both = await self._score(state, pool, [*originals, *erased], ask)
-        fall = equations.differences(both[: len(originals)], both[len(originals) :], self.clamp)
+        scores = await self._score(state, pool, [*originals, *erased], ask)
+        fall = equations.differences(scores[: len(originals)], scores[len(originals) :], self.clamp)
         return self._own_only(fall, pool)
 
     async def _score(self, state: State, pool: Pool, pictures: list[Picture], ask: Ask) -> Evidence:
@@ -197,8 +197,8 @@ class PromptSelection:
             ask(Answer(picture, question, temperature=self.temperature, seed=seed))
             for seed in seeds
         )
-        given = [{canonical(name) for name in parse_names(answer)} for answer in answers]
-        hits = [[candidate.key in names for candidate in pool.candidates] for names in given]
+        named = [{canonical(name) for name in parse_names(answer)} for answer in answers]
+        hits = [[candidate.key in names for candidate in pool.candidates] for names in named]
         return cast(Evidence, np.mean(hits, axis=0, dtype=np.float64))
 
     async def _vocab_max(

@@ -107,12 +107,17 @@ def equal(said: Sequence[str], wanted: Sequence[str]) -> Values:
     return np.array([a == b for a, b in zip(said, wanted, strict=True)], dtype=np.float64)
 
 
-def overlap(one: Box, other: Box) -> float:
+def overlap(first: Box, second: Box) -> float:
     """IoU of two boxes in the same frame."""
     common = geometry.area(
-        (max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3]))
+        (
+            max(first[0], second[0]),
+            max(first[1], second[1]),
+            min(first[2], second[2]),
+            min(first[3], second[3]),
+        )
     )
-    union = geometry.area(one) + geometry.area(other) - common
+    union = geometry.area(first) + geometry.area(second) - common
     return common / union if union > 0 else 0.0
 
 
@@ -137,8 +142,10 @@ def measure_vlm(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
     ]
     best = np.array([any(p[i] == truth[i] for p in by_patch) for i in range(len(truth))])
     true_boxes = boxes(scenes.masks[:, 0])
-    found = answered_boxes(vlm, images)
-    ious = np.array([overlap(f, t) if f else 0.0 for f, t in zip(found, true_boxes, strict=True)])
+    answered = answered_boxes(vlm, images)
+    ious = np.array(
+        [overlap(f, t) if f else 0.0 for f, t in zip(answered, true_boxes, strict=True)]
+    )
     side = images[0].size[0]
     centre = (side / 4, side / 4, side * 3 / 4, side * 3 / 4)
     floor = np.array([overlap(centre, t) for t in true_boxes])
@@ -174,10 +181,10 @@ def probabilities(vlm: Any, images: Sequence[Picture]) -> Values:
     return np.stack([name_probabilities(answer) for answer in answers])
 
 
-def box_masks(found: Sequence[Box | None], side: int) -> list[NDArray[np.bool_]]:
+def box_masks(answered: Sequence[Box | None], side: int) -> list[NDArray[np.bool_]]:
     """The boxes as masks; no box: nothing is erased."""
     nothing = np.zeros((side, side), dtype=np.bool_)
-    return [nothing if box is None else geometry.fill_box(box, (side, side)) for box in found]
+    return [nothing if box is None else geometry.fill_box(box, (side, side)) for box in answered]
 
 
 def measure_mining(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
@@ -191,8 +198,8 @@ def measure_mining(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
     shuffled = np.random.default_rng(0).permutation(len(own))
     plain = before.argmax(axis=1) == truth
 
-    def mined(found: Sequence[Box | None]) -> NDArray[np.bool_]:
-        after = probabilities(vlm, fill(models, scenes, box_masks(found, side)))
+    def mined(answered: Sequence[Box | None]) -> NDArray[np.bool_]:
+        after = probabilities(vlm, fill(models, scenes, box_masks(answered, side)))
         right: NDArray[np.bool_] = np.argmax(before - after, axis=1) == truth
         return right
 

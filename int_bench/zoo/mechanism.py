@@ -73,7 +73,7 @@ class Measured:
         right: ``(N, T)`` whether the prompt names something that hides there.
         plain: ``(N,)`` whether the VLM's answer for the whole image does.
         pool: ``(N,)`` whether a candidate does; zeros for methods without candidates.
-        found: ``(N,)`` whether each animal has an IoU of .5 with the final mask.
+        all_found: ``(N,)`` whether each animal has an IoU of .5 with the final mask.
     """
 
     structure: Values
@@ -81,7 +81,7 @@ class Measured:
     right: Values
     plain: Values
     pool: Values
-    found: Values
+    all_found: Values
 
     @classmethod
     def of(cls, predictions: Sequence[Prediction], scenes: Scenes) -> Measured:
@@ -95,7 +95,7 @@ def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, 
     objects = [mask for mask in scenes.masks[index] if mask.any()]
     truth = scenes.masks[index].any(axis=0)
     names = {NAMES[name] for name in scenes.names[index] if name >= 0}
-    each = [_structure(iteration.masks.hard, truth) for iteration in prediction.iterations]
+    structures = [_structure(iteration.masks.hard, truth) for iteration in prediction.iterations]
     right = [canonical(iteration.prompt) in names for iteration in prediction.iterations]
     details = prediction.iterations[0].details
     answers, candidates = details.get("answers", ()), details.get("candidates", ())
@@ -103,7 +103,7 @@ def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, 
     plain = any(canonical(name) in names for name in said["names"][:1])
     pool = any(canonical(candidate["name"]) in names for candidate in candidates)
     hard = prediction.final.masks.hard
-    return each, _structure(hard, truth), right, plain, pool, all_found(hard, objects)
+    return structures, _structure(hard, truth), right, plain, pool, all_found(hard, objects)
 
 
 def _structure(hard: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
@@ -138,15 +138,15 @@ def measure(
         for index in range(len(scenes.images))
         for name, method in ((name, build_method(config)) for name, config in configs.items())
     )
-    done: dict[str, dict[int, Prediction]] = {name: {} for name in names}
+    predictions: dict[str, dict[int, Prediction]] = {name: {} for name in names}
     for outcome in broker.run(jobs):
         if outcome.value is None:
             raise RuntimeError(f"{outcome.key} failed") from outcome.error
         name, index = cast("tuple[str, int]", outcome.key)
-        done[name][index] = outcome.value
+        predictions[name][index] = outcome.value
     return {
-        name: Measured.of([found[i] for i in range(len(found))], scenes)
-        for name, found in done.items()
+        name: Measured.of([by_index[i] for i in range(len(by_index))], scenes)
+        for name, by_index in predictions.items()
     }
 
 
@@ -169,21 +169,21 @@ def _start(method: Method, sample: Sample) -> Callable[[Ask], Coroutine[Any, Any
     return begin
 
 
-def table(found: Mapping[str, Measured]) -> Iterator[str]:
+def table(variants: Mapping[str, Measured]) -> Iterator[str]:
     """The rows of a Markdown table; differences are paired and against the first variant."""
     yield "| | S at 1.. | last - first | S | minus the first | plain, 1, last | pool | found |"
     yield "|---|---|---|---|---|---|---|---|"
-    base = next(iter(found.values()))
-    for name, one in found.items():
-        each = " ".join(f"{value:.3f}" for value in one.structure.mean(axis=0))
-        gain, gain_half = interval(one.structure[:, -1] - one.structure[:, 0])
-        mean, half = interval(one.final)
-        apart = "" if one is base else "{:+.3f}±{:.3f}".format(*interval(one.final - base.final))
-        first, last = one.right[:, 0].mean(), one.right[:, -1].mean()
-        names = f"{one.plain.mean():.2f} {first:.2f} {last:.2f} | {one.pool.mean():.2f}"
+    base = next(iter(variants.values()))
+    for name, row in variants.items():
+        structures = " ".join(f"{value:.3f}" for value in row.structure.mean(axis=0))
+        gain, gain_half = interval(row.structure[:, -1] - row.structure[:, 0])
+        mean, half = interval(row.final)
+        apart = "" if row is base else "{:+.3f}±{:.3f}".format(*interval(row.final - base.final))
+        first, last = row.right[:, 0].mean(), row.right[:, -1].mean()
+        names = f"{row.plain.mean():.2f} {first:.2f} {last:.2f} | {row.pool.mean():.2f}"
         yield (
-            f"| {name} | {each} | {gain:+.3f}±{gain_half:.3f} | {mean:.3f}±{half:.3f} | {apart} "
-            f"| {names} | {one.found.mean():.2f} |"
+            f"| {name} | {structures} | {gain:+.3f}±{gain_half:.3f} | {mean:.3f}±{half:.3f} "
+            f"| {apart} | {names} | {row.all_found.mean():.2f} |"
         )
 
 
@@ -206,12 +206,12 @@ def main(  # noqa: PLR0913  (one per dial of the world)
     started = time.monotonic()
     scenes = draw(split, range(first, first + n), task=task, animals=animals, world=world,
                   level=level)  # fmt: skip
-    found = measure(names, scenes, task, overrides or ())
+    variants = measure(names, scenes, task, overrides or ())
     print(f"{split} {first}..{first + n - 1}, {task}, {animals}, world {world}, {level} decoys")
-    print("\n".join(table(found)))
+    print("\n".join(table(variants)))
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     if out is not None:
-        values = {name: {k: v.tolist() for k, v in vars(m).items()} for name, m in found.items()}
+        values = {name: {k: v.tolist() for k, v in vars(m).items()} for name, m in variants.items()}
         out.write_text(json.dumps(values) + "\n", encoding="utf-8")
 
 

@@ -76,8 +76,8 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
     cut = ["without HCG", "without PSNM", "without PNM", "without SMG"]
     told = ["true name", mechanism.DECOY]
     scenes = draw(split, range(n), animals="mixed", world=2)
-    found = mechanism.measure(["INT", *rivals, *cut, *told], scenes, "cod", ())
-    ours = found["INT"]
+    variants = mechanism.measure(["INT", *rivals, *cut, *told], scenes, "cod", ())
+    ours = variants["INT"]
     gain = ours.structure[:, -1] - ours.structure[:, 0]
     rows = [
         zoo.Measure("INT", "S", ours.final),
@@ -97,14 +97,14 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
     for name in rivals:
         must, aim = bars.get(name, (">= .03", ">= .08"))
         rows.append(
-            zoo.Measure("INT", f"S: INT - {name}", ours.final - found[name].final, must, aim)
+            zoo.Measure("INT", f"S: INT - {name}", ours.final - variants[name].final, must, aim)
         )
     for name in cut:
         must, aim = bars.get(name, ("", ""))
         rows.append(
-            zoo.Measure("INT", f"S: {name} - INT", found[name].final - ours.final, must, aim)
+            zoo.Measure("INT", f"S: {name} - INT", variants[name].final - ours.final, must, aim)
         )
-    gap = found["true name"].final - found[mechanism.DECOY].final
+    gap = variants["true name"].final - variants[mechanism.DECOY].final
     rows.append(zoo.Measure("INT", "S: true name - decoys' name", gap, ">= .15", ">= .25"))
     return [*rows, *_two_of_a_kind(n // 2, split)]
 
@@ -112,12 +112,16 @@ def end_to_end(n: int, split: str) -> list[zoo.Measure]:
 def _two_of_a_kind(n: int, split: str) -> list[zoo.Measure]:
     """What SMG is worth where two animals of one name stand."""
     pair = draw(split, range(n), animals="two_same", world=2)
-    both = mechanism.measure(["INT", "without SMG"], pair, "cod", ())
-    gap = both["without SMG"].final - both["INT"].final
+    variants = mechanism.measure(["INT", "without SMG"], pair, "cod", ())
+    gap = variants["without SMG"].final - variants["INT"].final
     return [
         zoo.Measure("INT", "two of a kind, S: without SMG - INT", gap, "<= -.06", "<= -.12"),
-        zoo.Measure("INT", "two of a kind, both found", both["INT"].found, ">= .80", ">= .93"),
-        zoo.Measure("INT", "two of a kind, both found without SMG", both["without SMG"].found),
+        zoo.Measure(
+            "INT", "two of a kind, both found", variants["INT"].all_found, ">= .80", ">= .93"
+        ),
+        zoo.Measure(
+            "INT", "two of a kind, both found without SMG", variants["without SMG"].all_found
+        ),
     ]
 
 

@@ -54,9 +54,9 @@ def measure_sam(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
             Segment(Picture(image), tuple(box))
             for image, box in zip(pair.images, boxes(pair.masks[:, slot]), strict=True)
         ]
-        for found, both in zip(ask(segment, requests), pair.masks, strict=True):
-            hard = found.logits > 0
-            selected.append(_iou(hard, both[slot]) > _iou(hard, both[1 - slot]))
+        for segmented, animals in zip(ask(segment, requests), pair.masks, strict=True):
+            hard = segmented.logits > 0
+            selected.append(_iou(hard, animals[slot]) > _iou(hard, animals[1 - slot]))
     return [
         Measure("SAM", "IoU, true box", _ious(by_box, masks), ">= .75", ">= .85"),
         Measure("SAM", "IoU, true centre point", _ious(by_point, masks), ">= .68", ">= .78"),
@@ -95,12 +95,12 @@ def _inner(mask: NDArray[np.bool_]) -> Point:
     return Point(float(columns[nearest]) + 0.5, float(rows[nearest]) + 0.5, True)
 
 
-def _iou(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
-    return float((one & other).sum() / max(1, (one | other).sum()))
+def _iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
+    return float((first & second).sum() / max(1, (first | second).sum()))
 
 
-def _ious(found: Sequence[Any], masks: NDArray[np.bool_]) -> Values:
-    return np.array([_iou(f.logits > 0, m) for f, m in zip(found, masks, strict=True)])
+def _ious(segmented: Sequence[Any], masks: NDArray[np.bool_]) -> Values:
+    return np.array([_iou(f.logits > 0, m) for f, m in zip(segmented, masks, strict=True)])
 
 
 def measure_clip(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
@@ -126,10 +126,10 @@ def measure_clip(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
     inside = [_peak(h, m) for h, m in zip(heats, scenes.masks[:, 0], strict=True)]
     selected = []
     for slot in range(2):
-        for heat, both in zip(
+        for heat, animals in zip(
             ask(aligner.heatmap, _heat_requests(cases.pair, slot)), cases.pair.masks, strict=True
         ):
-            selected.append(_highest(heat, both[slot]) > _highest(heat, both[1 - slot]))
+            selected.append(_highest(heat, animals[slot]) > _highest(heat, animals[1 - slot]))
     return [
         Measure("CLIP", "right name of the cut-out", named, ">= .60", ">= .85"),
         Measure("CLIP", "a decoy's cut-out is named as it looks", liked),
@@ -172,21 +172,25 @@ def measure_detector(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
         [a for a in ANIMALS if a not in (name, like)][s]
         for name, like, s in zip(truth, likes, shift, strict=True)
     ]
-    right_found = _best(detect, scenes, truth)
-    wrong_found, like_found = _best(detect, scenes, wrong), _best(detect, scenes, likes)
+    right_detected = _best(detect, scenes, truth)
+    wrong_detected, like_detected = _best(detect, scenes, wrong), _best(detect, scenes, likes)
     true_boxes, decoys = boxes(scenes.masks[:, 0]), boxes(scenes.decoys)
-    right_on, wrong_on = _on(right_found, true_boxes), _on(wrong_found, true_boxes)
-    hits = [overlap(f[0], t) >= 0.5 for f, t in zip(right_found, true_boxes, strict=True)]
-    scores = [np.array([f[1] for f in found]) for found in (right_found, wrong_found)]
+    right_on, wrong_on = _on(right_detected, true_boxes), _on(wrong_detected, true_boxes)
+    hits = [overlap(f[0], t) >= 0.5 for f, t in zip(right_detected, true_boxes, strict=True)]
+    scores = [np.array([f[1] for f in detected]) for detected in (right_detected, wrong_detected)]
     return [
         Measure("GroundingDINO", "recall at IoU .5", np.array(hits) * 1.0, ">= .85", ">= .95"),
         Measure("GroundingDINO", "right against wrong, AUC", _auc(*scores), ">= .87", ">= .96"),
         Measure("GroundingDINO", "right name on the animal", right_on, ">= .90", ">= .95"),
         Measure(
-            "GroundingDINO", "decoys' name on a decoy", _on(like_found, decoys), ">= .70", ">= .85"
+            "GroundingDINO",
+            "decoys' name on a decoy",
+            _on(like_detected, decoys),
+            ">= .70",
+            ">= .85",
         ),
         Measure("GroundingDINO", "third name on the animal", wrong_on, "<= .30", "<= .15"),
-        Measure("GroundingDINO", "decoys' name on the animal", _on(like_found, true_boxes)),
+        Measure("GroundingDINO", "decoys' name on the animal", _on(like_detected, true_boxes)),
         Measure(
             "GroundingDINO",
             "two animals: the word selects",
@@ -200,10 +204,13 @@ def measure_detector(models: Mapping[str, Any], cases: Cases) -> list[Measure]:
 def _selected(detect: Any, scenes: Scenes) -> Values:
     """1 where a word's best box overlaps more with its own animal than with the other."""
     selected = []
-    both = [boxes(scenes.masks[:, slot]) for slot in range(2)]
+    true_boxes = [boxes(scenes.masks[:, slot]) for slot in range(2)]
     for slot in range(2):
-        for i, found in enumerate(_best(detect, scenes, names_of(scenes, slot))):
-            near, far = overlap(found[0], both[slot][i]), overlap(found[0], both[1 - slot][i])
+        for i, best in enumerate(_best(detect, scenes, names_of(scenes, slot))):
+            near, far = (
+                overlap(best[0], true_boxes[slot][i]),
+                overlap(best[0], true_boxes[1 - slot][i]),
+            )
             selected.append(near > far)
     return np.array(selected) * 1.0
 
@@ -214,16 +221,16 @@ def _best(detect: Any, scenes: Scenes, names: Sequence[str]) -> list[tuple[Any, 
         Detect(Picture(image), DETECT.format(name=name), 0.0, 0.0)
         for image, name in zip(scenes.images, names, strict=True)
     ]
-    found = ask(detect, requests)
-    return [(d[0].box, d[0].score) if d else ((0.0, 0.0, 0.0, 0.0), 0.0) for d in found]
+    detections = ask(detect, requests)
+    return [(d[0].box, d[0].score) if d else ((0.0, 0.0, 0.0, 0.0), 0.0) for d in detections]
 
 
-def _on(found: Sequence[tuple[Any, float]], wanted: NDArray[np.float32]) -> Values:
+def _on(detected: Sequence[tuple[Any, float]], wanted: NDArray[np.float32]) -> Values:
     """Whether the best box is taken and has an IoU of .5 with one of the wanted, (N[, M], 4)."""
     rows = wanted.reshape(len(wanted), -1, 4)
     return np.array([
-        score >= THRESHOLD and any(overlap(box, one) >= 0.5 for one in row)
-        for (box, score), row in zip(found, rows, strict=True)
+        score >= THRESHOLD and any(overlap(box, target) >= 0.5 for target in row)
+        for (box, score), row in zip(detected, rows, strict=True)
     ]) * 1.0  # fmt: skip
 
 

@@ -129,21 +129,21 @@ def compare(machine: Machine, sizes: Sizes) -> list[Row]:
     """All executors over the trace: times, stages, counters, agreement."""
     reference, tuned = executors.reference(machine), executors.tuned(machine)
     engine = executors.engine(machine, sizes.in_flight)
-    one, many = sizes.replays(1), sizes.replays(sizes.images)
+    alone, many = sizes.replays(1), sizes.replays(sizes.images)
     short = [replace(image, iterations=1) for image in many]
     building = time.perf_counter()
     for executor in (reference, tuned, engine):
         executor.run(short if executor is engine else short[:1])  # load, compile, warm up
     building = time.perf_counter() - building
-    engine.run(one)
+    engine.run(alone)
     counted = engine.work
-    slow, log = clocked(reference, one)
+    slow, log = clocked(reference, alone)
     first, _ = clocked(engine, many)
-    middle, _ = clocked(tuned, one)
+    middle, _ = clocked(tuned, alone)
     second, _ = clocked(engine, many)
     quick = (first + second) / 2 / sizes.images
     matrix, copy = ceilings(machine)
-    used = useful_tflops(machine, one[0])
+    used = useful_tflops(machine, alone[0])
     bars = (20.0, 5.0, 45.0) if machine.full else (None, None, None)
     rows = [
         Row("ceiling, matrices", matrix, "TFLOP/s"),

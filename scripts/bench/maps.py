@@ -97,13 +97,13 @@ def library(cases: Iterable[Case]) -> Values:
 def ours(cases: Iterable[tuple[Map, HardMask]]) -> Values:
     """The same as ``int-bench eval`` scores under ``native``, every ground truth prepared anew."""
     # The weighted F is no metric of the paper's tables; the library's side leaves it out as well.
-    values = []
+    rows = []
     for prediction, truth in cases:
         measure = histogram.against(truth, weighted=False)
         scorer = Scorer(NATIVE, size_of(truth), size_of(truth), measure)
-        found = scorer.score(prediction).measures.values
-        values.append({name: found[name] for name in PAPER})
-    return values
+        values = scorer.score(prediction).measures.values
+        rows.append({name: values[name] for name in PAPER})
+    return rows
 
 
 def gap(first: Values, second: Values) -> float:

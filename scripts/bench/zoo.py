@@ -98,14 +98,14 @@ def engine(
     """
     jobs = zoo.jobs()
     broker = Broker(zoo.backbones(), most, memo_mb * 2**20, in_flight)
-    found: Masks = {}
+    masks: Masks = {}
     peak = 0
     for outcome in broker.run(Job(name, jobs[name]) for name in ids or jobs):
         if outcome.value is None:
             raise outcome.error or RuntimeError(f"no prediction of {outcome.key}")
-        found[str(outcome.key)] = _masks(outcome.value)
+        masks[str(outcome.key)] = _masks(outcome.value)
         peak = max(peak, resident_bytes())
-    return Finished(found, broker.counters, peak)
+    return Finished(masks, broker.counters, peak)
 
 
 def _masks(prediction: Prediction) -> list[HardMask]:

@@ -68,15 +68,15 @@ def dimmed(image: Image, kept: HardMask) -> Image:
 
 def iou(masks: NDArray[np.bool_], truths: NDArray[np.bool_]) -> float:
     """Mean intersection over union."""
-    both, either = ((op(masks, truths)).sum((1, 2)) for op in (np.logical_and, np.logical_or))
-    return float((both / either).mean())
+    common, either = ((op(masks, truths)).sum((1, 2)) for op in (np.logical_and, np.logical_or))
+    return float((common / either).mean())
 
 
 def share(masks: NDArray[np.bool_], parts: NDArray[np.bool_]) -> float:
     """Mean share of a part that the masks hold, over the scenes that have one."""
     sizes = parts.sum((1, 2))
-    found = (masks & parts).sum((1, 2))[sizes > 0] / sizes[sizes > 0]
-    return float(found.mean())
+    recall = (masks & parts).sum((1, 2))[sizes > 0] / sizes[sizes > 0]
+    return float(recall.mean())
 
 
 if __name__ == "__main__":

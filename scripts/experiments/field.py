@@ -68,33 +68,33 @@ def _measure(dataset: str, n: int) -> Field:
     options.append("in_flight=16")
     axes = ["module=all", "patches=all", f"iterations=1..{TASKS[dataset]}"]
     options.append(f"out={ROOT / 'results' / 'runs'}")
-    asked: list[RunRequest] = [*methods([*options, "method=all"]), *ablations([*options, *axes])]
-    code = run_all(Command("run", tuple(options)), asked)
+    requests: list[RunRequest] = [*methods([*options, "method=all"]), *ablations([*options, *axes])]
+    code = run_all(Command("run", tuple(options)), requests)
     if code not in (0, 4):
         raise typer.Exit(code)
-    entries = [_entry(one) for one in prepare(asked)]
+    entries = [_entry(run) for run in prepare(requests)]
     entries.sort(key=lambda entry: _ORDER.index(entry.section))
     return Field(dataset, entries, entries[0].run)
 
 
-def _entry(one: Prepared) -> Entry:
-    run, name = load_run(one.path), one.config.method_name
+def _entry(prepared: Prepared) -> Entry:
+    run, name = load_run(prepared.path), prepared.config.method_name
     section = next((kind for start, kind in _SECTIONS.items() if name.startswith(start)), "methods")
     if name in KINDS:
         section = "floor"
-    elif one.label != name:
+    elif prepared.label != name:
         section = "iterations"
-    return Entry(section, one.label, run, _named(one))
+    return Entry(section, prepared.label, run, _named(prepared))
 
 
-def _named(one: Prepared) -> float | None:
+def _named(run: Prepared) -> float | None:
     """The share of samples whose final prompt is a true name; None if no name was looked for."""
-    prompts = {record.id: record.prompt or "" for record in Run(one.path).records.values()}
-    if set(prompts.values()) <= {"", one.config.task.prompt}:
+    prompts = {record.id: record.prompt or "" for record in Run(run.path).records.values()}
+    if set(prompts.values()) <= {"", run.config.task.prompt}:
         return None
     right = [
         canonical(prompts[s.id]) in map(canonical, (s.truth_name or "").split(" and "))
-        for s in one.samples
+        for s in run.samples
     ]
     return sum(right) / len(right)
 

@@ -79,9 +79,9 @@ def chain(
     seconds = time.monotonic() - started
     hits = sum(kill(commands[-1], killed, draw.uniform(0.2, 1.0) * seconds) for _ in range(kills))
     end(commands[-1], killed)
-    one, other = contents(whole), contents(killed)
+    expected, actual = contents(whole), contents(killed)
     return hits, sorted(
-        path for path in one.keys() | other.keys() if one.get(path) != other.get(path)
+        path for path in expected.keys() | actual.keys() if expected.get(path) != actual.get(path)
     )
 
 

@@ -125,10 +125,10 @@ def _check_tag(name: str, pretrained: str | None) -> None:
         return
     config = get_pretrained_cfg(name, pretrained) if pretrained else None
     if not config:
-        known = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none, give a file"
+        tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none, give a file"
         raise UsageError(
             f"Unknown weights {pretrained!r} for the aligner {name}; set "
-            f"backbone.aligner.pretrained to a file or one of: {known}."
+            f"backbone.aligner.pretrained to a file or one of: {tags}."
         )
     repository = str(config.get("hf_hub", name)).rstrip("/")
     with load_errors("aligner", repository):

@@ -176,8 +176,8 @@ class LocalModel(Model):
             encode: one tensor per picture of a batch.
         """
         distinct = {picture.digest: picture for picture in pictures}
-        known = {digest: kept.get(digest) for digest in distinct}
-        features = {digest: value for digest, value in known.items() if value is not None}
+        cached = {digest: kept.get(digest) for digest in distinct}
+        features = {digest: value for digest, value in cached.items() if value is not None}
         absent = [picture for digest, picture in distinct.items() if digest not in features]
         # Clones, or else one kept row would hold the memory of its whole batch.
         encoded = self.in_batches(absent, lambda part: [row.clone() for row in encode(part)])

@@ -105,9 +105,9 @@ class ChatFormat:
         tokenised alone. An empty name has no tokens.
         """
         key = (request.history, request.question), request.names
-        known = self._names.get(key)
-        if known is not None:
-            return known
+        remembered = self._names.get(key)
+        if remembered is not None:
+            return remembered
         text = self._render(request.history, request.question)
         ids, space = self._ids(text), self._space(request.history, request.question, text)
         ids_of_names = [

@@ -183,9 +183,9 @@ class StableDiffusion(LocalModel):
 
     def _embed(self, text: str) -> Tensor:
         """One text through the text encoder alone, (1, tokens, width); computed once."""
-        known = self._embeddings.get(text)
-        if known is not None:
-            return known
+        remembered = self._embeddings.get(text)
+        if remembered is not None:
+            return remembered
         pipeline = self.loaded
         embedding, _ = pipeline.encode_prompt(text, pipeline.unet.device, 1, False)
         self.finite.see("text embeddings", embedding)

@@ -60,18 +60,18 @@ def features(visual: Any, pixels: Tensor, corner: tuple[int, int] | None = None)
     Returns:
         Features on the CPU, wherever the model is: batches are drawn and losses taken there.
     """
-    old = embed(visual, pixels.to(visual.conv1.weight.device), corner)
+    plain = embed(visual, pixels.to(visual.conv1.weight.device), corner)
     blocks = visual.transformer.resblocks
     for block in blocks[:-SURGERY_DEPTH]:
-        old = _block(block, old)
-    new = old
+        plain = _block(block, plain)
+    surgery = plain
     for block in blocks[-SURGERY_DEPTH:]:
-        queries, keys, values = _split(block.attn, block.ln_1(old))
-        new = new + _attend(block.attn, keys, keys, values)
-        old = old + _attend(block.attn, queries, keys, values)
-        old = old + block.mlp(block.ln_2(old))
-    both = torch.cat([old[:, :1], new[:, 1:]], dim=1)
-    projected = visual.ln_post(both) @ visual.proj
+        queries, keys, values = _split(block.attn, block.ln_1(plain))
+        surgery = surgery + _attend(block.attn, keys, keys, values)
+        plain = plain + _attend(block.attn, queries, keys, values)
+        plain = plain + block.mlp(block.ln_2(plain))
+    tokens = torch.cat([plain[:, :1], surgery[:, 1:]], dim=1)
+    projected = visual.ln_post(tokens) @ visual.proj
     return Features(whole=projected[:, 0].float().cpu(), cells=projected[:, 1:].float().cpu())
 
 

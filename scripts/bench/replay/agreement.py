@@ -33,11 +33,11 @@ IMAGE_PREFIX = 577
 
 def distinct(log: Log) -> dict[str, Log]:
     """The log without repeated requests, by verb."""
-    found: dict[Any, tuple[Any, Any]] = {}
+    calls: dict[Any, tuple[Any, Any]] = {}
     for request, answer in log:
-        found.setdefault(key_of(request), (request, answer))
+        calls.setdefault(key_of(request), (request, answer))
     by_verb: defaultdict[str, Log] = defaultdict(list)
-    for pair in found.values():
+    for pair in calls.values():
         by_verb[pair[0].verb].append(pair)
     return dict(by_verb)
 
@@ -77,8 +77,8 @@ def _distance(verb: str, first: Sequence[Any], second: Sequence[Any]) -> float:
         "heatmap": lambda a, b: float(np.abs(a - b).max()),
         "similarity": lambda a, b: abs(a - b),
     }
-    found = [measures[verb](a, b) for a, b in zip(first, second, strict=True)]
-    return float(np.mean(found) if verb in ("answer", "detect") else np.max(found))
+    distances = [measures[verb](a, b) for a, b in zip(first, second, strict=True)]
+    return float(np.mean(distances) if verb in ("answer", "detect") else np.max(distances))
 
 
 def _largest_fall(a: Any, b: Any) -> float:
@@ -128,7 +128,7 @@ def closed_forms(log: Log, reference: Executor, engine: Mapping[str, int]) -> li
     count = {verb: sum(request.verb == verb for request, _ in log) for verb in once}
     pictures = {verb: len({request.image.digest for request, _ in once[verb]}) for verb in once}
     named = sum(len(request.names) for request, _ in log if isinstance(request, Score))
-    asked = [request for request, _ in log if isinstance(request, Answer | Score)]
+    requests = [request for request, _ in log if isinstance(request, Answer | Score)]
     expected = {
         "reference": {
             "vlm.vision_passes": count["answer"] + named,
@@ -137,8 +137,8 @@ def closed_forms(log: Log, reference: Executor, engine: Mapping[str, int]) -> li
             "detector.images_encoded": count["detect"],
         },
         "engine": {
-            "vlm.vision_passes": len({request.image.digest for request in asked}),
-            "vlm.prefill_tokens": _prefix_tokens(plain, asked),
+            "vlm.vision_passes": len({request.image.digest for request in requests}),
+            "vlm.prefill_tokens": _prefix_tokens(plain, requests),
             "inpainter.rows": 2 * steps * len(once["inpaint"]),
             "segmenter.images_encoded": pictures["segment"],
             "detector.images_encoded": len(once["detect"]),
@@ -153,11 +153,11 @@ def closed_forms(log: Log, reference: Executor, engine: Mapping[str, int]) -> li
     ]
 
 
-def _prefix_tokens(plain: PlainLlava, asked: Sequence[Answer | Score]) -> int:
+def _prefix_tokens(plain: PlainLlava, requests: Sequence[Answer | Score]) -> int:
     """Every distinct beginning once: a picture's longest chat, and its scoring question beside."""
     chats: dict[str, int] = {}
     scores: dict[str, int] = {}
-    for request in asked:
+    for request in requests:
         kind = chats if isinstance(request, Answer) else scores
         length = plain.prompt_length(request)
         kind[request.image.digest] = max(length, kind.get(request.image.digest, 0))

@@ -44,8 +44,8 @@ SPOKEN = templates.BOX.format(task=TASK).split()
 @cache
 def scripts() -> list[dict[str, Any]]:
     """The traces of all images."""
-    found: list[dict[str, Any]] = json.loads(Path(__file__).with_name("trace.json").read_text())
-    return found
+    recorded: list[dict[str, Any]] = json.loads(Path(__file__).with_name("trace.json").read_text())
+    return recorded
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,9 @@ def replays(
     sets: Sequence[geometry.PatchSet] = geometry.PATCH_SETS,
 ) -> list[Replay]:
     """``count`` images of ``size`` (height, width); their traces repeat, their pixels do not."""
-    found = []
+    played = []
     for index in range(count):
         pixels = np.random.default_rng((7, index)).integers(0, 256, (*size, 3), dtype=np.uint8)
         script = scripts()[index % len(scripts())]
-        found.append(Replay(Picture(pixels), script, iterations, Grid(tuple(sets))))
-    return found
+        played.append(Replay(Picture(pixels), script, iterations, Grid(tuple(sets))))
+    return played

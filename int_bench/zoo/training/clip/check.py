@@ -46,13 +46,13 @@ class Validator:
             kind = torch.from_numpy(self.pool.kind[indices])
             right = self._names(batch, bare)
             inside, nearer = self._peaks(batch, averaged)
-            one = torch.isin(kind, torch.tensor(ONE))
-            two = torch.isin(kind, torch.tensor(TWO_DIFFERENT))
+            single = torch.isin(kind, torch.tensor(ONE))
+            pair = torch.isin(kind, torch.tensor(TWO_DIFFERENT))
             rows["name"].append(right[kind < 3])
             rows["medical"].append(right[kind >= 3])
-            rows["hit"].append(inside[one])
-            rows["select"].append(inside[two])
-            rows["order"].append(nearer[two])
+            rows["hit"].append(inside[single])
+            rows["select"].append(inside[pair])
+            rows["order"].append(nearer[pair])
         return {name: float(torch.cat(parts).float().mean()) for name, parts in rows.items()}
 
     def _names(self, batch: views.Batch, words: Tensor) -> Tensor:

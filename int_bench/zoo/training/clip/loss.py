@@ -72,8 +72,8 @@ class Texts:
     def averaged(self, model: Any) -> Tensor:
         """``(34, D)`` features averaged over the templates, as in CLIP Surgery."""
         ids = torch.cat([forms[1 : len(_FORMS)] for forms in self._ids])
-        each = _encode(model, ids)
-        return F.normalize(each.view(len(self._ids), len(CLIP_TEMPLATES), -1).mean(1), dim=-1)
+        features = _encode(model, ids)
+        return F.normalize(features.view(len(self._ids), len(CLIP_TEMPLATES), -1).mean(1), dim=-1)
 
 
 def _encode(model: Any, ids: Tensor) -> Tensor:

@@ -67,9 +67,9 @@ class Trainer:
         cell = clip_loss.cell_loss(features.cells[:SCENES], texts, scale, batch)
         peak = clip_loss.peak_loss(features.cells[:SCENES], texts, scale, batch, rng)
         if kinds == TWO_DIFFERENT:
-            both = self.texts.pairs(self.model, batch.names[:, :2]) - texts[clip_loss.EMPTY]
+            pairs = self.texts.pairs(self.model, batch.names[:, :2]) - texts[clip_loss.EMPTY]
             share = clip_loss.occupancy(batch.masks[:, :2]).sum(1)
-            peak = peak + clip_loss.map_loss(features.cells[:SCENES], both, scale, share)
+            peak = peak + clip_loss.map_loss(features.cells[:SCENES], pairs, scale, share)
         names = cuts.target_name()
         good, worse = features.whole[SCENES:].split(CUTS)
         touched = (bad * cuts.masks.sum(1)).sum((1, 2))

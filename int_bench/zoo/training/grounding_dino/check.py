@@ -90,18 +90,18 @@ class Validator:
         _, empty = top(
             model, tokenizer, self.empty, [ANIMALS[n % 8] for n in range(len(self.empty.names))]
         )
-        found = []
+        selected = []
         for slot in range(2):
-            asked = [NAMES[n] for n in self.pairs.names[:, slot]]
-            pair, _ = top(model, tokenizer, self.pairs, asked)
-            own, _ = box_iou(pair, self.pairs.boxes[:, slot])
-            other, _ = box_iou(pair, self.pairs.boxes[:, 1 - slot])
-            found.append(own > other)
+            phrases = [NAMES[n] for n in self.pairs.names[:, slot]]
+            boxes, _ = top(model, tokenizer, self.pairs, phrases)
+            own, _ = box_iou(boxes, self.pairs.boxes[:, slot])
+            other, _ = box_iou(boxes, self.pairs.boxes[:, 1 - slot])
+            selected.append(own > other)
         return {
             "recall": float((iou > 0.5).float().mean()),
             "iou": float(iou.mean()),
             "auc": auc(right, wrong),
-            "select": float(torch.cat(found).float().mean()),
+            "select": float(torch.cat(selected).float().mean()),
             "right": float(((iou > 0.5) & (right > BOX_THRESHOLD)).float().mean()),
             "decoy": float(((like_iou.amax(1) > 0.5) & (like > BOX_THRESHOLD)).float().mean()),
             "third": float(((wrong_iou > 0.5) & (wrong > BOX_THRESHOLD)).float().mean()),
@@ -110,11 +110,11 @@ class Validator:
         }
 
     def _medical(self, model: Any, tokenizer: BertTokenizer) -> dict[str, float]:
-        found = {}
+        recalls = {}
         for kind, views in (("polyp", self.polyps), ("lesion", self.lesions)):
             box, _ = top(model, tokenizer, views, [NAMES[n] for n in views.names[:, 0]])
-            found[kind] = float((box_iou(box, views.boxes[:, 0])[0] > 0.5).float().mean())
-        return found
+            recalls[kind] = float((box_iou(box, views.boxes[:, 0])[0] > 0.5).float().mean())
+        return recalls
 
 
 @torch.no_grad()

@@ -40,8 +40,8 @@ def box_loss(
         least: the sum is divided by at least this number of boxes.
     """
     iou, generalised = box_iou(predicted, target)
-    each = (1 - generalised) + 2 * (predicted - target).abs().mean(-1)
-    return (each * chosen).sum() / chosen.sum().clamp(min=least), iou.detach()
+    losses = (1 - generalised) + 2 * (predicted - target).abs().mean(-1)
+    return (losses * chosen).sum() / chosen.sum().clamp(min=least), iou.detach()
 
 
 def cells(views: Views) -> tuple[torch.Tensor, torch.Tensor]:
@@ -100,9 +100,9 @@ def decoder_loss(
     """
     reference = corners(out.init_reference_points)[:, None]
     overlap, _ = box_iou(reference, views.boxes[:, :, None])
-    there = (views.names >= 0)[..., None]
+    is_object = (views.names >= 0)[..., None]
     hardly = ((overlap > OVERLAP) & (views.names == -2)[..., None]).any(1)
-    best, owner = (overlap * there).max(1)
+    best, owner = (overlap * is_object).max(1)
     positive = best > OVERLAP
     boxes = corners(out.pred_boxes.float())
     wanted = views.boxes.gather(1, owner[..., None].expand(-1, -1, 4))
@@ -128,11 +128,13 @@ def dense_loss(maps: torch.Tensor, views: Views, classes: int) -> torch.Tensor:
     """
     share = F.avg_pool2d(views.masks.float(), STRIDES[0])
     inside = share > 0.5
-    known = (views.names >= 0)[..., None, None]
+    is_object = (views.names >= 0)[..., None, None]
     label = torch.zeros_like(inside[:, 0], dtype=torch.long)
     for slot in range(inside.shape[1]):
-        label = torch.where((inside & known)[:, slot], views.names[:, slot, None, None] + 1, label)
-    hardly = (inside & ~known).any(1)
+        label = torch.where(
+            (inside & is_object)[:, slot], views.names[:, slot, None, None] + 1, label
+        )
+    hardly = (inside & ~is_object).any(1)
     sure = ((share.amax(1) > 0.6) | (share.sum(1) < TOUCHED)) & ~hardly
     weight = sure * torch.where(label > 0, 8.0, 1.0)
     entropy = F.cross_entropy(maps[:, : classes + 1], label, reduction="none")
@@ -140,7 +142,7 @@ def dense_loss(maps: torch.Tensor, views: Views, classes: int) -> torch.Tensor:
     grid = torch.stack(torch.meshgrid(centre, centre, indexing="xy"), -1)
     sides = maps[:, classes + 1 :].permute(0, 2, 3, 1)
     boxes = torch.cat([grid - sides[..., :2], grid + sides[..., 2:]], -1)
-    owner = (inside & known).float().argmax(1).flatten(1)[..., None].expand(-1, -1, 4)
+    owner = (inside & is_object).float().argmax(1).flatten(1)[..., None].expand(-1, -1, 4)
     wanted = views.boxes.gather(1, owner)
     regression, _ = box_loss(boxes.flatten(1, 2), wanted, (label > 0).flatten(1), 1.0)
     return (entropy * weight).sum() / weight.sum().clamp(min=1) + 0.5 * regression

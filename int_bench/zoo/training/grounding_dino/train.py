@@ -59,10 +59,10 @@ def vocabulary() -> dict[str, int]:
             for word in text.split()
         }
     )
-    known = SPECIAL | {word: FIRST_WORD + index for index, word in enumerate(words)}
-    taken = set(known.values())
+    ids = SPECIAL | {word: FIRST_WORD + index for index, word in enumerate(words)}
+    taken = set(ids.values())
     unused = {f"[unused{index}]": index for index in range(VOCABULARY) if index not in taken}
-    return dict(sorted((known | unused).items(), key=lambda item: item[1]))
+    return dict(sorted((ids | unused).items(), key=lambda item: item[1]))
 
 
 def build_processor() -> GroundingDinoProcessor:

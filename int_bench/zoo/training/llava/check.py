@@ -37,13 +37,13 @@ class Speaker:
     def names(self, images: Bytes, task: str = "cod") -> torch.Tensor:
         """Probability of each name (and of all else) as the answer, ``(N, 11)``."""
         question = templates.NAME.format(task=TASK_PROMPTS[task])
-        found = []
+        chances = []
         for start in range(0, len(images), _BATCH):
             inputs = self._inputs(images[start : start + _BATCH], [question], [])
             chance = self.model(**inputs, logits_to_keep=1).logits[:, -1].float().softmax(-1)
             names = chance[:, self.name_ids]
-            found.append(torch.cat([names, 1.0 - names.sum(1, keepdim=True)], 1))
-        return torch.cat(found)
+            chances.append(torch.cat([names, 1.0 - names.sum(1, keepdim=True)], 1))
+        return torch.cat(chances)
 
     @torch.inference_mode()
     def say(self, images: Bytes, questions: list[str], tokens: int) -> list[list[str]]:
@@ -80,8 +80,8 @@ class Speaker:
 
 def read_boxes(answers: list[str]) -> torch.Tensor:
     """Boxes ``(N, 4)`` in 0..1; zeros where an answer has not four numbers."""
-    found = [[float(v) for v in re.findall(r"\d+\.\d+", answer)] for answer in answers]
-    return torch.tensor([numbers if len(numbers) == 4 else [0.0] * 4 for numbers in found])
+    coordinates = [[float(v) for v in re.findall(r"\d+\.\d+", answer)] for answer in answers]
+    return torch.tensor([numbers if len(numbers) == 4 else [0.0] * 4 for numbers in coordinates])
 
 
 def _iou(answers: list[str], views: Views) -> float:
@@ -142,8 +142,8 @@ def check_words(speaker: Speaker, pool: Pool, count: int) -> dict[str, float]:
     none = quarter.visible[:, 0] == 0
     area = (read_boxes(answers)[:, 2:] - read_boxes(answers)[:, :2]).prod(1)
     caption = speaker.say(full.images[:8], [templates.CAPTION.format(task=task)], 12)
-    both = speaker.say(full.images[:8], [templates.NAME_AND_ENVIRONMENT.format(task=task)], 6)
-    print("caption:", caption[0], "both:", both[0])
+    pairs = speaker.say(full.images[:8], [templates.NAME_AND_ENVIRONMENT.format(task=task)], 6)
+    print("caption:", caption[0], "both:", pairs[0])
     return {
         "box_iou": _iou(boxes, full),
         "environment": float(np.mean([a == b for a, b in zip(told, places, strict=True)])),

@@ -108,9 +108,9 @@ def vocabulary() -> dict[str, int]:
     texts = [text for text in public if isinstance(text, str)]
     texts += [*templates.CLIP_TEMPLATES, NAIVE_BOX, FINAL_NAME, *_MORE_QUESTIONS]
     texts += [*NAMES, *ENVIRONMENTS, *TASK_PROMPTS.values(), "and", "USER: ASSISTANT: [ , ] ."]
-    found = [word for text in texts for word in words(text.replace("{", " ").replace("}", " "))]
+    spelt = [word for text in texts for word in words(text.replace("{", " ").replace("}", " "))]
     numbers = [f"{i / (COORDINATES - 1):.2f}" for i in range(COORDINATES)]
-    return {word: i for i, word in enumerate(dict.fromkeys([*_SPECIAL, *numbers, *found]))}
+    return {word: i for i, word in enumerate(dict.fromkeys([*_SPECIAL, *numbers, *spelt]))}
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

@@ -65,8 +65,10 @@ def dense_loss(maps: DenseMaps, views: Views) -> tuple[Tensor, dict[str, Tensor]
     truth = torch.from_numpy(boxes(views.masks) / SIZE).to(target)
     truth = truth[torch.arange(len(truth), device=target)[:, None, None], slot]
     inside = occupied > 0.4
-    found, wanted = maps.boxes.permute(0, 2, 3, 1)[inside], truth[inside]
-    box_loss = (1.0 - box_iou(found, wanted)[1]).mean() + 2.0 * (found - wanted).abs().mean()
+    predicted, wanted = maps.boxes.permute(0, 2, 3, 1)[inside], truth[inside]
+    box_loss = (1.0 - box_iou(predicted, wanted)[1]).mean() + 2.0 * (
+        predicted - wanted
+    ).abs().mean()
     environments = torch.from_numpy(views.environments).to(target)
     environment_loss = functional.cross_entropy(maps.environments, environments)
     parts = {"names": name_loss, "boxes": box_loss, "environments": environment_loss}

@@ -167,12 +167,12 @@ def language_loss(
 
     ids, block, weights = padded("ids", 0), padded("block", -1), padded("weights", 0)
     hidden = _forward(model, views, ids, block, padded("positions", 0))
-    asked = weights[:, 1:] > 0
-    logits = model.lm_head(hidden[:, :-1][asked]).float()
-    wanted, weight = ids[:, 1:][asked], weights[:, 1:][asked]
+    is_answer = weights[:, 1:] > 0
+    logits = model.lm_head(hidden[:, :-1][is_answer]).float()
+    wanted, weight = ids[:, 1:][is_answer], weights[:, 1:][is_answer]
     entropy = functional.cross_entropy(logits, wanted, reduction="none")
     right = (logits.argmax(1) == wanted).float()
-    numbers, spoken = padded("coordinates", 0)[:, 1:][asked], weight > 0.1
+    numbers, spoken = padded("coordinates", 0)[:, 1:][is_answer], weight > 0.1
     weight = torch.where(numbers, box_weight * weight, weight)
     parts = {
         "coordinates": entropy[numbers].mean(),
@@ -195,11 +195,11 @@ def _forward(
     with torch.no_grad():
         inputs = pixels(views.images, model.device)
         maps = tower.dense(inputs + 0.03 * torch.randn_like(inputs))
-    seen = model.model.multi_modal_projector(tower.tokens(maps))
+    image_tokens = model.model.multi_modal_projector(tower.tokens(maps))
     words = model.get_input_embeddings()(ids)
     start = int((ids[0] == model.config.image_token_id).nonzero()[0, 0])
     end = start + IMAGE_TOKENS
-    inputs = torch.cat([words[:, :start], seen.to(words.dtype), words[:, end:]], 1)
+    inputs = torch.cat([words[:, :start], image_tokens.to(words.dtype), words[:, end:]], 1)
     size = ids.shape[1]
     past = torch.ones(size, size, dtype=torch.bool, device=ids.device).tril()
     allowed = (block[:, :, None] == block[:, None]) | (block[:, None] == 0)

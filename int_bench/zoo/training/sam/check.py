@@ -41,12 +41,12 @@ class Validator:
             rng = np.random.default_rng(start)
             batch = views.take(self.pool, indices, rng)
             kind = torch.from_numpy(self.pool.kind[indices])
-            one = torch.isin(kind, torch.tensor(ONE))
-            two = ~one
+            single = torch.isin(kind, torch.tensor(ONE))
+            pair = ~single
             for name, (own, other) in self._overlaps(batch, rng).items():
-                rows.setdefault(name, []).append(own[one])
+                rows.setdefault(name, []).append(own[single])
                 if name != "both":
-                    rows.setdefault(f"two_{name}", []).append((own > other)[two].float())
+                    rows.setdefault(f"two_{name}", []).append((own > other)[pair].float())
         return {name: float(torch.cat(parts).mean()) for name, parts in rows.items()}
 
     def _overlaps(

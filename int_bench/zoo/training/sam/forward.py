@@ -65,5 +65,5 @@ def decode(sam: Any, embedding: Tensor, prompt: Prompt) -> tuple[Tensor, Tensor]
 def overlaps(logits: Tensor, masks: Tensor) -> Tensor:
     """IoU of thresholded masks, ``(B, M)``."""
     predicted, true = logits > 0, masks[:, None] > 0.5
-    both, either = (predicted & true).sum((2, 3)), (predicted | true).sum((2, 3))
-    return both / either.clamp(min=1)
+    common, either = (predicted & true).sum((2, 3)), (predicted | true).sum((2, 3))
+    return common / either.clamp(min=1)

@@ -82,8 +82,8 @@ def random_prompt(masks: Tensor, others: Tensor, rng: np.random.Generator) -> Pr
     if kind == "centre":
         points = centre_points(masks)
         return Prompt(None, points, torch.ones(points.shape[:2]))
-    few = kind == "point"
-    counts = (1, 0) if few else (int(rng.integers(1, 21)), int(rng.integers(0, 21)))
+    is_single = kind == "point"
+    counts = (1, 0) if is_single else (int(rng.integers(1, 21)), int(rng.integers(0, 21)))
     return Prompt(box, *random_points(masks, others, counts, rng))
 
 

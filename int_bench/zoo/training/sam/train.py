@@ -125,14 +125,14 @@ def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
     torch.manual_seed(0)
     sam, saliency = build_sam(CONFIG), nn.Conv2d(CONFIG.out_chans, 16, 1)
     vit.copy_to_sam(tower.visual.cpu(), sam.image_encoder)
-    both = nn.ModuleDict({"sam": sam, "saliency": saliency}).to(device())
+    modules = nn.ModuleDict({"sam": sam, "saliency": saliency}).to(device())
     trainer = Trainer(sam, saliency, load_pool("train", cache))
     check = Validator(sam, load_pool("validation", cache), count=192)
-    hidden = {name: 3.0 for name, p in both.named_parameters()
+    hidden = {name: 3.0 for name, p in modules.named_parameters()
               if p.ndim == 2 and min(p.shape) >= 16 and "embed" not in name}  # fmt: skip
     recipe = Recipe(name="sam", steps=steps or STEPS, learning_rate=1.5e-3, muon=True,
                     factors=hidden, weight_decay=0.01, report_every=200, cache=cache)  # fmt: skip
-    fit(both, recipe, trainer.loss, check)
+    fit(modules, recipe, trainer.loss, check)
     save(sam, out)
     full = replace(check, count=2048)
     print({name: round(value, 3) for name, value in full().items()}, flush=True)

@@ -176,8 +176,8 @@ class Denoiser(nn.Module):
 
     def loss(self, batch: Holes) -> tuple[Tensor, Tensor]:
         """Velocity error, mostly inside the hole, and the error of 4 x 4 means of the latents."""
-        both = torch.cat([batch.clean, batch.images * (batch.holes < 0.5)])
-        clean, masked = self.latents(both).chunk(2)
+        pixels = torch.cat([batch.clean, batch.images * (batch.holes < 0.5)])
+        clean, masked = self.latents(pixels).chunk(2)
         hole = batch.holes[:, :, ::4, ::4]
         time = torch.randint(0, 1000, (len(clean),))
         time = torch.where(torch.rand(len(clean)) < 0.2, 999, time)
