@@ -118,6 +118,30 @@ def ablate(  # noqa: PLR0913 - an option each
     return ablate_command(Command("ablate", words, limit, out, dry_run, json, profile, verbose))
 
 
+@app.command()
+def segment(
+    words: Annotated[
+        list[str],
+        typer.Argument(help="Pictures, folders of them, and overrides.", metavar="PATH..."),
+    ],
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", help='What to look for, e.g. "shadow".')
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder of masks, overlays and the table.")
+    ] = Path("results/segments"),
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> int:
+    """Segment one's own pictures; no ground truth is needed.
+
+    Writes NAME_mask.png, NAME_overlay.png and segments.csv; the same command again resumes.
+    """
+    from int_bench.cli.segment import SegmentOptions, segment_command
+
+    return segment_command(SegmentOptions(tuple(words), prompt, out, json, dry_run))
+
+
 @app.command("eval")
 def evaluate(  # noqa: PLR0913 - an option each
     runs: Annotated[

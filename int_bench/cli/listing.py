@@ -16,6 +16,12 @@ from int_bench.data.world.dataset import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
 from int_bench.report.published import roster
 
+_OWN = {
+    "folder": "give dataset.images=DIR and dataset.masks=DIR",
+    "pictures": "give the files to `int-bench segment`",
+}
+"""Sets of the user's own files, and what they need."""
+
 
 def list_methods() -> int:
     """Each method with its one-line description, the ablations, and the paper's rows."""
@@ -91,8 +97,8 @@ def _headline(group: str, name: str) -> str:
 
 
 def _state_of_data(name: str, config: RunConfig) -> str:
-    if name == "folder":
-        return "give dataset.images=DIR and dataset.masks=DIR"
+    if name in _OWN:
+        return _OWN[name]
     try:
         samples = build(config.dataset, "dataset").samples()
     except UserError as error:

@@ -53,14 +53,14 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
     config = with_all_models(runs)
     built = [build_method(run.config) for run in runs]
     if command.dry_run:
-        return _describe(prepared)
+        return describe(prepared)
     for run in runs:
         _tell_of_former(run)
     started = time.monotonic()
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            done = compute(runs, built, config, _shown, trace)
+            done = compute(runs, built, config, watched, trace)
             for run in prepared:
                 if run.source is not None:
                     run.take(run.source)
@@ -94,7 +94,7 @@ def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: floa
 
 
 @contextmanager
-def _shown(total: int, done: int) -> Iterator[OnRecord]:
+def watched(total: int, done: int) -> Iterator[OnRecord]:
     """Progress on stderr, and the samples that failed."""
     with Meter(total, done) as meter:
 
@@ -131,7 +131,7 @@ def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:
     return Exit.INTERRUPTED
 
 
-def _describe(prepared: Sequence[Prepared]) -> int:
+def describe(prepared: Sequence[Prepared]) -> int:
     """What would be done."""
     for run in prepared:
         config = run.config

@@ -26,7 +26,10 @@ from rich.progress import (
 
 from int_bench.core.text import shown
 from int_bench.report.scores import score_table
+from int_bench.report.segments import found_by, shortened
 from int_bench.report.tables import Table
+from int_bench.runs.reader import Run
+from int_bench.runs.segments import segments
 from int_bench.scoring.score import Scored
 
 _WIDTH = 160  # characters of a table that does not go to a terminal
@@ -121,11 +124,14 @@ def print_scores(scored: Sequence[Scored]) -> None:
     """The table, and where the results lie, on stdout."""
     if any(run.summaries for run in scored):
         print(drawn(score_table("Scores", scored)), end="")
+    unscored = [run.folder for run in scored if not run.summaries]
+    if unscored:
+        every = "`int-bench table RUN --format csv` prints all"
+        print("No ground truth: nothing is scored.\n")
+        print(drawn(shortened(found_by(unscored), every)), end="")
     for run in scored:
-        name = shown(run.name)
-        if not run.summaries:
-            print(f"{name} on {shown(run.dataset)}: no ground truth, nothing is scored.")
-        print(f"{name}: {shown(str(run.folder))}")
+        masks = "" if run.summaries else "/masks/<trial>/final"
+        print(f"{shown(run.name)}: {shown(str(run.folder))}{masks}")
 
 
 def print_json(
@@ -142,10 +148,17 @@ def print_json(
     shared: dict[str, Any] = {"counters": dict(counters), "seconds": round(seconds, 3)}
     shared |= {name: report for name, report in (more or {}).items() if report is not None}
     if len(scored) == 1 and key == "runs":
-        print(json.dumps({**scored[0].as_json(), **shared}))
+        print(json.dumps({**_as_json(scored[0]), **shared}))
         return
-    results = [{"method": run.name, "dataset": run.dataset, **run.as_json()} for run in scored]
+    results = [{"method": run.name, "dataset": run.dataset, **_as_json(run)} for run in scored]
     print(json.dumps({key: results, **shared}))
+
+
+def _as_json(run: Scored) -> dict[str, Any]:
+    """Its counts and metrics; without ground truth, what was found in each picture."""
+    if run.summaries:
+        return run.as_json()
+    return {**run.as_json(), "pictures": [s.as_json() for s in segments(Run(run.folder))]}
 
 
 class Meter:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from int_bench.cli.results import DEFAULT_ROOT, load_run, runs_in
-from int_bench.cli.screen import drawn, say
+from int_bench.cli.screen import drawn, say, say_some
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.report.latex import to_latex
 from int_bench.report.paper_tables import paper_table, runs_table
 from int_bench.report.published import TABLES
 from int_bench.report.rows import Settings
+from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
+from int_bench.runs.scorable import NoTruth
 from int_bench.scoring.files import write_whole
 from int_bench.scoring.results import RunScores
 
@@ -55,8 +57,14 @@ def table_command(
     render = FORMATS[_format(form, out)]
     if len(words) == 1 and not (names or runs):
         _check_name(words[0])
-    loaded = _with_base(_loaded(places, verify), settings.against)
-    table = paper_table(names[0], loaded, settings) if names else runs_table(loaded, settings)
+    scored, unscored = _loaded(places, verify)
+    if unscored and not (scored or names):
+        table = found_by(unscored)
+    else:
+        loaded = _with_base(scored, settings.against)
+        table = paper_table(names[0], loaded, settings) if names else runs_table(loaded, settings)
+        lists = "`int-bench table` of each lists what was found"
+        say_some([f"left out {folder}: no ground truth; {lists}" for folder in unscored], lists)
     text = render(table)
     if out is None:
         print(text, end="")
@@ -76,23 +84,26 @@ def _check_name(word: str) -> None:
             raise UsageError(f"There is no table {word!r}; choose {names}.") from error
 
 
-def _loaded(places: Sequence[Path], verify: bool) -> list[RunScores]:
-    """The scored runs among places, or all under the default root.
+def _loaded(places: Sequence[Path], verify: bool) -> tuple[list[RunScores], list[Path]]:
+    """The scored runs among places, or all under the default root, and those without ground truth.
 
     Of many, those that have no scores, or stale ones, are named on stderr; one alone is refused.
     """
     if not places and not (DEFAULT_ROOT.is_dir() and any(DEFAULT_ROOT.iterdir())):
-        return []
+        return [], []
     folders = runs_in(places or [DEFAULT_ROOT])
-    loaded = []
+    loaded, unscored, left_out = [], [], []
     for folder in folders:
         try:
             loaded.append(load_run(folder, verify))
+        except NoTruth:
+            unscored.append(folder)
         except UserError as error:
             if folder in places or len(folders) == 1:
                 raise
-            say(f"left out {folder}: {error}")
-    return loaded
+            left_out.append(f"left out {folder}: {error}")
+    say_some(left_out, "`int-bench eval` of each says what it lacks")
+    return loaded, unscored
 
 
 def _with_base(runs: list[RunScores], against: str | None) -> list[RunScores]:

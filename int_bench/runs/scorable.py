@@ -12,12 +12,16 @@ from typing import Any
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.dataset import Truths
 from int_bench.data.folders import PairedFolders
-from int_bench.errors import UsageError, UserError
+from int_bench.errors import MissingAsset, UsageError, UserError
 from int_bench.runs.reader import Run, record_files
 from int_bench.scoring.predictions import MapFolder, maps_in
 from int_bench.scoring.results import Present, RunScores, as_stored, read_scores
-from int_bench.scoring.score import Scorable
+from int_bench.scoring.score import Scorable, has_truth
 from int_bench.scoring.sources import Source, files_source, truths_source
+
+
+class NoTruth(MissingAsset):
+    """A run on pictures that have no ground truth: there is nothing that it could be scored by."""
 
 
 class StoredRun:
@@ -100,10 +104,16 @@ class StoredRun:
             verify: read every byte of masks and ground truth.
 
         Raises:
+            NoTruth: the data set has no ground truth.
             MissingAsset: the run was not scored.
             UsageError: the scores are damaged, or of something else.
         """
         truths: Truths | None = self._truths_here()
+        if truths is not None and not has_truth(truths, truths.samples()):
+            raise NoTruth(
+                f"{self.folder} is of pictures without ground truth, nothing is scored; "
+                f"`int-bench table {shlex.quote(str(self.folder))}` lists what was found."
+            )
         present = Present(
             self._run.trials,
             self.again,

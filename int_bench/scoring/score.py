@@ -117,7 +117,7 @@ def score_runs(
         UserError: See :func:`int_bench.scoring.evaluate.evaluate_all`.
     """
     samples = truths.samples()[:limit]
-    if not _has_truth(truths, samples):
+    if not has_truth(truths, samples):
         return [_unscored(truths, run, samples) for run in runs], []
     ids = frozenset(sample.id for sample in samples)
     kept = [run for run in runs if run.keep and run.within(ids)]
@@ -162,7 +162,8 @@ def _origins(run: Scorable, truths: Source, limit: int | None) -> list[Origin]:
     ]
 
 
-def _has_truth(truths: Truths, samples: Sequence[SampleFile]) -> bool:
+def has_truth(truths: Truths, samples: Sequence[SampleFile]) -> bool:
+    """Whether there is ground truth of any of the samples."""
     if any(sample.mask_path is not None for sample in samples):
         return True
     try:

@@ -1,0 +1,98 @@
+"""What a run found in each picture: name, box and share of the mask; needs no ground truth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from int_bench.core.types import Box, HardMask
+from int_bench.data.images import read_mask
+from int_bench.errors import SampleError
+from int_bench.runs.layout import Key
+from int_bench.runs.reader import Run
+from int_bench.runs.records import OK, Record
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One picture of one trial.
+
+    Attributes:
+        id: the sample.
+        trial: from 0.
+        status: ``ok`` or ``failed``.
+        name: the instance-specific prompt that the mask was made for; None if it failed.
+        box: the bounds of the mask, (x0, y0, x1, y1) in pixels of the picture, x1 and y1 excluded;
+            None without a mask, and of an empty one.
+        prompt_box: the box of the prompt in the same frame, where the method found one.
+        share: of the picture that the mask covers, 0..1; None if it failed.
+        seconds: of the models for this picture.
+        mask: the file of the final mask; None if it failed.
+        error: why it failed, one sentence; None if it did not.
+    """
+
+    id: str
+    trial: int
+    status: str
+    name: str | None = None
+    box: tuple[int, int, int, int] | None = None
+    prompt_box: Box | None = None
+    share: float | None = None
+    seconds: float = 0.0
+    mask: Path | None = None
+    error: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it, JSON-ready."""
+        return {**asdict(self), "mask": None if self.mask is None else str(self.mask)}
+
+
+def segments(run: Run, keys: Iterable[Key] | None = None) -> Iterator[Segment]:
+    """What a run found, by trial and sample; masks are read one by one.
+
+    Args:
+        run: a run folder.
+        keys: the trials and samples that count; all that have a record if None.
+
+    Raises:
+        MissingAsset: The records cannot be read.
+    """
+    for key in run.records if keys is None else keys:
+        if key in run.records:
+            yield segment_of(run.path, run.records[key], run.mask(*key))
+
+
+def segment_of(folder: Path, record: Record, mask: Path) -> Segment:
+    """What a record and its mask say; a mask that cannot be read is a failure."""
+    seconds = sum(record.seconds.values())
+    bare = Segment(record.id, record.trial, record.status, seconds=seconds, error=record.error)
+    if record.status != OK:
+        return bare
+    try:
+        hard = read_mask(mask)
+    except SampleError as error:
+        reason = f"{error} `int-bench check {folder}` says what else is gone."
+        return Segment(record.id, record.trial, "failed", seconds=seconds, error=reason)
+    return Segment(
+        record.id,
+        record.trial,
+        record.status,
+        name=record.prompt,
+        box=bounds(hard),
+        prompt_box=record.box,
+        share=float(hard.mean()),
+        seconds=seconds,
+        mask=mask,
+    )
+
+
+def bounds(mask: HardMask) -> tuple[int, int, int, int] | None:
+    """The smallest box (x0, y0, x1, y1) around a mask, x1 and y1 excluded; None if it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if rows.size == 0:
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
