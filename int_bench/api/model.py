@@ -37,8 +37,8 @@ def load(*overrides: str, **keywords: Value) -> Model:
         keywords: the same as keywords, e.g. ``seed=1``; ``task`` may be any task-generic prompt.
 
     Raises:
-        UsageError: Something is wrong with them, in the sentence of the command line.
-        MissingAsset: A file that the configuration names is not here.
+        UsageError: something is wrong with them, in the sentence of the command line.
+        MissingAsset: a file that the configuration names is not here.
     """
     return Model(load_config(words(overrides, keywords)))
 
@@ -71,7 +71,7 @@ class Model:
         """The same models under a method of one's own, e.g. a ``Cycle`` of one's own parts.
 
         Raises:
-            UsageError: It asks a model that this one does not have.
+            UsageError: it asks a model that this one does not have.
         """
         return Model(self.config, method)
 
@@ -84,8 +84,8 @@ class Model:
                 so, with the same configuration, gives the same masks (bit for bit on a CPU).
 
         Raises:
-            SampleError: The image cannot be read, or the method fails on it.
-            MissingAsset: There is no such file, or a model's weights are not here.
+            SampleError: the image cannot be read, or the method fails on it.
+            MissingAsset: there is no such file, or a model's weights are not here.
         """
         name = name or (Path(image).stem if isinstance(image, str | os.PathLike) else "image")
         picture = Picture(_pixels(image))

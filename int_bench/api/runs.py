@@ -31,8 +31,8 @@ def run(*overrides: str, **keywords: Value) -> Run:
         keywords: the same as keywords, e.g. ``limit=8``, ``seed=1``, ``task="a shadow"``.
 
     Raises:
-        UsageError: Something is wrong with them, in the sentence of the command line.
-        MissingAsset: A file, a data set or a model's weights are not here.
+        UsageError: something is wrong with them, in the sentence of the command line.
+        MissingAsset: a file, a data set or a model's weights are not here.
     """
     config = load_config(words(overrides, keywords))
     (prepared,) = prepare([RunRequest(config)])
@@ -44,7 +44,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     """A run folder, of any format.
 
     Raises:
-        MissingAsset: It is no run folder, or of a newer version, or was edited.
+        MissingAsset: it is no run folder, or of a newer version, or was edited.
     """
     return Run(Path(path).expanduser())
 
@@ -108,7 +108,7 @@ class Run:
         """The scores of the first trial, of the masks and the ground truth as they are now.
 
         Raises:
-            MissingAsset: The data set is not here, or has no ground truth.
+            MissingAsset: the data set is not here, or has no ground truth.
         """
         truths = self._stored.truths()
         asked = truths.samples()[: self._stored.asked(truths)]

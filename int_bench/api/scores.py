@@ -65,9 +65,9 @@ def score(
             mask) or ``skip``.
 
     Raises:
-        MissingAsset: A folder is not there or holds nothing.
-        SampleError: A map is missing, under ``error``.
-        UsageError: Two files have the same name.
+        MissingAsset: a folder is not there or holds nothing.
+        SampleError: a map is missing, under ``error``.
+        UsageError: two files have the same name.
     """
     places = {"pred": Path(pred).expanduser(), "gt": Path(gt).expanduser()}
     for word, place in places.items():

@@ -20,7 +20,7 @@ def words(overrides: tuple[str, ...], keywords: dict[str, Value]) -> list[str]:
     ['method=int', 'seed=1', 'limit=null', 'task.prompt=a shadow']
 
     Raises:
-        UsageError: A keyword's value is of a type that no option has.
+        UsageError: a keyword's value is of a type that no option has.
     """
     return [*overrides, *(_word(key, value) for key, value in keywords.items())]
 

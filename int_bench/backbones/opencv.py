@@ -38,8 +38,8 @@ class ClassicInpainter(Model):
 
     Args:
         fill: ``telea``, ``blackout`` or ``blur``.
-        radius: Neighbourhood that ``telea`` averages over, in pixels of the request's image.
-        blur: Standard deviation of ``blur`` as a share of the image's short side.
+        radius: neighbourhood that ``telea`` averages over, in pixels of the request's image.
+        blur: standard deviation of ``blur`` as a share of the image's short side.
 
     ``counters``: ``images``, how many were filled (empty masks are not).
     """
@@ -57,7 +57,7 @@ class ClassicInpainter(Model):
         """One image per request, (H, W, 3) uint8; an empty mask gives the image itself.
 
         Raises:
-            ValueError: A mask that has not the size of its image.
+            ValueError: a mask that has not the size of its image.
         """
         return [self._inpaint(request) for request in requests]
 

@@ -46,9 +46,9 @@ class Sam3(LocalModel):
         0..1.
 
         Raises:
-            SampleError: A number is not finite.
-            OutOfMemory: The batch does not fit.
-            MissingAsset: The checkpoint cannot be loaded.
+            SampleError: a number is not finite.
+            OutOfMemory: the batch does not fit.
+            MissingAsset: the checkpoint cannot be loaded.
         """
         with self.computing():
             return self.in_batches(requests, self._segment)
@@ -78,7 +78,7 @@ class Sam3(LocalModel):
         """Model and processor; weights from safetensors only.
 
         Raises:
-            MissingAsset: Some weights of the model are not in the checkpoint.
+            MissingAsset: some weights of the model are not in the checkpoint.
         """
         from transformers import Sam3Model, Sam3Processor
 

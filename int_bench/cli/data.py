@@ -230,7 +230,7 @@ def _ask() -> None:
     """Ask whether the terms are accepted.
 
     Raises:
-        UsageError: They are not, or nobody can be asked.
+        UsageError: they are not, or nobody can be asked.
     """
     if not sys.stdin.isatty():
         raise UsageError("Nothing was downloaded: add --yes to accept the terms above.")

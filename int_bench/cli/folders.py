@@ -20,7 +20,7 @@ def check_command(path: Path, thorough: bool) -> int:
         The exit code: 0 if all is as it was written, else 4.
 
     Raises:
-        MissingAsset: It is no run folder, of a newer version, or was edited.
+        MissingAsset: it is no run folder, of a newer version, or was edited.
     """
     run = Run(path)
     damages = list(check(run, thorough))
@@ -42,8 +42,8 @@ def upgrade_command(path: Path) -> int:
     """Rewrite a run folder of format 1 as format 2.
 
     Raises:
-        MissingAsset: It is no run folder, or holds what is no record.
-        UsageError: It cannot be written.
+        MissingAsset: it is no run folder, or holds what is no record.
+        UsageError: it cannot be written.
     """
     count = upgrade(path)
     if count is None:

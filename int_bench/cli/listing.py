@@ -70,7 +70,7 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
     """Write drawn scenes as a paired folder and say how to run on them.
 
     Raises:
-        UsageError: An unknown drawn set or split, a count below one, or an unwritable folder.
+        UsageError: an unknown drawn set or split, a count below one, or an unwritable folder.
     """
     drawn = [option for option in options("dataset") if option.startswith("camoworld")]
     if name not in drawn:

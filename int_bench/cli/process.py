@@ -109,7 +109,7 @@ def check_working_folder() -> None:
     """Refuse to work in a folder that was deleted.
 
     Raises:
-        UsageError: It is gone.
+        UsageError: it is gone.
     """
     try:
         Path.cwd()

@@ -49,7 +49,7 @@ def eval_command(
         Done, incomplete if a sample failed or is missing, or interrupted.
 
     Raises:
-        UserError: Options do not go together, or there is nothing to score.
+        UserError: options do not go together, or there is nothing to score.
     """
     _check(places, masks, rules, method)
     started = time.monotonic()

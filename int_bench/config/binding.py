@@ -43,7 +43,7 @@ def signature(target: str) -> Mapping[str, Parameter] | None:
     """The arguments of a class or function by its dotted path; None if it takes any keyword.
 
     Raises:
-        UsageError: There is no such module or name.
+        UsageError: there is no such module or name.
     """
     module, node = definition(target)
     if isinstance(node, ast.FunctionDef):
@@ -62,7 +62,7 @@ def constant(target: str, name: str, default: Any = None) -> Any:
         default: what is returned for a function, and where nobody assigns it.
 
     Raises:
-        UsageError: There is no such class, or what it assigns is no literal.
+        UsageError: there is no such class, or what it assigns is no literal.
     """
     module, node = definition(target)
     if not isinstance(node, ast.ClassDef):
@@ -139,7 +139,7 @@ def check(node: Any, where: str) -> None:
         where: the dotted key of ``node``, for messages.
 
     Raises:
-        UsageError: An argument that the constructor does not take, lacks, or that is of another
+        UsageError: an argument that the constructor does not take, lacks, or that is of another
             type, not among its choices or out of its range.
     """
     if isinstance(node, list):

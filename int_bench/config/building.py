@@ -46,10 +46,10 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
             node of a configuration that :func:`trust` has seen.
 
     Raises:
-        UserError: As the constructor raised it.
-        MissingAsset: A target that the configuration on this machine does not name (nothing was
+        UserError: as the constructor raised it.
+        MissingAsset: a target that the configuration on this machine does not name (nothing was
             imported), or a stored node that its class refuses.
-        UsageError: The constructor refused its arguments.
+        UsageError: the constructor refused its arguments.
     """
     named = _named_under(CONF / where if file else CONF)
     place = f"{file}: {where}" if file else where
@@ -88,7 +88,7 @@ def build_stored_dataset(manifest: Mapping[str, Any], file: Path) -> Dataset:
         file: the ``run.json`` of the run.
 
     Raises:
-        MissingAsset: It names no data set, or one that this machine's configuration does not name.
+        MissingAsset: it names no data set, or one that this machine's configuration does not name.
     """
     config = manifest.get("config")
     node = config.get("dataset") if isinstance(config, Mapping) else None

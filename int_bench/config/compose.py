@@ -32,7 +32,7 @@ def load_config(overrides: Sequence[str] = (), every_model: bool = False) -> Run
         every_model: keep the models that the method cannot ask, too.
 
     Raises:
-        UsageError: Anything that is wrong with them, in one sentence.
+        UsageError: anything that is wrong with them, in one sentence.
     """
     tree, choices = _composed(parse(overrides))
     check_options(tree)

@@ -53,7 +53,7 @@ def resolve(choice: str, nodes: Nodes) -> tuple[str, dict[str, dict[str, Any]]]:
         nodes: the models' constructor arguments by role.
 
     Raises:
-        UsageError: A model cannot keep the class that was asked for; the sentence names the key.
+        UsageError: a model cannot keep the class that was asked for; the sentence names the key.
     """
     needs = {role: _need(role, node) for role, node in nodes.items()}
     kept = max(["E0", *(need.least for need in needs.values())]) if choice == "auto" else choice

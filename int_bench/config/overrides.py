@@ -52,7 +52,7 @@ def parse(overrides: Sequence[str]) -> list[Override]:
     """Check overrides one by one and against each other.
 
     Raises:
-        UsageError: Not KEY=VALUE, an unknown option of a group, a key given twice, a sweep, or
+        UsageError: not KEY=VALUE, an unknown option of a group, a key given twice, a sweep, or
             a part of Hydra's grammar that has no meaning here.
     """
     parsed = [_parse(item) for item in overrides]

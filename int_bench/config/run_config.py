@@ -96,7 +96,7 @@ def check_options(tree: Mapping[str, Any]) -> None:
     """Check everything of a composed tree but the arguments of data set, method and models.
 
     Raises:
-        UsageError: A value of another type, not among its choices or out of its range.
+        UsageError: a value of another type, not among its choices or out of its range.
     """
     for key in ("dataset", "method", "backbone", "executor"):
         if not isinstance(tree.get(key), dict):

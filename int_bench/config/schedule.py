@@ -36,7 +36,7 @@ def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
     """The schedule of a run; on CUDA ``in_flight: auto`` loads the vlm to ask for its memory.
 
     Raises:
-        UserError: The vlm cannot be loaded.
+        UserError: the vlm cannot be loaded.
     """
     cuda = exactness.on_cuda(config.backbone)
     limits = {role: int(node.get("max_batch", 1)) for role, node in config.backbone.items()}

@@ -22,7 +22,7 @@ def definition(target: str) -> tuple[str, ast.stmt]:
     From-imports are followed, so that a package may re-export the name.
 
     Raises:
-        UsageError: There is no such module or name.
+        UsageError: there is no such module or name.
     """
     module, _, name = target.rpartition(".")
     origin = names(module, target).get(name)
@@ -36,7 +36,7 @@ def names(module: str, target: str = "") -> dict[str, ast.stmt | str]:
     """What a module defines: the statement of each name, or the dotted origin of an imported one.
 
     Raises:
-        UsageError: There is no such module; the sentence names ``target``.
+        UsageError: there is no such module; the sentence names ``target``.
     """
     defined: dict[str, ast.stmt | str] = {}
     for node in _statements(_parsed(module, target).body):

@@ -87,7 +87,7 @@ def kept_value(value: Any) -> Any:
     A number that is not finite becomes null.
 
     Raises:
-        TypeError: Something in it cannot be written as JSON.
+        TypeError: something in it cannot be written as JSON.
     """
     if isinstance(value, str):
         return kept(value)

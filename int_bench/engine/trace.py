@@ -28,7 +28,7 @@ class Trace:
         path: the file, e.g. ``trace.json``; its folder is made.
 
     Raises:
-        UsageError: The file cannot be written.
+        UsageError: the file cannot be written.
     """
 
     def __init__(self, path: Path) -> None:

@@ -30,20 +30,20 @@ class Recipe:
     """One training run.
 
     Attributes:
-        name: Checkpoint name; the file is ``<cache>/<name>.ckpt``.
-        steps: Optimizer steps; the learning rate falls with a cosine to 2 % at the last one.
-        learning_rate: Peak learning rate of AdamW and Muon.
-        warm_up: Steps of linear warm-up.
-        weight_decay: Decoupled weight decay.
-        betas: Of AdamW.
-        clip: Largest gradient norm.
-        muon: Train hidden matrices (2-D, both sides >= 16, no embedding or output head) with Muon.
-        factors: Factor on the learning rate for parameters whose name starts with a prefix.
-        autocast: Run the loss in bfloat16 autocast.
-        report_every: Steps between validation reports.
-        save_every: Seconds between checkpoints.
-        seed: Seed of the run.
-        cache: Folder of the checkpoints.
+        name: checkpoint name; the file is ``<cache>/<name>.ckpt``.
+        steps: optimizer steps; the learning rate falls with a cosine to 2 % at the last one.
+        learning_rate: peak learning rate of AdamW and Muon.
+        warm_up: steps of linear warm-up.
+        weight_decay: decoupled weight decay.
+        betas: of AdamW.
+        clip: largest gradient norm.
+        muon: train hidden matrices (2-D, both sides >= 16, no embedding or output head) with Muon.
+        factors: factor on the learning rate for parameters whose name starts with a prefix.
+        autocast: run the loss in bfloat16 autocast.
+        report_every: steps between validation reports.
+        save_every: seconds between checkpoints.
+        seed: seed of the run.
+        cache: folder of the checkpoints.
     """
 
     name: str
@@ -77,11 +77,11 @@ def fit(
     """Train the model's parameters that require gradients, resuming where a checkpoint lies.
 
     Args:
-        model: Already on its device; left in evaluation mode.
-        recipe: The run.
-        loss: Draws a batch and returns the loss; called in training mode.
-        validate: Figures for the report line; called in evaluation mode without gradients.
-        say: Told each line of the report: how far the run is, and its figures.
+        model: already on its device; left in evaluation mode.
+        recipe: the run.
+        loss: draws a batch and returns the loss; called in training mode.
+        validate: figures for the report line; called in evaluation mode without gradients.
+        say: told each line of the report: how far the run is, and its figures.
     """
     optimizers = _optimizers(model, recipe)
     path = recipe.cache / f"{recipe.name}.ckpt"

@@ -64,7 +64,7 @@ class BoxQuestion:
         """The box of the task-generic prompt.
 
         Raises:
-            SampleError: No answer holds a box, and ``no_box`` is ``fail``.
+            SampleError: no answer holds a box, and ``no_box`` is ``fail``.
         """
         sample = state.sample
         talk = Talk(sample.image, ask, sample.seed, self.temperature)

@@ -37,7 +37,7 @@ class TruthBoxes:
         """The true boxes.
 
         Raises:
-            SampleError: The ground truth is missing or empty.
+            SampleError: the ground truth is missing or empty.
         """
         truth = state.sample.truth
         if truth is None or not truth.any():
@@ -71,7 +71,7 @@ class TruthName:
         """The true name.
 
         Raises:
-            SampleError: The data set does not say what the image shows.
+            SampleError: the data set does not say what the image shows.
         """
         sample = state.sample
         if sample.truth_name is None:

@@ -31,7 +31,7 @@ def compute(
         observe: told of every call, step and stored sample.
 
     Raises:
-        UserError: What every sample would meet; all finished samples are stored.
+        UserError: what every sample would meet; all finished samples are stored.
     """
     total = sum(len(prepared.keys) for prepared in runs)
     if sum(prepared.standing().done for prepared in runs) == total:

@@ -95,7 +95,7 @@ def run(
         observe: told of every sample that has been stored.
 
     Raises:
-        UserError: An error that every sample would meet; all finished samples are stored.
+        UserError: an error that every sample would meet; all finished samples are stored.
     """
     jobs = (
         Job(key, _start(plan, variants[key.variant], key), owner=key.variant)

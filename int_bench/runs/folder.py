@@ -63,7 +63,7 @@ class RunFolder:
         host: ``name`` and ``device`` of this machine, for the records.
 
     Raises:
-        UsageError: The folder cannot be written, or another process writes to it.
+        UsageError: the folder cannot be written, or another process writes to it.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class RunFolder:
         """Say that a sample is begun that may kill its worker; see :meth:`begun`.
 
         Raises:
-            UsageError: The folder cannot be written.
+            UsageError: the folder cannot be written.
         """
         with _told(self.path):
             self._append([Record(key[1], key[0], INTENT, host=self._host)])
@@ -132,7 +132,7 @@ class RunFolder:
             The records as they were kept.
 
         Raises:
-            UsageError: The folder cannot be written (a full disk, say).
+            UsageError: the folder cannot be written (a full disk, say).
         """
         kept = []
         with _told(self.path):
@@ -213,7 +213,7 @@ def describe(path: Path, content: Mapping[str, Any]) -> None:
     """Write a ``run.json`` alone: anybody's masks whose scores are kept have no records.
 
     Raises:
-        UsageError: It cannot be written.
+        UsageError: it cannot be written.
     """
     with _told(path):
         _make(path)
@@ -224,7 +224,7 @@ def write_records(path: Path, content: Mapping[str, bytes]) -> None:
     """Write whole files of records by their path in the run folder, in place of all that was there.
 
     Raises:
-        UsageError: They cannot be written.
+        UsageError: they cannot be written.
     """
     with _told(path):
         _make(path / RECORDS)
@@ -241,7 +241,7 @@ def write_aside(path: Path, content: bytes) -> None:
     Neither content nor name is safe from a loss of power before :func:`flush`.
 
     Raises:
-        OSError: It cannot be written; nothing of it is left.
+        OSError: it cannot be written; nothing of it is left.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
@@ -256,7 +256,7 @@ def write_whole(path: Path, content: bytes) -> None:
     """Replace a file by a new one, which is on the disk before the old one is gone.
 
     Raises:
-        OSError: It cannot be written; the old one stays.
+        OSError: it cannot be written; the old one stays.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:

@@ -80,7 +80,7 @@ class Manifest:
         """Of anybody's masks: where they and their ground truth lie.
 
         Raises:
-            MissingAsset: It does not say so.
+            MissingAsset: it does not say so.
         """
         decided = self.identity or self.content
         predictions, truths = decided.get("predictions"), decided.get("truths")
@@ -105,7 +105,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The description of a run folder.
 
     Raises:
-        MissingAsset: There is none, it is of a newer version or another program, it was edited, or
+        MissingAsset: there is none, it is of a newer version or another program, it was edited, or
             it cannot be read; in one sentence.
     """
     path = folder / MANIFEST

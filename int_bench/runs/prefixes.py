@@ -30,8 +30,8 @@ def derive(longer: Run, shorter: RunFolder, iterations: int, keys: Iterable[Key]
         keys: the samples that are asked for.
 
     Raises:
-        MissingAsset: The longer run kept no masks of its iterations.
-        UsageError: A folder cannot be read or written.
+        MissingAsset: the longer run kept no masks of its iterations.
+        UsageError: a folder cannot be read or written.
     """
     for key in keys:
         if key in longer.records and not shorter.finished(key):

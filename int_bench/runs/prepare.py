@@ -95,7 +95,7 @@ class Prepared:
         """The run folder, open for a run with these models' identities, all roles of the command's.
 
         Raises:
-            UsageError: It cannot be written, or another process writes to it.
+            UsageError: it cannot be written, or another process writes to it.
         """
         return self._open(self.description(models))
 
@@ -106,7 +106,7 @@ class Prepared:
         read-only disk all stays as it is.
 
         Raises:
-            UsageError: It cannot be written.
+            UsageError: it cannot be written.
         """
         if not self.writable:
             return
@@ -122,7 +122,7 @@ class Prepared:
         """Fill the run folder from a longer run, as far as that is done.
 
         Raises:
-            UserError: See :func:`int_bench.runs.prefixes.derive`.
+            UserError: see :func:`int_bench.runs.prefixes.derive`.
         """
         standing = self.standing()
         if standing.done == len(self.keys) and self.before is not None and not standing.torn:
@@ -203,7 +203,7 @@ def _refuse_other_weights(before: Manifest, serving: Mapping[str, Any]) -> None:
     They are not part of the identity, as nothing is known of them before they are downloaded.
 
     Raises:
-        UsageError: Both commits are known and differ.
+        UsageError: both commits are known and differ.
     """
     for role, model in serving.items():
         begun = before.models.get(role)
@@ -220,7 +220,7 @@ def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:
     """Check everything that can be checked before a model is loaded; each run folder once.
 
     Raises:
-        UserError: The data set cannot be used, or a folder is there that is not to be touched.
+        UserError: the data set cannot be used, or a folder is there that is not to be touched.
     """
     first = requests[0].config
     whole: Dataset = build(first.dataset, "dataset")
@@ -257,7 +257,7 @@ def with_all_models(prepared: Sequence[Prepared]) -> RunConfig:
     """The first configuration with the models and the strictest class of all of them.
 
     Raises:
-        UsageError: Two of them want different models for a role.
+        UsageError: two of them want different models for a role.
     """
     first, models = prepared[0].config, dict[str, Mapping[str, Any]]()
     strictest = min(run.config.exactness for run in prepared)

@@ -55,7 +55,7 @@ class Records(Mapping[Key, Record]):
         mend: leave out lines that are no records (and remember them), instead of refusing.
 
     Raises:
-        MissingAsset: A line is not a record; the sentence names file and line. A torn last line is
+        MissingAsset: a line is not a record; the sentence names file and line. A torn last line is
             left out.
     """
 
@@ -131,7 +131,7 @@ class Run:
         path: the folder.
 
     Raises:
-        MissingAsset: It is no run folder, of a newer version, or was edited; in one sentence.
+        MissingAsset: it is no run folder, of a newer version, or was edited; in one sentence.
     """
 
     def __init__(self, path: Path) -> None:
@@ -165,7 +165,7 @@ class Run:
         """All records, the last one of each trial and sample.
 
         Raises:
-            MissingAsset: There are none, or a line is not a record.
+            MissingAsset: there are none, or a line is not a record.
         """
         files = record_files(self.path, self.manifest.format)
         if files is None:
@@ -187,7 +187,7 @@ class Run:
             which: ``final``, the number of an iteration from 1, or ``soft_`` and that number.
 
         Raises:
-            MissingAsset: There is no record of the sample.
+            MissingAsset: there is no record of the sample.
         """
         if (trial, sample_id) not in self.records:
             raise MissingAsset(f"{self.path} has no record of {sample_id!r}, trial {trial}.")

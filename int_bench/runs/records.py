@@ -173,7 +173,7 @@ def record_of(line: bytes, form: int = FORMAT) -> Record:
     """The record of a line of format 1 or 2.
 
     Raises:
-        Malformed: It is none.
+        Malformed: it is none.
     """
     node = Node(parsed(line))
     status = node.text("status")

@@ -20,7 +20,7 @@ def parsed(text: bytes | str) -> Any:
     """JSON, strictly: no NaN, no infinity, no nesting that the parser cannot follow.
 
     Raises:
-        Malformed: It is none.
+        Malformed: it is none.
     """
     try:
         return json.loads(text, parse_constant=_refused)
@@ -38,7 +38,7 @@ class Node:
         where: the key that leads to it, for messages; "" at the top.
 
     Raises:
-        Malformed: It is no object. Every question raises it for a wrong answer.
+        Malformed: it is no object. Every question raises it for a wrong answer.
     """
 
     def __init__(self, value: Any, where: str = "") -> None:

@@ -39,8 +39,8 @@ def upgrade(path: Path) -> int | None:
         The number of records; None if it is of today's format already.
 
     Raises:
-        MissingAsset: It is no run folder, or holds what is no record.
-        UsageError: It cannot be written.
+        MissingAsset: it is no run folder, or holds what is no record.
+        UsageError: it cannot be written.
     """
     run = Run(path)
     if run.manifest.format == FORMAT:

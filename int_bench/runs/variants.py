@@ -51,7 +51,7 @@ def methods(overrides: Sequence[str]) -> list[RunRequest]:
     """The configuration of each method in ``method=A,B`` or ``method=all``; INT comes first in all.
 
     Raises:
-        UsageError: See :func:`int_bench.config.load_config`.
+        UsageError: see :func:`int_bench.config.load_config`.
     """
     return [RunRequest(load_config(texts)) for texts in _by_method(overrides)]
 
@@ -75,7 +75,7 @@ def ablations(overrides: Sequence[str]) -> list[RunRequest]:
     """The full method and its variants along the axes among the overrides.
 
     Raises:
-        UsageError: No variants, unknown ones, or a choice by hand of what ``ablate`` chooses.
+        UsageError: no variants, unknown ones, or a choice by hand of what ``ablate`` chooses.
     """
     axes = _axes(overrides)
     shared = [text for text in overrides if _key(text) not in _AXES]

@@ -114,7 +114,7 @@ def score_runs(
         The scores of the runs, and the evaluations of all their trials.
 
     Raises:
-        UserError: See :func:`int_bench.scoring.evaluate.evaluate_all`.
+        UserError: see :func:`int_bench.scoring.evaluate.evaluate_all`.
     """
     samples = truths.samples()[:limit]
     if not has_truth(truths, samples):

@@ -89,7 +89,7 @@ def end(command: Sequence[str], place: Path) -> None:
     """Run a command to its end.
 
     Raises:
-        RuntimeError: It failed, or printed a traceback.
+        RuntimeError: it failed, or printed a traceback.
     """
     done = subprocess.run([*PROGRAM, *command], cwd=place, env=environment(), capture_output=True)
     if done.returncode not in (0, 4) or b"Traceback" in done.stderr:

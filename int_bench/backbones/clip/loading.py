@@ -76,8 +76,8 @@ def load_clip(source: ClipSource, device: torch.device, dtype: torch.dtype) -> C
     """Read a CLIP and its tokenizer, in evaluation mode, without gradients.
 
     Raises:
-        MissingAsset: The checkpoint is not there, incomplete, or not what the architecture needs.
-        UsageError: The name, the tag, or the activation is wrong.
+        MissingAsset: the checkpoint is not there, incomplete, or not what the architecture needs.
+        UsageError: the name, the tag, or the activation is wrong.
     """
     import open_clip
 
@@ -142,7 +142,7 @@ def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:
     """Whether a tag's weights want QuickGELU where the architecture's name does not say so.
 
     Raises:
-        UsageError: The architecture has QuickGELU and the tag's weights were trained without.
+        UsageError: the architecture has QuickGELU and the tag's weights were trained without.
     """
     from open_clip import get_model_config
     from open_clip.pretrained import get_pretrained_cfg

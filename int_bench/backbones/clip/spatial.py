@@ -23,7 +23,7 @@ def check_vision(visual: Any, blocks: int, size: int) -> None:
     """See that a vision tower can be operated on.
 
     Raises:
-        UsageError: It is not a plain ViT with a class token, has fewer than ``blocks`` blocks, or
+        UsageError: it is not a plain ViT with a class token, has fewer than ``blocks`` blocks, or
             ``size`` is not a multiple of its patch size.
     """
     layers: Any = getattr(getattr(visual, "transformer", None), "resblocks", ())
@@ -53,9 +53,9 @@ def surgery_features(visual: Any, images: Tensor, blocks: int, attention: Attent
     the original path, all others from the new one.
 
     Args:
-        visual: An open_clip ``VisionTransformer`` that passed `check_vision`.
+        visual: an open_clip ``VisionTransformer`` that passed `check_vision`.
         images: (B, 3, H, W), normalised; sides are multiples of the patch size.
-        blocks: How many of the last blocks have the new path.
+        blocks: how many of the last blocks have the new path.
         attention: ``kk`` (GenSAM, ProMaC) or ``vv`` (CLIP Surgery).
 
     Returns:

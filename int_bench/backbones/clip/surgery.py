@@ -53,24 +53,24 @@ class ClipSurgery(LocalModel):
     """An `Aligner` over an open_clip model with a plain ViT.
 
     Args:
-        checkpoint: Architecture of open_clip (``ViT-B-16-quickgelu``), folder in its local-dir
+        checkpoint: architecture of open_clip (``ViT-B-16-quickgelu``), folder in its local-dir
             format, ``zoo:NAME``, or hub id of such a folder.
         revision, device: As of every `LocalModel`.
         dtype: ``auto`` is float32, on a GPU too: a softmax at temperature 1/100 follows on the
             cosines, which would turn half precision's rounding into other weights, and the model
             is small.
-        max_batch: At most so many pictures per forward pass.
-        pretrained: Tag (``openai``) or file of weights; with an architecture only.
-        size: Side in pixels of the square for heat maps; None is the model's own (224).
-        blocks: How many of the last blocks have Spatial CLIP's second path.
+        max_batch: at most so many pictures per forward pass.
+        pretrained: tag (``openai``) or file of weights; with an architecture only.
+        size: side in pixels of the square for heat maps; None is the model's own (224).
+        blocks: how many of the last blocks have Spatial CLIP's second path.
         attention: ``kk`` (GenSAM, ProMaC) or ``vv`` (CLIP Surgery).
         norm: ``channel``, or ``token`` as released by GenSAM and ProMaC.
-        templates: For heat maps: ``bare``, ``short`` (`int_bench.core.templates.CLIP_TEMPLATES`),
+        templates: for heat maps: ``bare``, ``short`` (`int_bench.core.templates.CLIP_TEMPLATES`),
             ``surgery`` (the 85 of CLIP Surgery), or a list of texts with ``{name}``.
-        cache_mb: Bound of the memory for picture features, in MiB (0.4 MiB per heat map at 224).
+        cache_mb: bound of the memory for picture features, in MiB (0.4 MiB per heat map at 224).
 
     Raises:
-        UsageError: A text of ``templates`` lacks ``{name}``.
+        UsageError: a text of ``templates`` lacks ``{name}``.
 
     ``counters``: ``images_encoded``, ``texts_encoded`` (per text and template), ``rows``
     (requests).
@@ -105,11 +105,11 @@ class ClipSurgery(LocalModel):
         over the picture squashed to a square; row 0 is at the top.
 
         Raises:
-            ValueError: A request has no foreground text.
-            UsageError: The model, ``blocks`` or ``size`` do not go together.
-            SampleError: A number is not finite.
-            OutOfMemory: The batch does not fit.
-            MissingAsset: The checkpoint cannot be loaded.
+            ValueError: a request has no foreground text.
+            UsageError: the model, ``blocks`` or ``size`` do not go together.
+            SampleError: a number is not finite.
+            OutOfMemory: the batch does not fit.
+            MissingAsset: the checkpoint cannot be loaded.
         """
         for request in requests:
             if not request.foreground:
@@ -127,9 +127,9 @@ class ClipSurgery(LocalModel):
         the authors' earlier code.
 
         Raises:
-            SampleError: A number is not finite.
-            OutOfMemory: The batch does not fit.
-            MissingAsset: The checkpoint cannot be loaded.
+            SampleError: a number is not finite.
+            OutOfMemory: the batch does not fit.
+            MissingAsset: the checkpoint cannot be loaded.
         """
         self.counters["rows"] += len(requests)
         with self.computing():
@@ -215,7 +215,7 @@ def _read_templates(chosen: TemplateSet | Sequence[str]) -> tuple[str, ...]:
     """The texts of a named set, or those of a list; empty for ``surgery``, which open_clip holds.
 
     Raises:
-        UsageError: A text lacks ``{name}``.
+        UsageError: a text lacks ``{name}``.
     """
     if isinstance(chosen, str):
         return {"bare": _BARE, "short": texts.CLIP_TEMPLATES, "surgery": ()}[chosen]

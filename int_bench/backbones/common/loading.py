@@ -53,7 +53,7 @@ def resolve(checkpoint: str) -> str:
         The absolute path of the zoo folder, the local path with ``~`` expanded, or the hub id.
 
     Raises:
-        MissingAsset: A zoo model or a local path that does not exist, or a zoo model that is not as
+        MissingAsset: a zoo model or a local path that does not exist, or a zoo model that is not as
             it was shipped. Hub ids are not looked up.
     """
     if checkpoint.startswith(ZOO_PREFIX):
@@ -86,8 +86,8 @@ def cached_load(key: tuple[Any, ...], build: Callable[[], T]) -> T:
     """Loaded weights, shared by all backbones of this process that ask with an equal key.
 
     Args:
-        key: What decides the loaded value: class, checkpoint, revision, dtype, device, ...
-        build: Loads it; called once per key. A failure is not remembered.
+        key: what decides the loaded value: class, checkpoint, revision, dtype, device, ...
+        build: loads it; called once per key. A failure is not remembered.
     """
     with _loading:
         if key not in _loaded:
@@ -109,11 +109,11 @@ def load_errors(role: str, checkpoint: str) -> Iterator[None]:
 
     Args:
         role: ``vlm``, ``inpainter``, ``detector``, ``segmenter`` or ``aligner``.
-        checkpoint: As configured; it is what the sentence names.
+        checkpoint: as configured; it is what the sentence names.
 
     Raises:
-        MissingAsset: Not found, gated, offline, corrupt, of another kind, or a pickle with code.
-        UsageError: A Python package is missing, or the model does not fit into memory.
+        MissingAsset: not found, gated, offline, corrupt, of another kind, or a pickle with code.
+        UsageError: a Python package is missing, or the model does not fit into memory.
     """
     try:
         yield
@@ -167,12 +167,12 @@ def refuse_incomplete(role: str, checkpoint: str, report: Mapping[str, Any]) -> 
     """See that a checkpoint had all weights of its model: transformers only warns.
 
     Args:
-        role: As in ``backbone.<role>``.
-        checkpoint: As configured.
-        report: Of ``from_pretrained(..., output_loading_info=True)``.
+        role: as in ``backbone.<role>``.
+        checkpoint: as configured.
+        report: of ``from_pretrained(..., output_loading_info=True)``.
 
     Raises:
-        MissingAsset: Some are missing or of another shape; the first is named.
+        MissingAsset: some are missing or of another shape; the first is named.
     """
     mismatched = [key for key, *_ in report.get("mismatched_keys", ())]
     absent = sorted({*report["missing_keys"], *mismatched})
@@ -212,7 +212,7 @@ def memory_guard() -> Iterator[None]:
     """Turn running out of device or host memory during a forward pass into ``OutOfMemory``.
 
     Raises:
-        OutOfMemory: So that the broker asks again with half the batch.
+        OutOfMemory: so that the broker asks again with half the batch.
     """
     try:
         yield

@@ -35,10 +35,10 @@ class Model:
     """A backbone; configuration reads the class attributes from the source, so they are literals.
 
     Attributes:
-        RUNTIME: Fields that decide speed only.
-        PRECISION: By exactness class, what ``dtype: auto`` is on CUDA (see ``dtypes``).
-        REMOTE: Whether it computes on a machine that promises nothing about its numbers.
-        counters: What was really computed so far; grows only.
+        RUNTIME: fields that decide speed only.
+        PRECISION: by exactness class, what ``dtype: auto`` is on CUDA (see ``dtypes``).
+        REMOTE: whether it computes on a machine that promises nothing about its numbers.
+        counters: what was really computed so far; grows only.
     """
 
     RUNTIME: ClassVar[tuple[str, ...]] = ()
@@ -64,18 +64,18 @@ class LocalModel(Model):
     """A backbone that computes here, on weights that are loaded at its first request.
 
     Args:
-        checkpoint: Hub id, local folder, or ``zoo:NAME``.
-        revision: Branch, tag or commit of a hub checkpoint.
+        checkpoint: hub id, local folder, or ``zoo:NAME``.
+        revision: branch, tag or commit of a hub checkpoint.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N``.
         dtype: ``auto`` (float32 on a CPU, on CUDA as ``PRECISION`` says) or a name.
-        max_batch: At most so many requests or pictures per forward pass.
+        max_batch: at most so many requests or pictures per forward pass.
 
     Attributes:
-        ROLE: As in ``backbone.<role>``.
-        WEIGHTS: Fields that decide what is loaded, besides device and precision.
+        ROLE: as in ``backbone.<role>``.
+        WEIGHTS: fields that decide what is loaded, besides device and precision.
 
     Raises:
-        UsageError: The device is unknown or not there.
+        UsageError: the device is unknown or not there.
     """
 
     ROLE: ClassVar[str]
@@ -110,8 +110,8 @@ class LocalModel(Model):
         """What :meth:`load` gave to the first backbone with these weights.
 
         Raises:
-            MissingAsset: The checkpoint is missing, damaged or of another kind.
-            UsageError: A package is missing, or the model does not fit into memory.
+            MissingAsset: the checkpoint is missing, damaged or of another kind.
+            UsageError: a package is missing, or the model does not fit into memory.
         """
         with load_errors(self.ROLE, self.checkpoint):
             return cached_load(self.weights_key, self.load)
@@ -125,8 +125,8 @@ class LocalModel(Model):
         """A forward pass without gradients, of which no number leaves that is not finite.
 
         Raises:
-            OutOfMemory: It did not fit.
-            SampleError: A tensor that was shown to ``finite`` is not finite.
+            OutOfMemory: it did not fit.
+            SampleError: a tensor that was shown to ``finite`` is not finite.
         """
         self.finite.clear()
         try:

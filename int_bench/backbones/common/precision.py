@@ -23,7 +23,7 @@ def pick_device(device: str = "auto") -> torch.device:
             ``torch.device`` such as ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
-        UsageError: The name is unknown, or it names a CUDA device that this machine does not have.
+        UsageError: the name is unknown, or it names a CUDA device that this machine does not have.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -46,12 +46,12 @@ def pick_dtype(
 
     Args:
         dtype: ``float32``, ``bfloat16``, ``float16``, or ``auto``: that of exactness class E1.
-        device: Where the model will run.
+        device: where the model will run.
         declared: ``PRECISION`` of the model's class.
-        checkpoint: As configured.
+        checkpoint: as configured.
 
     Raises:
-        UsageError: The name is unknown.
+        UsageError: the name is unknown.
     """
     if dtype == "auto":
         dtype = dtype_name(declared, "E1", checkpoint, cuda=device.type == "cuda")
@@ -124,7 +124,7 @@ class FiniteCheck:
             model: its checkpoint.
 
         Raises:
-            SampleError: Something was not finite; the first such tensor is named, with its
+            SampleError: something was not finite; the first such tensor is named, with its
                 precision and what to set.
         """
         seen = list(self._flags)

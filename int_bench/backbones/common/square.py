@@ -38,7 +38,7 @@ def to_square(image: Image, preprocess: Preprocess, colour: Colour) -> Image:
             right or the bottom), bars of ``colour``; ``center_crop``: side min(H, W), the middle
             of the picture; ``squash``: side max(H, W), resized bicubically without keeping the
             aspect.
-        colour: Of the bars.
+        colour: of the bars.
 
     Returns:
         (S, S, 3) RGB, 0..255; the picture itself if it is square. S is at most ``LARGEST_SIDE``.

@@ -23,7 +23,7 @@ def verify(folder: Path) -> None:
         folder: ``<zoo>/<role>``; ``<zoo>/SHA256SUMS`` lists its files.
 
     Raises:
-        MissingAsset: A file is missing or its sha256 is another one.
+        MissingAsset: a file is missing or its sha256 is another one.
     """
     sums = folder.parent / SUMS
     if not sums.is_file():

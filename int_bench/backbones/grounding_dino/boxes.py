@@ -33,9 +33,9 @@ class Selection:
     """Which boxes a detector answers with.
 
     Attributes:
-        nms: Of two boxes with a higher IoU only the better one stays, whatever their words;
+        nms: of two boxes with a higher IoU only the better one stays, whatever their words;
             1 keeps all.
-        max_boxes: Most boxes per request; 0 keeps all.
+        max_boxes: most boxes per request; 0 keeps all.
     """
 
     nms: float = 0.7
@@ -82,11 +82,11 @@ def select(
     special ones is above it. Then boxes are clipped, suppressed (``nms``) and cut to ``max_boxes``.
 
     Args:
-        request: What was asked; its image gives the frame, its thresholds are used.
+        request: what was asked; its image gives the frame, its thresholds are used.
         logits: (Q, T), T >= N; minus infinity where there is no token.
         boxes: (Q, 4) centre x, centre y, width, height relative to the image.
         tokens: (N,) ids of the caption's tokens, special ones included.
-        selection: Suppression and the largest number of boxes.
+        selection: suppression and the largest number of boxes.
 
     Returns:
         Boxes in pixels of the request's image, inside it and not empty.

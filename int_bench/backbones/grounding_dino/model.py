@@ -37,10 +37,10 @@ class GroundingDino(LocalModel):
     by more than rounding.
 
     Args:
-        checkpoint: Hub id, local folder or ``zoo:NAME`` of a GroundingDinoForObjectDetection.
+        checkpoint: hub id, local folder or ``zoo:NAME`` of a GroundingDinoForObjectDetection.
         revision, device, dtype, max_batch: As of every `LocalModel`.
         nms: IoU above which the worse of two boxes is dropped; 1 keeps all.
-        max_boxes: Most boxes per request; 0 keeps all.
+        max_boxes: most boxes per request; 0 keeps all.
 
     ``counters``: ``forward_passes``, ``images_encoded`` (their rows in sum) and ``text_tokens``.
     """
@@ -55,9 +55,9 @@ class GroundingDino(LocalModel):
         """Per request, detections best first, boxes in pixels of the request's image.
 
         Raises:
-            MissingAsset: The checkpoint cannot be loaded.
-            OutOfMemory: The batch is too large for the device.
-            SampleError: A number is not finite.
+            MissingAsset: the checkpoint cannot be loaded.
+            OutOfMemory: the batch is too large for the device.
+            SampleError: a number is not finite.
         """
         rows = [(request, self._inputs(request)) for request in requests]
         return self.in_batches(rows, self._detect, key=_shapes)

@@ -48,18 +48,18 @@ class GroundingDinoPackage(LocalModel):
     batch (it repeats them head by head where the attention wants image by image).
 
     Args:
-        checkpoint: Local .pth (``{"model": weights}`` or the weights) or .safetensors file, for
+        checkpoint: local .pth (``{"model": weights}`` or the weights) or .safetensors file, for
             example ``groundingdino_swint_ogc.pth``.
-        revision: Branch, tag or commit of ``text_encoder`` on the hub.
-        device: As of every `LocalModel`.
+        revision: branch, tag or commit of ``text_encoder`` on the hub.
+        device: as of every `LocalModel`.
         architecture: ``swin_t`` or ``swin_b``, the package's own configurations.
-        overrides: Entries of that configuration to replace, for other sizes.
-        text_encoder: Hub id or folder of BERT's tokenizer and configuration; its weights are in
+        overrides: entries of that configuration to replace, for other sizes.
+        text_encoder: hub id or folder of BERT's tokenizer and configuration; its weights are in
             the checkpoint.
-        shortest_edge: Side that images are resized to, in pixels, ...
+        shortest_edge: side that images are resized to, in pixels, ...
         longest_edge: ... unless the longer side would be longer than this.
         nms: IoU above which the worse of two boxes is dropped; 1 keeps all.
-        max_boxes: Most boxes per request; 0 keeps all.
+        max_boxes: most boxes per request; 0 keeps all.
 
     ``counters``: ``forward_passes``, ``images_encoded`` (the same number) and ``text_tokens``.
     """
@@ -88,10 +88,10 @@ class GroundingDinoPackage(LocalModel):
         """Per request, detections best first, boxes in pixels of the request's image.
 
         Raises:
-            UsageError: The package is not installed.
-            MissingAsset: The checkpoint cannot be loaded.
-            OutOfMemory: One image is too large for the device.
-            SampleError: A number is not finite.
+            UsageError: the package is not installed.
+            MissingAsset: the checkpoint cannot be loaded.
+            OutOfMemory: one image is too large for the device.
+            SampleError: a number is not finite.
         """
         return [self._detect(request) for request in requests]
 
@@ -126,8 +126,8 @@ class GroundingDinoPackage(LocalModel):
         """Build the architecture and fill it; a missing weight is an error, unlike upstream.
 
         Raises:
-            UsageError: The package is not installed.
-            MissingAsset: The checkpoint is not a file, or not of this architecture.
+            UsageError: the package is not installed.
+            MissingAsset: the checkpoint is not a file, or not of this architecture.
         """
         if importlib.util.find_spec("groundingdino") is None:
             raise UsageError(

@@ -42,7 +42,7 @@ def decode(engine: Engine, pairs: Sequence[Contrasted], beginning: Ids) -> list[
         beginning: the token ids of the branch without a picture.
 
     Raises:
-        torch.OutOfMemoryError: The batch is too large for the device.
+        torch.OutOfMemoryError: the batch is too large for the device.
     """
     prompts = [pair.prompt for pair in pairs]
     visual = [pair.contrast for pair in pairs if pair.contrast is not None]

@@ -28,14 +28,14 @@ class ConvTowerConfig(PreTrainedConfig):  # type: ignore[no-untyped-call]
     """Sizes of the tower.
 
     Attributes:
-        image_size: Side of the square input in pixels; a multiple of 16.
-        patch_size: Pixels per token along each axis; 16.
-        hidden_size: Width of a token.
-        widths: Channels at stride 2, 4, 8 and 16.
-        neck_width: Channels of the dense map.
-        num_names: Names that a cell can have, besides background.
-        num_environments: Environments that an image can have.
-        box_bins: Bumps along each axis that code a box for the language model.
+        image_size: side of the square input in pixels; a multiple of 16.
+        patch_size: pixels per token along each axis; 16.
+        hidden_size: width of a token.
+        widths: channels at stride 2, 4, 8 and 16.
+        neck_width: channels of the dense map.
+        num_names: names that a cell can have, besides background.
+        num_environments: environments that an image can have.
+        box_bins: bumps along each axis that code a box for the language model.
     """
 
     model_type = "int_bench_conv_tower"

@@ -125,7 +125,7 @@ class Engine:
         """The computed segments of each prompt; what is missing is computed, in one batch a depth.
 
         Raises:
-            torch.OutOfMemoryError: The batch is too large for the device.
+            torch.OutOfMemoryError: the batch is too large for the device.
         """
         nodes: dict[object, Node] = {}
         for depth in range(max(len(prompt.segments) for prompt in prompts)):
@@ -246,9 +246,9 @@ class Engine:
         """One pass over new tokens (rows, n, hidden); logits (rows, kept, V) float32.
 
         Args:
-            block: The past; the new keys and values are written into it.
-            embeds: The new tokens; rows shorter than the batch are padded on the right.
-            keep: Which of the n positions need logits.
+            block: the past; the new keys and values are written into it.
+            embeds: the new tokens; rows shorter than the batch are padded on the right.
+            keep: which of the n positions need logits.
             steps: (rows, n) positions relative to the end of the past; default 0..n-1.
             within: (rows, n, n) which new tokens may see each other, apart from causality.
         """

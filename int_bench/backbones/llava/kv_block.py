@@ -136,7 +136,7 @@ def check_attention(config: Any) -> None:
     """Refuse language models whose attention a block cannot represent.
 
     Raises:
-        UsageError: Some layer has sliding-window or linear attention.
+        UsageError: some layer has sliding-window or linear attention.
     """
     kinds = set(getattr(config.get_text_config(), "layer_types", None) or ("full_attention",))
     if kinds != {"full_attention"}:

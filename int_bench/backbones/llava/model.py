@@ -46,23 +46,23 @@ class Llava(LocalModel):
     """A vision-language model that answers questions and scores names.
 
     Args:
-        checkpoint: Hub id, local folder, or ``zoo:llava``.
+        checkpoint: hub id, local folder, or ``zoo:llava``.
         revision, device, dtype: As of every `LocalModel`.
-        max_batch: Most requests that are computed together. With one request per call an answer
+        max_batch: most requests that are computed together. With one request per call an answer
             does not depend on anything asked before, to the bit; in larger batches up to rounding.
-        preprocess: How a picture becomes the square that boxes refer to (see ``common.square``).
-        prefix_cache_mb: Memory in MiB for keys and values that stay between calls. A 13B model in
+        preprocess: how a picture becomes the square that boxes refer to (see ``common.square``).
+        prefix_cache_mb: memory in MiB for keys and values that stay between calls. A 13B model in
             half precision needs 0.8 MiB a token, about 0.5 GiB a picture. None: on CUDA a quarter
             of what is free once the model is loaded, on a CPU 1024.
-        feature_cache_mb: Memory in MiB for image tokens that stay between calls.
-        max_side: Shrink larger squares to this side before the processor sees them. A bound for
+        feature_cache_mb: memory in MiB for image tokens that stay between calls.
+        max_side: shrink larger squares to this side before the processor sees them. A bound for
             LLaVA-OneVision, which cuts a large square into up to 36 tiles (about 7300 tokens);
             384 leaves one tile (about 1500). None: as large as they are.
 
     Raises:
-        UsageError: The device is unknown; on first use: the language model's attention is not
+        UsageError: the device is unknown; on first use: the language model's attention is not
             supported.
-        MissingAsset: On first use: the checkpoint is missing, damaged or of another kind.
+        MissingAsset: on first use: the checkpoint is missing, damaged or of another kind.
 
     ``counters``: ``vision_passes`` (pictures through the vision tower), ``prefill_tokens``,
     ``prefix_hits``, ``decode_steps``, ``scored_tokens`` (see ``Engine``).
@@ -154,8 +154,8 @@ class Llava(LocalModel):
         """The answers of a verb to all requests, at most ``max_batch`` at once.
 
         Raises:
-            OutOfMemory: The batch does not fit; what was kept between calls has been dropped.
-            SampleError: A number is not finite; dropped likewise.
+            OutOfMemory: the batch does not fit; what was kept between calls has been dropped.
+            SampleError: a number is not finite; dropped likewise.
         """
         ready = self.ready
         with self.computing():
@@ -165,8 +165,8 @@ class Llava(LocalModel):
         """Model and processor by transformers' own loaders; weights from safetensors only.
 
         Raises:
-            MissingAsset: Some weights of the model are not in the checkpoint.
-            UsageError: The language model's attention is not supported.
+            MissingAsset: some weights of the model are not in the checkpoint.
+            UsageError: the language model's attention is not supported.
         """
         path, revision = resolve(self.checkpoint), self.revision or "main"
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -192,8 +192,8 @@ class Llava(LocalModel):
         """The loaded model with this backbone's own caches.
 
         Raises:
-            MissingAsset: The checkpoint is missing, damaged or of another kind.
-            UsageError: The model does not fit into memory, or its attention is not supported.
+            MissingAsset: the checkpoint is missing, damaged or of another kind.
+            UsageError: the model does not fit into memory, or its attention is not supported.
         """
         loaded: _Loaded = self.loaded
         model, processor = loaded.model, loaded.processor

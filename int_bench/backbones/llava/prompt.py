@@ -64,7 +64,7 @@ class ChatFormat:
         """The prompt of a request.
 
         Raises:
-            UsageError: The rendered chat does not hold exactly one image token.
+            UsageError: the rendered chat does not hold exactly one image token.
         """
         chat = request.history, request.question
         segments = self._chats.get(chat)

@@ -52,7 +52,7 @@ def read_key(variable: str) -> str | None:
     """The key in an environment variable without outer blanks; None if there is none.
 
     Raises:
-        UsageError: It holds what no HTTP header may; the key itself is not told.
+        UsageError: it holds what no HTTP header may; the key itself is not told.
     """
     key = os.environ.get(variable, "").strip()
     if not all("!" <= letter <= "~" for letter in key):
@@ -164,8 +164,8 @@ class ChatClient:
             stopped: ``stopped`` of this client as it was when the question came up.
 
         Raises:
-            SampleError: Every attempt failed, or the model refused; with the last reason.
-            MissingAsset: The endpoint does not accept the key or knows no such model or address.
+            SampleError: every attempt failed, or the model refused; with the last reason.
+            MissingAsset: the endpoint does not accept the key or knows no such model or address.
             KeyboardInterrupt: :meth:`stop` was called.
         """
         reason = ""
@@ -214,7 +214,7 @@ class ChatClient:
         these can outlast a socket's timeout, which begins anew with every address and byte.
 
         Raises:
-            TimeoutError: It is not there by the deadline.
+            TimeoutError: it is not there by the deadline.
             OSError, HTTPException: The connection failed.
             KeyboardInterrupt: :meth:`stop` was called.
         """

@@ -45,19 +45,19 @@ class OpenAI(Model):
     """A vision-language model that only answers.
 
     Args:
-        model: The model's name at the endpoint.
-        base_url: Of the endpoint; ``/chat/completions`` is added to it.
-        key_variable: The environment variable that holds the key; without a value none is sent.
-        cache_dir: Folder of remembered answers; None remembers nothing.
-        timeout_s: Seconds until an attempt is given up.
-        retries: Further attempts after a timeout, a rate limit, a server error or nonsense.
-        requests_per_minute: Most requests sent in a minute; 0 is no limit.
-        max_side: Larger squares are shrunk to this side, in pixels.
-        preprocess: How a picture becomes the square that boxes refer to, see ``common.square``.
-        max_batch: At most so many requests under way at once.
+        model: the model's name at the endpoint.
+        base_url: of the endpoint; ``/chat/completions`` is added to it.
+        key_variable: the environment variable that holds the key; without a value none is sent.
+        cache_dir: folder of remembered answers; None remembers nothing.
+        timeout_s: seconds until an attempt is given up.
+        retries: further attempts after a timeout, a rate limit, a server error or nonsense.
+        requests_per_minute: most requests sent in a minute; 0 is no limit.
+        max_side: larger squares are shrunk to this side, in pixels.
+        preprocess: how a picture becomes the square that boxes refer to, see ``common.square``.
+        max_batch: at most so many requests under way at once.
 
     Raises:
-        UsageError: The key cannot be sent, or ``base_url`` is no http or https address.
+        UsageError: the key cannot be sent, or ``base_url`` is no http or https address.
 
     ``counters``: ``requests_sent`` (attempts), ``retries``, ``cache_hits``.
     """
@@ -101,8 +101,8 @@ class OpenAI(Model):
         """One text per request, outer blanks removed.
 
         Raises:
-            SampleError: Every attempt failed, or the model refused; with the reason.
-            MissingAsset: The key is missing or not accepted, or there is no such model.
+            SampleError: every attempt failed, or the model refused; with the reason.
+            MissingAsset: the key is missing or not accepted, or there is no such model.
         """
         stopped = self._client.stopped
         answer = partial(self._answer, stopped)
@@ -124,7 +124,7 @@ class OpenAI(Model):
         """Not possible.
 
         Raises:
-            UsageError: Always.
+            UsageError: always.
         """
         raise self._no_probabilities()
 
@@ -132,7 +132,7 @@ class OpenAI(Model):
         """Not possible.
 
         Raises:
-            UsageError: Always.
+            UsageError: always.
         """
         raise self._no_probabilities()
 
@@ -140,7 +140,7 @@ class OpenAI(Model):
         """Not possible.
 
         Raises:
-            UsageError: Always.
+            UsageError: always.
         """
         raise self._no_probabilities()
 

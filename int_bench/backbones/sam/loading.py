@@ -141,8 +141,8 @@ def load_sam(source: SamSource) -> Any:
     """Read a SAM onto the CPU in float32, in evaluation mode.
 
     Raises:
-        MissingAsset: The checkpoint is not there, does not fit the sizes, or holds code.
-        UsageError: A file was given without its size, or the size is unknown.
+        MissingAsset: the checkpoint is not there, does not fit the sizes, or holds code.
+        UsageError: a file was given without its size, or the size is unknown.
     """
     path = Path(_fetch(source))
     with load_errors("segmenter", str(path)):
@@ -199,7 +199,7 @@ def read_config(values: Mapping[str, Any]) -> SamConfig:
     """A `SamConfig` from the content of ``config.json``; lists become tuples.
 
     Raises:
-        TypeError: A size is missing or unknown.
+        TypeError: a size is missing or unknown.
     """
     frozen: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return SamConfig(**frozen)

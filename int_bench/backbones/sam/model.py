@@ -34,15 +34,15 @@ class Sam(LocalModel):
     """A `Segmenter` over ``segment_anything.modeling.Sam`` of any size.
 
     Args:
-        checkpoint: Folder with ``config.json`` and ``model.safetensors``, ``zoo:NAME``, a .pth
+        checkpoint: folder with ``config.json`` and ``model.safetensors``, ``zoo:NAME``, a .pth
             file, or a hub id.
         revision, device: As of every `LocalModel`.
-        dtype: Precision of the image encoder. Prompts and masks are always computed in float32, as
+        dtype: precision of the image encoder. Prompts and masks are always computed in float32, as
             half precision moves a point by whole pixels.
-        max_batch: At most so many pictures per encoder pass and prompts per decoder pass.
+        max_batch: at most so many pictures per encoder pass and prompts per decoder pass.
         model: ``vit_b``, ``vit_l`` or ``vit_h``; required with a .pth file, unused with a folder.
-        filename: The .pth file inside a hub repository.
-        cache_mb: Bound of the memory for picture embeddings, in MiB (4 MiB each at 1024 pixels).
+        filename: the .pth file inside a hub repository.
+        cache_mb: bound of the memory for picture embeddings, in MiB (4 MiB each at 1024 pixels).
 
     ``counters``: ``images_encoded`` and ``embedding_hits`` (pictures), ``rows`` (prompts decoded).
     """
@@ -70,10 +70,10 @@ class Sam(LocalModel):
         is clipped to 0..1, as the model's head is an unbounded regression.
 
         Raises:
-            ValueError: A request has neither a box nor a point.
-            SampleError: A picture is too thin for the model, or a number is not finite.
-            OutOfMemory: The batch does not fit.
-            MissingAsset: The checkpoint cannot be loaded.
+            ValueError: a request has neither a box nor a point.
+            SampleError: a picture is too thin for the model, or a number is not finite.
+            OutOfMemory: the batch does not fit.
+            MissingAsset: the checkpoint cannot be loaded.
         """
         for request in requests:
             if request.box is None and not request.points:
@@ -183,7 +183,7 @@ def _predict_masks(
     """``MaskDecoder.predict_masks`` with one embedding per prompt instead of one for all.
 
     Args:
-        sam: The model whose decoder modules are run.
+        sam: the model whose decoder modules are run.
         embeddings: (B, C, g, g) of the picture of each prompt.
         sparse: (B, N, C) embedded points and box corners.
         dense: (B, C, g, g) embedded mask prompts (here: the learned "no mask").

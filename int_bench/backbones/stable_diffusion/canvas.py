@@ -45,7 +45,7 @@ def to_canvas(image: Image, mask: HardMask, size: int, padding: Padding | None) 
     Args:
         image: (H, W, 3) uint8, any size.
         mask: (H, W) bool.
-        size: Side of the square in pixels.
+        size: side of the square in pixels.
         padding: ``reflect`` or ``edge`` (letterbox), or None: squash both sides to the square.
 
     Returns:
@@ -105,7 +105,7 @@ def feathered(mask: HardMask, width: float) -> SoftMask:
 
     Args:
         mask: (H, W) bool.
-        width: Length of the ramp in pixels; 0 is a hard edge.
+        width: length of the ramp in pixels; 0 is a hard edge.
 
     Returns:
         ``min(1, distance / (width + 1))`` with the Euclidean distance to the nearest pixel

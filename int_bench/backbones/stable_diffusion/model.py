@@ -40,22 +40,22 @@ class StableDiffusion(LocalModel):
     has its own generator on the CPU, and its first draw, in float32, is the initial latents.
 
     Args:
-        checkpoint: Hub id, local folder or ``zoo:NAME`` of a StableDiffusionInpaintPipeline
+        checkpoint: hub id, local folder or ``zoo:NAME`` of a StableDiffusionInpaintPipeline
             (a UNet of 9 input channels, or 4: then the known latents are re-noised).
         revision, device, dtype: As of every `LocalModel`.
-        max_batch: Most images per pipeline call.
-        steps: Denoising steps of the checkpoint's own scheduler.
-        guidance_scale: Of classifier-free guidance; at most 1 switches it off, and with it the
+        max_batch: most images per pipeline call.
+        steps: denoising steps of the checkpoint's own scheduler.
+        guidance_scale: of classifier-free guidance; at most 1 switches it off, and with it the
             negative prompt.
-        size: Side of the square that the pipeline works on, in pixels; a multiple of the VAE's
+        size: side of the square that the pipeline works on, in pixels; a multiple of the VAE's
             factor (8 in Stable Diffusion).
-        letterbox: Keep the aspect ratio; False squashes to the square.
-        padding: What fills the rest of the square: ``reflect`` or ``edge``.
-        composite: Paste only the mask back; False returns the whole generated image.
-        feather: Length of the composite's ramp inside the mask's rim: below 1 a share of the
+        letterbox: keep the aspect ratio; False squashes to the square.
+        padding: what fills the rest of the square: ``reflect`` or ``edge``.
+        composite: paste only the mask back; False returns the whole generated image.
+        feather: length of the composite's ramp inside the mask's rim: below 1 a share of the
             image's short side, from 1 on pixels of the request's image; 0 is a hard edge.
-        channels_last: Memory format of UNet and VAE.
-        compile: Compile the UNet's repeated blocks with torch.compile.
+        channels_last: memory format of UNet and VAE.
+        compile: compile the UNet's repeated blocks with torch.compile.
 
     ``counters``: ``images`` that were filled (empty masks are not); ``unet_calls``, forward passes
     of the UNet, and ``rows``, their batch rows in sum (guidance doubles them); ``texts_encoded``.
@@ -87,10 +87,10 @@ class StableDiffusion(LocalModel):
         gives the image itself, without a call of the model.
 
         Raises:
-            ValueError: A mask that has not the size of its image.
-            MissingAsset: The checkpoint cannot be loaded.
-            SampleError: A number is not finite; the stage that gave it is named.
-            OutOfMemory: The batch is too large for the device.
+            ValueError: a mask that has not the size of its image.
+            MissingAsset: the checkpoint cannot be loaded.
+            SampleError: a number is not finite; the stage that gave it is named.
+            OutOfMemory: the batch is too large for the device.
         """
         for request in requests:
             if request.mask.mask.shape != request.image.size:

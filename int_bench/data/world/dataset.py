@@ -138,7 +138,7 @@ def write(
         on_written: called with the number of scenes written so far.
 
     Raises:
-        UsageError: The folder cannot be written.
+        UsageError: the folder cannot be written.
     """
     try:
         for part in ("images", "masks"):

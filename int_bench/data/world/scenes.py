@@ -85,19 +85,19 @@ def draw(  # noqa: PLR0913  (the keywords are the world's own vocabulary)
 
     Args:
         split: "train", "validation", "test" or "demo"; splits share no scene.
-        indices: Number of each scene within its split.
+        indices: number of each scene within its split.
         task: "cod" (animals), "polyp" or "skin".
         animals: "one", "two_same" (two of one kind), "two_different" (world 1: cod only), or, in
             world 2, "mixed": 70 % one, 15 % two of one kind, 15 % of two kinds.
-        favourite: Probability that the (first) animal is its environment's favourite, train split
+        favourite: probability that the (first) animal is its environment's favourite, train split
             only; None draws all eight alike. Validation and test never show the favourite.
-        seed: Seed of the world.
-        size: Side of the square scenes in pixels.
+        seed: seed of the world.
+        size: side of the square scenes in pixels.
         world: 1 or 2.
-        level: How much a decoy of world 2 looks like the favourite: "easy", "medium" or "hard".
+        level: how much a decoy of world 2 looks like the favourite: "easy", "medium" or "hard".
 
     Raises:
-        UsageError: Unknown split, task, number of animals, world or level, or a favourite where
+        UsageError: unknown split, task, number of animals, world or level, or a favourite where
             there is none.
     """
     _check(split, task, animals, favourite)

@@ -21,8 +21,8 @@ class Silhouette:
     """Outline and features of one animal in its own frame.
 
     Attributes:
-        distance: Signed distance to the outline, negative inside.
-        features: Signed distance and tone of each feature, painted in this order.
+        distance: signed distance to the outline, negative inside.
+        features: signed distance and tone of each feature, painted in this order.
     """
 
     distance: Field
@@ -263,10 +263,10 @@ def silhouette(name: int, x: Field, y: Field, rng: np.random.Generator) -> Silho
     """Outline and features of an animal, with a small random pose.
 
     Args:
-        name: Index into camoworld_names.NAMES.
-        x: Horizontal coordinate of each pixel in the animal's frame.
-        y: Vertical coordinate, downwards.
-        rng: Generator that the pose is drawn from.
+        name: index into camoworld_names.NAMES.
+        x: horizontal coordinate of each pixel in the animal's frame.
+        y: vertical coordinate, downwards.
+        rng: generator that the pose is drawn from.
     """
     return _SILHOUETTES[name](x, y, rng)
 

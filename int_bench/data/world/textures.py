@@ -45,10 +45,10 @@ class Noise:
     """Source of filtered white noise with mean 0 and standard deviation 1.
 
     Attributes:
-        rng: The scene's own generator; each call draws ``size * size`` normal numbers from it.
-        size: Side of the square in pixels.
-        angle: Rotation of stretched noise in radians.
-        zoom: Factor on every frequency.
+        rng: the scene's own generator; each call draws ``size * size`` normal numbers from it.
+        size: side of the square in pixels.
+        angle: rotation of stretched noise in radians.
+        zoom: factor on every frequency.
     """
 
     rng: np.random.Generator
@@ -149,8 +149,8 @@ def surface(environment: int, noise: Noise) -> Field:
     """Lightness of an environment's surface.
 
     Args:
-        environment: Index into ENVIRONMENTS.
-        noise: The source of noise; its angle and zoom vary the texture.
+        environment: index into ENVIRONMENTS.
+        noise: the source of noise; its angle and zoom vary the texture.
 
     Returns:
         Float32 ``(size, size)``, about 0 (dark) to 1 (light), clipped to [-0.2, 1.2].

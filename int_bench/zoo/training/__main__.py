@@ -22,7 +22,7 @@ def train(role: str, out: Path, steps: int | None) -> None:
     ``<out>/SHA256SUMS`` is brought up to date.
 
     Raises:
-        UsageError: Unknown role.
+        UsageError: unknown role.
     """
     if role not in ROLES:
         raise UsageError(f"Unknown role '{role}': use {', '.join(ROLES)} or all.")

@@ -119,8 +119,8 @@ def load_pool(name: str, cache: Path = CACHE) -> Pool:
     """Open a pool that has been drawn: "train", "validation" or "prior".
 
     Raises:
-        UsageError: There is no such pool.
-        MissingAsset: The pool has not been drawn (completely) yet.
+        UsageError: there is no such pool.
+        MissingAsset: the pool has not been drawn (completely) yet.
     """
     folder = cache / name
     _plan(name)
@@ -137,7 +137,7 @@ def draw_pool(name: str, cache: Path = CACHE, workers: int = 2) -> None:
     """Draw a pool unless it is there; progress as plain lines.
 
     Raises:
-        UsageError: There is no such pool.
+        UsageError: there is no such pool.
     """
     size, folder = _plan(name).size, cache / name
     if (folder / "complete").exists():
@@ -236,7 +236,7 @@ def dim(images: Bytes, masks: npt.NDArray[np.float32], passes: int) -> Bytes:
     Args:
         images: ``(N, H, W, 3)`` uint8.
         masks: ``(N, H, W)`` float in 0..1, the soft mask.
-        passes: Number of re-weightings, 0 leaves the image as it is.
+        passes: number of re-weightings, 0 leaves the image as it is.
 
     Returns:
         Uint8 like ``images``.

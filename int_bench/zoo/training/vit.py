@@ -55,7 +55,7 @@ def features(visual: Any, pixels: Tensor, corner: tuple[int, int] | None = None)
     Args:
         visual: ``open_clip``'s ``VisionTransformer``.
         pixels: ``(B, 3, H, W)`` normalised; a window of the model's square, or all of it.
-        corner: Row and column, in cells, at which a window lies in the grid; None for all of it.
+        corner: row and column, in cells, at which a window lies in the grid; None for all of it.
 
     Returns:
         Features on the CPU, wherever the model is: batches are drawn and losses taken there.

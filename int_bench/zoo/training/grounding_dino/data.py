@@ -252,8 +252,8 @@ def encode(
     """Tokenize prompts and find the tokens that name each figure.
 
     Args:
-        tokenizer: The detector's.
-        prompts: The phrases of each view.
+        tokenizer: the detector's.
+        prompts: the phrases of each view.
         names: (B, M) int64 as in Views.
 
     Returns:

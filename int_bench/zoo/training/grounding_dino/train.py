@@ -248,8 +248,8 @@ def train(out: Path, steps: int | None = None) -> None:
     """Train both phases and save into ``out``.
 
     Args:
-        out: Folder of the checkpoint.
-        steps: Steps of the last phase; None takes those of the shipped checkpoint.
+        out: folder of the checkpoint.
+        steps: steps of the last phase; None takes those of the shipped checkpoint.
     """
     pool = load_pool("train")
     backbone = pretrain_backbone(pool, BACKBONE_STEPS)

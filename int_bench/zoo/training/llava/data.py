@@ -37,10 +37,10 @@ class Mix:
     """Shares of a batch.
 
     Attributes:
-        full: Full scenes; the rest is spread over the other 8 patches.
-        filled: Scenes in which a region has been filled.
-        dimmed: Scenes re-weighted 1 to 4 times around a roughly right mask.
-        erased: Scenes replaced by their clean version before anything else.
+        full: full scenes; the rest is spread over the other 8 patches.
+        filled: scenes in which a region has been filled.
+        dimmed: scenes re-weighted 1 to 4 times around a roughly right mask.
+        erased: scenes replaced by their clean version before anything else.
     """
 
     full: float = 0.4

@@ -64,10 +64,10 @@ class Truth:
     """What one view is answered with.
 
     Attributes:
-        task: Task prompt, e.g. "camouflaged animal".
-        name: What is answered: "frog", or "frog and owl" where two kinds are visible.
-        weight: Weight of the name in the loss.
-        environment: Environment word.
+        task: task prompt, e.g. "camouflaged animal".
+        name: what is answered: "frog", or "frog and owl" where two kinds are visible.
+        weight: weight of the name in the loss.
+        environment: environment word.
         box: x0, y0, x1, y1 in 0..1 of the padded square; zeros where nothing is visible.
     """
 

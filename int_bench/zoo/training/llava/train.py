@@ -51,9 +51,9 @@ def train(out: Path, steps: int | None = None, name: str = "llava") -> None:
     The tower, then the language model in two phases, which differ in the weight of boxes.
 
     Args:
-        out: Folder of the model, ``<zoo>/llava``.
-        steps: Steps of the last phase; None is the full run.
-        name: Prefix of the checkpoints.
+        out: folder of the model, ``<zoo>/llava``.
+        steps: steps of the last phase; None is the full run.
+        name: prefix of the checkpoints.
     """
     for plan in PLANS:
         draw_pool(plan)

@@ -70,7 +70,7 @@ def random_prompt(masks: Tensor, others: Tensor, rng: np.random.Generator) -> Pr
     Args:
         masks: ``(B, 64, 64)`` of the targets.
         others: ``(B, 64, 64)`` of the animals that are not meant.
-        rng: Source of everything drawn.
+        rng: source of everything drawn.
     """
     kind = rng.choice(["box", "centre", "point", "points", "both"], p=[0.3, 0.1, 0.1, 0.1, 0.4])
     box = _shaken(true_boxes(masks), rng) if kind in ("box", "both") else None

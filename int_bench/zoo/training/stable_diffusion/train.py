@@ -241,8 +241,8 @@ def train(out: Path, steps: int | None = None) -> None:
     """Train autoencoder and denoiser and save into ``out``.
 
     Args:
-        out: Folder of the checkpoint.
-        steps: Steps of the last phase; None takes those of the shipped checkpoint.
+        out: folder of the checkpoint.
+        steps: steps of the last phase; None takes those of the shipped checkpoint.
     """
     pool = load_pool("train")
     vae = train_vae(pool, VAE_STEPS)
