@@ -143,9 +143,9 @@ def load_array(path: Path, max_pixels: int = MAX_PIXELS) -> Values:
             raise
         except Exception as error:  # a damaged header is parsed as Python and raises what that does
             reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-            raise SampleError(f"prediction {path} is not a plain .npy array: {reason}.") from error
+            raise SampleError(f"Prediction {path} is not a plain .npy array: {reason}.") from error
         if not isinstance(array, np.ndarray):
-            raise SampleError(f"prediction {path} is not a plain .npy array but an archive.")
+            raise SampleError(f"Prediction {path} is not a plain .npy array but an archive.")
         refuse_huge(path, array.shape, max_pixels)
         return np.array(array)
 

@@ -87,7 +87,7 @@ class PairedFolders:
             UsageError: no folder is named, or the masks' names hold no id.
         """
         if not self.images and not self.masks:
-            raise UsageError(f"dataset {self.name} names no folder: set dataset.images=DIR.")
+            raise UsageError(f"Dataset {self.name} names no folder: set dataset.images=DIR.")
         if self.mask_name.count("*") != 1 or set(self.mask_name) & set("?[]/"):
             raise UsageError(
                 f"dataset.mask_name is {self.mask_name!r}; it must hold one * for the id, such as"
@@ -166,7 +166,7 @@ class PairedFolders:
         if errors:
             further = f" (and {len(errors) - 1} more; `int-bench data check` lists all)"
             more = further if len(errors) > 1 else ""
-            raise MissingAsset(f"dataset {self.name}: {errors[0].message}{more}.")
+            raise MissingAsset(f"Dataset {self.name}: {errors[0].message}{more}.")
         return samples
 
     def load_image(self, sample: SampleFile) -> Image:
@@ -176,7 +176,7 @@ class PairedFolders:
             SampleError: the file cannot be decoded.
         """
         if sample.image_path is None:
-            raise SampleError(f"sample {sample.id} of dataset {self.name} has no image.")
+            raise SampleError(f"Sample {sample.id} of dataset {self.name} has no image.")
         return read_image(sample.image_path, sample.mask_path, self.image_depth, self.max_pixels)
 
     def load_mask(self, sample: SampleFile) -> HardMask:
@@ -186,7 +186,7 @@ class PairedFolders:
             SampleError: there is no mask, or it cannot be decoded.
         """
         if sample.mask_path is None:
-            raise SampleError(f"sample {sample.id} of dataset {self.name} has no ground truth.")
+            raise SampleError(f"Sample {sample.id} of dataset {self.name} has no ground truth.")
         return read_mask(sample.mask_path, self.gt_threshold, self.mask_depth, self.max_pixels)
 
     def manifest(self, contents: bool = False) -> str:
@@ -212,7 +212,7 @@ class PairedFolders:
         tried = ", ".join(names) if len(names) > 1 else str(root / names[0])
         where = f" under {root.absolute()}" if len(names) > 1 else ""
         hint = self.fetch or f"set dataset.{part}=DIR"
-        message = f"dataset {self.name}: no folder of {part}{where}: {tried} not found; {hint}."
+        message = f"Dataset {self.name}: no folder of {part}{where}: {tried} not found; {hint}."
         raise MissingAsset(message)
 
     def _index(self, folder: Path | None, selection: Selection, pattern: str) -> FolderIndex | None:
@@ -223,14 +223,14 @@ class PairedFolders:
             return None
         path = expanded(self.list_file)
         if not path.is_file():
-            raise MissingAsset(f"dataset {self.name}: list file {path} not found.")
+            raise MissingAsset(f"Dataset {self.name}: list file {path} not found.")
         try:
             lines = [line.strip() for line in path.read_text(encoding="utf-8").split("\n")]
         except UnicodeDecodeError as error:
-            raise MissingAsset(f"dataset {self.name}: list file {path} is not text.") from error
+            raise MissingAsset(f"Dataset {self.name}: list file {path} is not text.") from error
         listed = frozenset(_listed_id(line) for line in lines if line and not line.startswith("#"))
         if not listed:
-            raise MissingAsset(f"dataset {self.name}: list file {path} names no sample.")
+            raise MissingAsset(f"Dataset {self.name}: list file {path} names no sample.")
         return listed
 
     def _count_findings(self, count: int) -> tuple[Finding, ...]:

@@ -108,7 +108,7 @@ def read_mask(
     levels = read_levels(path, depth, max_pixels)
     if threshold > 0 and is_dim(levels, threshold):
         raise SampleError(
-            f"mask {path} would be empty: its brightest level is {levels.max():g} and the threshold"
+            f"Mask {path} would be empty: its brightest level is {levels.max():g} and the threshold"
             f" is {threshold}; re-encode it as 0/255 or set dataset.gt_threshold=0."
         )
     lost = share_below(levels, threshold)
@@ -224,21 +224,21 @@ def read_map(path: Path, depth: Depth = _UNKNOWN, max_pixels: int = MAX_PIXELS) 
 def _array_map(path: Path, depth: Depth, max_pixels: int) -> Map:
     fault = fault_of(path)
     if fault is not None:
-        raise SampleError(f"prediction {path} {fault}.")
+        raise SampleError(f"Prediction {path} {fault}.")
     stored = load_array(path, max_pixels)
     array = _plane(stored)
     if array.ndim != 2 or array.size == 0:
-        raise SampleError(f"prediction {path} has shape {stored.shape}; (height, width) is needed.")
+        raise SampleError(f"Prediction {path} has shape {stored.shape}; (height, width) is needed.")
     if array.dtype == np.bool_:
         return array
     if is_deep_array(array) and not (array.dtype == np.uint16 and array.max() <= 1):
         levels: NDArray[np.float64] = depth.scaled(array, path) / 255.0
         return levels
     if not np.issubdtype(array.dtype, np.integer):
-        raise SampleError(f"prediction {path} has type {array.dtype}; bool, uint8 or float needed.")
+        raise SampleError(f"Prediction {path} has type {array.dtype}; bool, uint8 or float needed.")
     if array.min() < 0 or array.max() > 255:
         raise SampleError(
-            f"prediction {path} has levels {array.min()}..{array.max()}; 0..255 is needed."
+            f"Prediction {path} has levels {array.min()}..{array.max()}; 0..255 is needed."
         )
     return array.astype(np.bool_) if array.max() == 1 else array.astype(np.uint8)
 

@@ -135,13 +135,13 @@ def index_folder(
     try:
         entries = sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
     except OSError as error:
-        raise MissingAsset(f"folder {folder} cannot be listed: {error.strerror}.") from error
+        raise MissingAsset(f"Folder {folder} cannot be listed: {error.strerror}.") from error
     images = [path for path in entries if _is_usable(path, extensions)]
     left_out = tuple(path for path in images if _LEFT_OUT.search(path.stem))
     usable = [path for path in images if path not in left_out]
     if not usable:
         wanted = ", ".join(sorted(extensions))
-        raise MissingAsset(f"folder {folder} holds no image ({wanted}).")
+        raise MissingAsset(f"Folder {folder} holds no image ({wanted}).")
     groups: dict[str, list[Path]] = {}
     for path in usable:
         key = sample_id(path, pattern)

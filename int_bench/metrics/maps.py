@@ -72,17 +72,17 @@ def level_map(prediction: NDArray[np.generic]) -> LevelMap:
         SampleError: not two-dimensional, not finite, or out of range.
     """
     if prediction.ndim != 2 or prediction.size == 0:
-        raise SampleError(f"a prediction of shape {prediction.shape} is no (height, width) map.")
+        raise SampleError(f"A prediction of shape {prediction.shape} is no (height, width) map.")
     if prediction.dtype == np.bool_:
         return LevelMap(prediction.astype(np.uint8) * np.uint8(255), np.arange(256) / 255)
     if prediction.dtype == np.uint8:
         return LevelMap(prediction.astype(np.uint8, copy=False), np.arange(256) / 255)
     if not np.issubdtype(prediction.dtype, np.floating):
-        raise SampleError(f"a prediction of type {prediction.dtype} is not bool, uint8 or float.")
+        raise SampleError(f"A prediction of type {prediction.dtype} is not bool, uint8 or float.")
     levels = prediction.astype(np.float64)
     # A comparison with NaN is False, so this refuses NaN too.
     if not (levels.min() >= 0 and levels.max() <= 1):
-        raise SampleError("a float prediction must be finite and lie in 0..1.")
+        raise SampleError("A float prediction must be finite and lie in 0..1.")
     return LevelMap(levels)
 
 

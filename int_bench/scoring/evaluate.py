@@ -138,7 +138,7 @@ def evaluate_all(
         UsageError: an unknown policy, or a scoring process died.
     """
     if missing not in get_args(Missing):
-        raise UsageError(f"unknown policy missing={missing}: choose error, empty or skip.")
+        raise UsageError(f"Unknown policy missing={missing}: choose error, empty or skip.")
     selected = tuple(truths.samples() if samples is None else samples)
     unmatched = [_check_ids(truths, selected, maps, missing) for maps in predictions]
     job = _Job(truths, tuple(predictions), tuple(protocols), missing == "empty")
@@ -253,7 +253,7 @@ def _check_ids(
         rule = misnamed([sample.id for sample in selected], sorted(predicted))
         hint = f" Predictions {rule}." if rule else ""
         raise MissingAsset(
-            f"no prediction in {predictions.name} belongs to {truths.name}: there is"
+            f"No prediction in {predictions.name} belongs to {truths.name}: there is"
             f" {min(predicted)}, and {selected[0].id} was expected.{hint}"
         )
     if absent and missing == "error":

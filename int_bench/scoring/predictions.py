@@ -99,7 +99,7 @@ class MapFolder:
         if is_transposed(shape, shape_of(truth)):
             sizes = [f"{array.shape[1]}x{array.shape[0]}" for array in (prediction, truth)]
             raise SampleError(
-                f"prediction {path} is {sizes[0]} and its ground truth {sizes[1]}: it is"
+                f"Prediction {path} is {sizes[0]} and its ground truth {sizes[1]}: it is"
                 " transposed; save it as (height, width)."
             )
         return prediction
@@ -144,6 +144,6 @@ def maps_in(folder: Path, failures: Mapping[str, str] | None = None) -> MapFolde
     for key, paths in index.duplicates.items():
         names = " and ".join(path.name for path in paths)
         raise UsageError(
-            f"predictions {names} in {folder} have the same id {key}; keep one of them."
+            f"Predictions {names} in {folder} have the same id {key}; keep one of them."
         )
     return MapFolder(folder, index.by_id, failures or {})

@@ -203,7 +203,7 @@ class TestFetch:
 
     @pytest.mark.parametrize("change", WRONG)
     def test_impossible_descriptions_are_refused(self, dataset, change):
-        with pytest.raises(UsageError, match="dataset set: archives"):
+        with pytest.raises(UsageError, match="Dataset set: archives"):
             archives_of(changed(dataset, 0, **change))
 
 

@@ -138,7 +138,7 @@ def verify(path: Path, archive: Archive) -> None:
 
 
 def _archive(name: str, entry: Mapping[str, Any]) -> Archive:
-    where = f"dataset {name}: archives"
+    where = f"Dataset {name}: archives"
     if not isinstance(entry, Mapping) or not {"url", "folder"} <= set(entry) <= set(_KEYS):
         raise UsageError(f"{where} must be a list of entries with {', '.join(_KEYS)}.")
     archive = Archive(**entry)
