@@ -8,8 +8,8 @@ from int_bench.config import RunConfig, build
 from int_bench.core.protocols import Method
 from int_bench.engine.serving import Observer
 from int_bench.runs.executors import Executor
+from int_bench.runs.executors.progress import Done, OnRecord, Watch, unwatched
 from int_bench.runs.prepare import Prepared
-from int_bench.runs.progress import Done, OnRecord, Watch, unwatched
 
 __all__ = ["Done", "OnRecord", "Watch", "compute", "unwatched"]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.engine.broker import Broker, Job, Outcome
 from int_bench.engine.serving import Observer
 from int_bench.errors import SampleError
-from int_bench.runs.folder import Files, RunFolder
+from int_bench.runs.folder import Files, RunFolder, encoded
 from int_bench.runs.records import FAILED, OK, Record, Step
 
 _WAITING = 4
@@ -67,13 +67,24 @@ class Variant:
 
 
 @dataclass(frozen=True)
-class _Key:
+class Item:
+    """A sample of a trial for a variant, by its place among those of the command."""
+
     variant: int
     trial: int
     sample: SampleFile
 
     def __str__(self) -> str:
         return self.sample.id
+
+
+@dataclass(frozen=True)
+class Product:
+    """What an item has come to, wherever it was computed: its record, and its encoded masks."""
+
+    variant: int
+    record: Record
+    files: Files
 
 
 def run(
@@ -97,20 +108,51 @@ def run(
     Raises:
         UserError: an error that every sample would meet; all finished samples are stored.
     """
-    jobs = (
-        Job(key, _start(plan, variants[key.variant], key), owner=key.variant)
-        for key in _keys(plan, variants)
-    )
+    methods = [variant.method for variant in variants]
     arrived: deque[Outcome[Prediction]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
         waiting: deque[Future[list[tuple[Variant, Record]]]] = deque()
-        for outcome in broker.run(jobs):
+        for outcome in broker.run(jobs(plan, methods, unfinished(plan, variants))):
             arrived.append(outcome)
             waiting.append(disk.submit(_store, variants, arrived, observe))
             while waiting and (len(waiting) > _WAITING or waiting[0].done()):
                 _tell(waiting.popleft(), on_record)
         for stored in waiting:
             _tell(stored, on_record)
+
+
+def jobs(
+    plan: Plan,
+    methods: Sequence[Method],
+    items: Iterable[Item],
+    begun: Callable[[Item], None] = lambda _: None,
+) -> Iterator[Job[Prediction]]:
+    """What a broker runs for some items, in their order.
+
+    Args:
+        plan: where samples come from.
+        methods: of the variants.
+        items: what is to be computed.
+        begun: told of each when it begins.
+    """
+    for item in items:
+        yield Job(item, _start(plan, methods[item.variant], item, begun), owner=item.variant)
+
+
+def product(outcome: Outcome[Prediction], keep: str) -> Product:
+    """What is stored of an outcome; ``keep`` as in :class:`int_bench.runs.folder.RunFolder`."""
+    item = outcome.key
+    assert isinstance(item, Item)
+    return Product(item.variant, _record(item, outcome), encoded(outcome.value, keep))
+
+
+def unfinished(plan: Plan, variants: Sequence[Variant]) -> Iterator[Item]:
+    """Sample by sample, so that what the variants and trials share is still remembered."""
+    for sample in plan.samples:
+        for trial in range(plan.trials):
+            for index, variant in enumerate(variants):
+                if not variant.folder.finished((trial, sample.id)):
+                    yield Item(index, trial, sample)
 
 
 def _tell(
@@ -126,11 +168,8 @@ def _store(
     """Store all that has arrived by now, flushed together: what it belongs to, and its record."""
     started, items = time.perf_counter(), dict[int, list[tuple[Record, Files]]]()
     while arrived:
-        outcome = arrived.popleft()
-        key = outcome.key
-        assert isinstance(key, _Key)
-        masks = variants[key.variant].folder.encoded(outcome.value)
-        items.setdefault(key.variant, []).append((_record(key, outcome), masks))
+        made = product(arrived.popleft(), variants[0].folder.keep)
+        items.setdefault(made.variant, []).append((made.record, made.files))
     stored = []
     for index, of in items.items():
         records = variants[index].folder.commit_all(of)
@@ -142,44 +181,38 @@ def _store(
     return stored
 
 
-def _keys(plan: Plan, variants: Sequence[Variant]) -> Iterator[_Key]:
-    """Sample by sample, so that what the variants and trials share is still remembered."""
-    for sample in plan.samples:
-        for trial in range(plan.trials):
-            for index, variant in enumerate(variants):
-                if not variant.folder.finished((trial, sample.id)):
-                    yield _Key(index, trial, sample)
-
-
-def _start(plan: Plan, variant: Variant, key: _Key) -> Callable[[Ask], Any]:
+def _start(
+    plan: Plan, method: Method, item: Item, begun: Callable[[Item], None]
+) -> Callable[[Ask], Any]:
     async def segment(ask: Ask) -> Prediction:
-        return await variant.method.segment(_sample(plan, variant.method, key), ask)
+        begun(item)
+        return await method.segment(_sample(plan, method, item), ask)
 
     return segment
 
 
-def _sample(plan: Plan, method: Method, key: _Key) -> Sample:
+def _sample(plan: Plan, method: Method, item: Item) -> Sample:
     """The sample as a method sees it; the ground truth is decoded for oracle methods only."""
     wants_truth = bool(getattr(method, "wants_truth", False))
     return Sample(
-        id=key.sample.id,
-        image=Picture(plan.dataset.load_image(key.sample)),
+        id=item.sample.id,
+        image=Picture(plan.dataset.load_image(item.sample)),
         task=plan.task_prompt,
-        seed=derive_seed(plan.seed, key.trial, key.sample.id),
-        truth=plan.dataset.load_mask(key.sample) if wants_truth else None,
-        truth_name=key.sample.truth_name if wants_truth else None,
+        seed=derive_seed(plan.seed, item.trial, item.sample.id),
+        truth=plan.dataset.load_mask(item.sample) if wants_truth else None,
+        truth_name=item.sample.truth_name if wants_truth else None,
     )
 
 
-def _record(key: _Key, outcome: Outcome[Prediction]) -> Record:
+def _record(item: Item, outcome: Outcome[Prediction]) -> Record:
     prediction = outcome.value
     if prediction is None:
-        bare = Record(key.sample.id, key.trial, FAILED, error=_sentence(outcome.error))
+        bare = Record(item.sample.id, item.trial, FAILED, error=_sentence(outcome.error))
     else:
         final = prediction.final
         bare = Record(
-            key.sample.id,
-            key.trial,
+            item.sample.id,
+            item.trial,
             OK,
             size=(final.masks.hard.shape[0], final.masks.hard.shape[1]),
             prompt=final.prompt,

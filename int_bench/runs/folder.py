@@ -8,11 +8,9 @@ point, also by the loss of power, loses at most the samples in flight and never 
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,6 +25,7 @@ from numpy.typing import NDArray
 
 from int_bench.core.types import Prediction
 from int_bench.errors import UsageError
+from int_bench.runs.executors.claims import Held, Lock
 from int_bench.runs.layout import (
     LOCK,
     MANIFEST,
@@ -76,15 +75,19 @@ class RunFolder:
     ) -> None:
         self.path = path
         self.damages: list[Damage] = []
-        self._keep, self._names, self._host = keep, names or {}, host or {}
+        self.keep, self._names, self._host = keep, names or {}, host or {}
         self._status: dict[Key, str] = {}
         self._begun: dict[Key, int] = {}
         with _told(path):
             _make(path)
-            self._lock = _take_lock(path)
-            write_whole(path / MANIFEST, sealed(content))
-            _make(path / RECORDS)
-            self._mend()
+            self._lock = _locked(path)
+            try:
+                write_whole(path / MANIFEST, sealed(content))
+                _make(path / RECORDS)
+                self._mend()
+            except BaseException:
+                self._lock.release()
+                raise
 
     def __enter__(self) -> RunFolder:
         return self
@@ -95,7 +98,7 @@ class RunFolder:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        os.close(self._lock)
+        self._lock.release()
 
     def finished(self, key: Key) -> bool:
         """Whether a sample of a trial is done and well; a failed one is tried again."""
@@ -117,11 +120,7 @@ class RunFolder:
 
     def commit(self, record: Record, prediction: Prediction | None = None) -> Record:
         """Store the masks of a prediction, then the record's line; see :meth:`commit_all`."""
-        return self.commit_all([(record, self.encoded(prediction))])[0]
-
-    def encoded(self, prediction: Prediction | None) -> Files:
-        """The masks of a prediction that are kept, as PNG, by their folder."""
-        return [(which, _png(mask)) for which, mask in self._masks_of(prediction)]
+        return self.commit_all([(record, encoded(prediction, self.keep))])[0]
 
     def commit_all(self, items: Sequence[tuple[Record, Files]]) -> list[Record]:
         """Store samples: all their masks first, then all their lines; each is there or is not.
@@ -135,6 +134,8 @@ class RunFolder:
             UsageError: the folder cannot be written (a full disk, say).
         """
         kept = []
+        if not self._lock.mine():
+            raise UsageError(f"{self.path} was taken over by another process; this one stops.")
         with _told(self.path):
             places: list[Path] = []
             for record, masks in items:
@@ -176,16 +177,6 @@ class RunFolder:
                     os.truncate(path, size or 0)
             raise
 
-    def _masks_of(self, prediction: Prediction | None) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-        if prediction is None:
-            return
-        if self._keep != "final":
-            for number, item in enumerate(prediction.iterations, start=1):
-                yield str(number), item.masks.hard.astype(np.uint8) * 255
-                if self._keep == "soft":
-                    yield f"soft_{number}", np.rint(item.masks.soft * 255).astype(np.uint8)
-        yield "final", prediction.final.masks.hard.astype(np.uint8) * 255
-
     def _mend(self) -> None:
         """Cut what is torn, remove what was never finished, and find out what is done."""
         for aside in (self.path / MASKS).glob("*/*/.*.part"):
@@ -207,6 +198,11 @@ class RunFolder:
                 self.damages += broken
             self._status[key] = FAILED if broken else record.status
         self._begun = dict(records.intents)
+
+
+def encoded(prediction: Prediction | None, keep: str) -> Files:
+    """The masks of a prediction that are kept, as PNG, by their folder."""
+    return [(which, _png(mask)) for which, mask in _masks_of(prediction, keep)]
 
 
 def describe(path: Path, content: Mapping[str, Any]) -> None:
@@ -312,17 +308,11 @@ def _make(path: Path) -> None:
     _flush(path.parent)
 
 
-def _take_lock(path: Path) -> int:
-    handle = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+def _locked(path: Path) -> Lock:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
-        os.close(handle)
-        raise UsageError(f"{path} is being written by {holder}; wait for it or end it.") from None
-    os.truncate(handle, 0)
-    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-    return handle
+        return Lock(path / LOCK)
+    except Held as held:
+        raise UsageError(f"{path} is being written by {held}; wait for it or end it.") from None
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -336,6 +326,17 @@ def _drop_lines(path: Path, numbers: set[int]) -> None:
     lines = path.read_bytes().split(b"\n")
     kept = [line for number, line in enumerate(lines, start=1) if number not in numbers]
     write_whole(path, b"\n".join(kept))
+
+
+def _masks_of(prediction: Prediction | None, keep: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    if prediction is None:
+        return
+    if keep != "final":
+        for number, item in enumerate(prediction.iterations, start=1):
+            yield str(number), item.masks.hard.astype(np.uint8) * 255
+            if keep == "soft":
+                yield f"soft_{number}", np.rint(item.masks.soft * 255).astype(np.uint8)
+    yield "final", prediction.final.masks.hard.astype(np.uint8) * 255
 
 
 def _sha256(content: bytes) -> str:

@@ -6,14 +6,16 @@ part of a run's identity, and in exactness class E0 every one of them leaves the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from int_bench.config import RunConfig
-from int_bench.core.protocols import Method
-from int_bench.engine.serving import Observer
-from int_bench.runs.prepare import Prepared
-from int_bench.runs.progress import Done, Watch
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from int_bench.config import RunConfig
+    from int_bench.core.protocols import Method
+    from int_bench.engine.serving import Observer
+    from int_bench.runs.executors.progress import Done, Watch
+    from int_bench.runs.prepare import Prepared
 
 
 class Executor(Protocol):

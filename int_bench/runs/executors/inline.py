@@ -14,8 +14,8 @@ from int_bench.engine.serving import Observer
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, run
+from int_bench.runs.executors.progress import Done, Watch
 from int_bench.runs.prepare import Prepared
-from int_bench.runs.progress import Done, Watch
 from int_bench.runs.records import Record
 
 
