@@ -1,0 +1,135 @@
+"""The models of the paper, without values, on a phantom CUDA device: they run, in which memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from int_bench.backbones.common import loading
+from int_bench.core.geometry import Grid, crop
+from int_bench.core.requests import (
+    Answer,
+    Detect,
+    Heatmap,
+    Inpaint,
+    Point,
+    Score,
+    Segment,
+    Similarity,
+)
+from int_bench.core.types import Picture, Stencil
+from scripts.bench.untrained import library, llava
+from tests import phantom
+
+pytestmark = pytest.mark.services
+
+GB = 1e9
+SIZE = (768, 1024)
+ASK = "Name of the camouflaged animal in one word."
+
+
+def patches(seed: int = 0) -> list[Picture]:
+    image = np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+    return [Picture(crop(image, patch)) for patch in Grid().cut(SIZE)]
+
+
+@pytest.fixture(autouse=True)
+def _no_numbers(monkeypatch):
+    """Weights are made, not drawn; none stays behind."""
+
+    def plain(model: Any, seed: int = 0) -> Any:
+        return model.eval().requires_grad_(False)
+
+    for module in (library, llava):
+        monkeypatch.setattr(module, "randomise", plain)
+    monkeypatch.setattr(torch.nn.init, "_no_grad_normal_", lambda tensor, *_, **__: tensor)
+    loading.forget_loaded()
+    yield
+    loading.forget_loaded()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a call takes at most: operations, waits, and GB beyond what was held before."""
+
+    dispatches: int
+    syncs: int
+    peak: float
+
+
+def check(device: phantom.Device, allowed: Cost, work: Callable[[], Any]) -> None:
+    device.clear()
+    before = device.now
+    work()
+    spent = Cost(device.dispatches.total(), device.syncs.total(), (device.peak - before) / GB)
+    assert spent.syncs <= allowed.syncs, device.syncs
+    assert spent.dispatches <= 1.1 * allowed.dispatches
+    assert spent.peak <= 1.05 * allowed.peak
+
+
+def test_llava_13b():
+    first, *rest = patches()
+    with phantom.cuda(values=False) as device:
+        vlm = llava.random_llava(
+            llava.LLAVA_13B, "cuda", "float16", max_batch=32, prefix_cache_mb=13 * 1024
+        )
+        assert vlm.loaded and device.now < 26.8 * GB
+
+        def answer(pictures: list[Picture], tokens: int) -> Callable[[], Any]:
+            return lambda: vlm.answer([Answer(p, ASK, max_tokens=tokens) for p in pictures])
+
+        check(device, Cost(3967, 2, 8.7), answer([first, *rest], 1))
+        check(device, Cost(5700, 3, 13.5), answer([first, *rest], 2))
+        asked = [Score(p, ASK, llava.NAMES) for seed in (1, 2) for p in patches(seed)]
+        vlm.score(asked)
+        check(device, Cost(2100, 40, 9.5), lambda: vlm.score(asked))
+
+
+def test_stable_diffusion_2():
+    hole = np.zeros(SIZE, bool)
+    hole[200:500, 300:700] = True
+    picture = patches()[0]
+    with phantom.cuda(values=False) as device:
+        with torch.device("cuda"):
+            inpainter = library.stable_diffusion(True, "cuda", "float16", max_batch=8)
+        for steps, rows, allowed in (
+            (2, 1, Cost(2545, 12, 0.41)),
+            (3, 1, Cost(2730, 18, 0.41)),
+            (3, 8, Cost(3563, 18, 3.3)),
+        ):
+            inpainter.steps = steps
+            asked = [Inpaint(picture, Stencil(hole), "leaves", "frog", i) for i in range(rows)]
+            check(device, allowed, lambda asked=asked: inpainter.inpaint(asked))
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [("float32", 13.8), ("bfloat16", 7.0)])
+def test_sam_vit_h(dtype, peak):
+    asked = [Segment(p, (5, 5, 40, 40), (Point(20, 20, True),)) for p in patches()[:4]]
+    with phantom.cuda(values=False) as device:
+        with torch.device("cuda"):
+            segmenter = library.sam(True, "cuda", dtype, max_batch=4)
+        check(device, Cost(1135, 20, peak), lambda: segmenter.segment(asked))
+
+
+def test_grounding_dino():
+    with phantom.cuda(values=False) as device:
+        with torch.device("cuda"):
+            detector = library.grounding_dino(True, "cuda", "float32", max_batch=8)
+        one, nine = ([Detect(p, "frog.") for p in part] for part in (patches()[:1], patches()))
+        check(device, Cost(2217, 15, 1.2), lambda: detector.detect(one))
+        check(device, Cost(7200, 70, 5.9), lambda: detector.detect(nine))
+
+
+def test_clip():
+    with phantom.cuda(values=False) as device:
+        with torch.device("cuda"):
+            aligner = library.clip(True, "cuda", max_batch=32, templates="surgery")
+        heat = [Heatmap(p, ("frog",), ("leaves",)) for p in patches()]
+        check(device, Cost(1333, 10, 0.3), lambda: aligner.heatmap(heat))
+        alike = [Similarity(p, "frog") for p in patches()]
+        check(device, Cost(522, 10, 0.3), lambda: aligner.similarity(alike))
