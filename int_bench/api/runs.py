@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -16,9 +16,10 @@ from int_bench.runs.compute import compute
 from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Records
 from int_bench.runs.reader import Run as Folder
-from int_bench.runs.scorable import StoredRun
+from int_bench.runs.scorable import NoTruth, StoredRun
 from int_bench.runs.variants import RunRequest
 from int_bench.scoring.predictions import MapFolder
+from int_bench.scoring.score import has_truth
 
 
 def run(*overrides: str, **keywords: Value) -> Run:
@@ -94,30 +95,45 @@ class Run:
         return Folder(self.path).records
 
     @property
-    def failures(self) -> dict[str, str]:
-        """Why a sample of the first trial failed."""
-        return {key: why for key, why in self._maps.failures.items() if self._counts(key)}
+    def failures(self) -> dict[tuple[int, str], str]:
+        """Why a sample failed, by (trial, sample)."""
+        return {
+            (trial, key): reason
+            for trial, maps in enumerate(self._trials)
+            for key, reason in maps.failures.items()
+            if self._counts(key)
+        }
+
+    @property
+    def trials(self) -> tuple[Masks, ...]:
+        """The final masks of each trial."""
+        return tuple(
+            Masks({key: path for key, path in maps.paths.items() if self._counts(key)})
+            for maps in self._trials
+        )
 
     @property
     def masks(self) -> Masks:
         """The final masks of the first trial."""
-        return Masks({key: path for key, path in self._maps.paths.items() if self._counts(key)})
+        return self.trials[0]
 
     @cached_property
     def scores(self) -> Scores:
-        """The scores of the first trial, of the masks and the ground truth as they are now.
+        """The scores over all trials, of the masks and the ground truth as they are now.
 
         Raises:
             MissingAsset: the data set is not here, or has no ground truth.
         """
         truths = self._stored.truths()
-        asked = truths.samples()[: self._stored.asked(truths)]
-        samples = [sample for sample in asked if self._counts(sample.id)]
-        return scores_of(self.name, truths, self._maps, samples)
+        whole = truths.samples()
+        samples = [s for s in whole[: self._stored.asked(truths)] if self._counts(s.id)]
+        if not has_truth(truths, samples):
+            raise NoTruth(f"{self.path} is of pictures without ground truth: it has no scores.")
+        return scores_of(self.name, truths, self._trials, samples)
 
     @cached_property
-    def _maps(self) -> MapFolder:
-        return self._stored.maps().trials[0]
+    def _trials(self) -> Sequence[MapFolder]:
+        return self._stored.maps().trials
 
     def _counts(self, sample_id: str) -> bool:
         return self._ids is None or sample_id in self._ids

@@ -10,12 +10,12 @@ from pathlib import Path
 from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import MissingAsset
-from int_bench.methods.trivial import KINDS
 from int_bench.metrics.rules import PROTOCOLS
-from int_bench.metrics.summary import Counts
+from int_bench.metrics.summary import Counts, Summary, total
 from int_bench.report.columns import of_tasks
-from int_bench.scoring.evaluate import Evaluation, Missing, evaluate_all
-from int_bench.scoring.predictions import MapFolder, Predictions, Trivial, maps_in
+from int_bench.scoring.evaluate import Missing, Row, summarise
+from int_bench.scoring.predictions import MapFolder, maps_in
+from int_bench.scoring.score import Rules, evaluate_with_floor
 
 Metrics = Mapping[str, Mapping[str, float]]
 """Unrounded numbers by protocol (``native``, ``family``) and measure (``MAE``, ``S``, ...)."""
@@ -27,9 +27,10 @@ class Scores:
 
     Attributes:
         name: of the masks.
-        counts: how many samples there are, were scored, failed and are missing.
-        metrics: the numbers of the data set; empty for a protocol if nothing was scored.
-        samples: the numbers of each scored sample.
+        counts: how many samples there are, were scored, failed and are missing, over all trials.
+        metrics: the numbers of the data set, means over images of their means over trials; empty
+            for a protocol if nothing was scored.
+        samples: the numbers of each scored sample, means over its trials.
         floor: the numbers of the trivial answers: ``empty``, ``full``, ``centre_box``.
     """
 
@@ -75,27 +76,43 @@ def score(
             raise MissingAsset(f"{word}={place}: there is no such folder.")
     truths = PairedFolders(name=places["gt"].name, images=None, masks=str(places["gt"].absolute()))
     maps = maps_in(places["pred"])
-    return scores_of(places["pred"].name, truths, maps, truths.samples(), missing)
+    return scores_of(places["pred"].name, truths, [maps], truths.samples(), missing)
 
 
 def scores_of(
     name: str,
     truths: Truths,
-    maps: MapFolder,
-    asked: Sequence[SampleFile],
+    trials: Sequence[MapFolder],
+    samples: Sequence[SampleFile],
     missing: Missing = "error",
 ) -> Scores:
-    """The scores of maps, and of the trivial answers beside them, in one pass over the truth."""
-    everything: list[Predictions] = [maps, *(Trivial(kind) for kind in KINDS)]
-    ours, *trivial = evaluate_all(truths, everything, missing=missing, samples=asked)
-    samples = {
-        row.id: {name: score.measures.values for name, score in row.scores.items()}
-        for row in ours.rows
-        if row.scores
+    """The scores of maps over their trials, and of the trivial answers, in one pass over the truth.
+
+    Nothing is stored: `int-bench eval` keeps what tables are made of.
+    """
+    evaluations, floor = evaluate_with_floor(truths, trials, Rules(missing=missing), samples)
+    rows: dict[str, list[Row]] = {}
+    for row in (row for evaluation in evaluations for row in evaluation.rows if row.scores):
+        rows.setdefault(row.id, []).append(row)
+    return Scores(
+        name,
+        total([evaluation.counts for evaluation in evaluations]),
+        _metrics(summarise(evaluations)),
+        {sample.id: _means(rows[sample.id]) for sample in samples if sample.id in rows},
+        {kind: _metrics(summaries) for kind, summaries in floor.items()},
+    )
+
+
+def _metrics(summaries: Sequence[Summary]) -> Metrics:
+    return {summary.protocol.name: summary.values for summary in summaries}
+
+
+def _means(rows: Sequence[Row]) -> Metrics:
+    """The numbers of one sample, means over the trials in which it has a score."""
+    return {
+        protocol: {
+            name: sum(row.scores[protocol].measures.values[name] for row in rows) / len(rows)
+            for name in score.measures.values
+        }
+        for protocol, score in rows[0].scores.items()
     }
-    floor = {evaluation.predictions: _metrics(evaluation) for evaluation in trivial}
-    return Scores(name, ours.counts, _metrics(ours), samples, floor)
-
-
-def _metrics(evaluation: Evaluation) -> Metrics:
-    return {summary.protocol.name: summary.values for summary in evaluation.summaries()}

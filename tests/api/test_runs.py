@@ -28,6 +28,20 @@ def test_a_run_is_the_command_lines(command, here):
     assert repr(again).startswith("Run('centre_box' on 'camoworld', 3 masks, ")
 
 
+def test_the_scores_are_over_all_trials_as_the_command_lines(command, here):
+    run = int_bench.run("method=centre_box", "trials=2", limit=3)
+    assert [len(masks) for masks in run.trials] == [3, 3] and not run.failures
+    assert run.scores.counts.n == 6 and run.scores.counts.trials == 2
+    _, sample, _ = run.masks
+    run.trials[1].paths[sample].unlink()
+    run = int_bench.read_run(run.path)
+    code, out, _ = command("eval", run.path, "--json")
+    told = json.loads(out)
+    assert code == 4 and run.scores.counts.as_json().items() <= told.items()
+    assert run.scores.counts.failed == 1 and told["metrics"] == run.scores.metrics
+    assert list(run.failures) == [(1, sample)] and len(run.scores.samples) == 3
+
+
 def test_a_mask_that_is_gone_is_named_and_made_again(here):
     run = int_bench.run("method=full", limit=2)
     (first, path), *_ = run.masks.paths.items()
