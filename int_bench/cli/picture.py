@@ -10,13 +10,13 @@ from PIL import Image as PillowImage
 
 from int_bench.cli.results import run_at
 from int_bench.config.building import build_stored_dataset
+from int_bench.core.files import write_file
 from int_bench.core.types import HardMask, SoftMask
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.errors import MissingAsset, SampleError
 from int_bench.report.panels import PanelRow, draw_panel
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK
-from int_bench.scoring.files import write_whole
 
 
 def picture_command(run_dir: Path, out: Path, most: int) -> Path:
@@ -42,7 +42,7 @@ def picture_command(run_dir: Path, out: Path, most: int) -> Path:
         raise MissingAsset(f"{damage.path} {damage.what}; run the same command again.")
     png = io.BytesIO()
     draw_panel([_row(run, sample, dataset) for sample in samples]).save(png, format="PNG")
-    write_whole(out, png.getvalue())
+    write_file(out, png.getvalue())
     return out
 
 

@@ -20,6 +20,7 @@ from int_bench.cli.process import terminable
 from int_bench.cli.run import describe, watched
 from int_bench.cli.screen import drawn, quiet_libraries, say
 from int_bench.config import build_method, load_config
+from int_bench.core.files import write_file
 from int_bench.core.paths import expanded
 from int_bench.core.text import shown
 from int_bench.core.types import Image
@@ -36,7 +37,6 @@ from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.segments import Segment, segment_of, segments
 from int_bench.runs.variants import RunRequest
-from int_bench.scoring.files import write_whole
 
 DEFAULT_OUT = Path("results/segments")
 _SOFTWARE = "int-bench segment"
@@ -217,8 +217,8 @@ class Export:
         except SampleError as error:  # gone since it was segmented
             say(f"{segment.id}: {error}")
             return
-        write_whole(self.mask(*key), _png(np.where(hard, 255, 0).astype(np.uint8)))
-        write_whole(self.overlay(*key), _png(overlay(image, hard)))
+        write_file(self.mask(*key), _png(np.where(hard, 255, 0).astype(np.uint8)))
+        write_file(self.overlay(*key), _png(overlay(image, hard)))
         self._written.add(key)
 
 
@@ -245,7 +245,7 @@ def _print(
 ) -> None:
     """The table, in a file and on the screen, or one line of JSON."""
     table = segments_table(run.config.task.prompt, [(run.label, s) for s in found])
-    write_whole(options.out / _TABLE, table.to_csv().encode())
+    write_file(options.out / _TABLE, table.to_csv().encode())
     if options.json:
         export = Export(run, options.out)
         rows = []

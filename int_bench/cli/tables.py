@@ -7,6 +7,7 @@ from pathlib import Path
 
 from int_bench.cli.results import DEFAULT_ROOT, load_run, runs_in
 from int_bench.cli.screen import drawn, say, say_some
+from int_bench.core.files import write_file
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.report.latex import to_latex
 from int_bench.report.paper_tables import paper_table, runs_table
@@ -15,7 +16,6 @@ from int_bench.report.rows import Settings
 from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
 from int_bench.runs.scorable import NoTruth
-from int_bench.scoring.files import write_whole
 from int_bench.scoring.results import RunScores
 
 FORMATS: dict[str, Callable[[Table], str]] = {
@@ -69,7 +69,7 @@ def table_command(
     if out is None:
         print(text, end="")
     else:
-        write_whole(out, text.encode())
+        write_file(out, text.encode())
         say(f"wrote {out}")
     return Exit.DONE
 

@@ -1,1 +1,4 @@
-"""What every part speaks: values, protocols, equations. NumPy only, no files, no models."""
+"""What every part speaks: values, protocols, equations, and how a file is written whole.
+
+NumPy only; no models.
+"""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import numpy as np
 
@@ -17,9 +17,9 @@ from int_bench.core.types import Box, HardMask, Image, SoftMask
 from int_bench.errors import UsageError
 
 PatchSet = Literal["original", "halves", "quarters"]
-PATCH_SETS: tuple[PatchSet, ...] = ("original", "halves", "quarters")
+PATCH_SETS: tuple[PatchSet, ...] = get_args(PatchSet)
 Preprocess = Literal["pad", "center_crop", "squash"]
-PREPROCESSINGS = ("pad", "center_crop", "squash")
+PREPROCESSINGS: tuple[Preprocess, ...] = get_args(Preprocess)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from int_bench.core.files import flush, make_folder, write_aside, write_whole
 from int_bench.core.types import Prediction
 from int_bench.errors import UsageError
 from int_bench.runs.executors.claims import Held, Lock
@@ -44,8 +43,6 @@ from int_bench.runs.records import FAILED, INTENT, OK, FileMark, Record, cleaned
 
 Files = Sequence[tuple[str, bytes]]
 """Encoded masks by their folder: ``final``, ``1``, ``soft_1``, ..."""
-_FLUSHING = 16
-"""Flushes side by side."""
 
 
 class RunFolder:
@@ -79,11 +76,11 @@ class RunFolder:
         self._status: dict[Key, str] = {}
         self._begun: dict[Key, int] = {}
         with _told(path):
-            _make(path)
+            make_folder(path)
             self._lock = _locked(path)
             try:
                 write_whole(path / MANIFEST, sealed(content))
-                _make(path / RECORDS)
+                make_folder(path / RECORDS)
                 self._mend()
             except BaseException:
                 self._lock.release()
@@ -145,7 +142,7 @@ class RunFolder:
                     marks = {}
                     for which, content in masks:
                         path = self.path / mask_file(record.trial, which, name)
-                        _make(path.parent)
+                        make_folder(path.parent)
                         write_aside(path, content)
                         places += [path, path.parent]
                         marks[which] = FileMark(_sha256(content), len(content))
@@ -212,7 +209,7 @@ def describe(path: Path, content: Mapping[str, Any]) -> None:
         UsageError: it cannot be written.
     """
     with _told(path):
-        _make(path)
+        make_folder(path)
         write_whole(path / MANIFEST, sealed(content))
 
 
@@ -223,69 +220,12 @@ def write_records(path: Path, content: Mapping[str, bytes]) -> None:
         UsageError: they cannot be written.
     """
     with _told(path):
-        _make(path / RECORDS)
+        make_folder(path / RECORDS)
         for old_file in (path / RECORDS).iterdir():
             old_file.unlink()
         for name, lines in content.items():
             write_aside(path / name, lines)
         flush([*(path / name for name in content), path / RECORDS])
-
-
-def write_aside(path: Path, content: bytes) -> None:
-    """Write under a name of this process's own and rename: no reader sees half of a file.
-
-    Neither content nor name is safe from a loss of power before :func:`flush`.
-
-    Raises:
-        OSError: it cannot be written; nothing of it is left.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file by a new one, which is on the disk before the old one is gone.
-
-    Raises:
-        OSError: it cannot be written; the old one stays.
-    """
-    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        aside.write_bytes(content)
-        flush([aside])
-        aside.replace(path)
-    except BaseException:
-        aside.unlink(missing_ok=True)
-        raise
-    flush([path.parent])
-
-
-def flush(places: Iterable[Path]) -> None:
-    """Have files, and the names in folders, on the disk.
-
-    Side by side: a journal that is written once holds all of them.
-    """
-    once = list(dict.fromkeys(places))
-    if len(once) <= 1:
-        for path in once:
-            _flush(path)
-        return
-    with ThreadPoolExecutor(min(len(once), _FLUSHING)) as pool:
-        for _ in pool.map(_flush, once):
-            pass
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -297,15 +237,6 @@ def _told(path: Path) -> Iterator[None]:
         reason = error.strerror or str(error)
         sentence = f"Cannot write to {path}: {reason}; choose another folder with --out."
         raise UsageError(sentence) from error
-
-
-def _make(path: Path) -> None:
-    """Make a folder and those above it, each on the disk."""
-    if path.is_dir():
-        return
-    _make(path.parent)
-    path.mkdir(exist_ok=True)
-    _flush(path.parent)
 
 
 def _locked(path: Path) -> Lock:

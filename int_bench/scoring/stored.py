@@ -20,12 +20,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.files import write_file
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import ScoringProtocol
 from int_bench.metrics.summary import Counts
 from int_bench.scoring.evaluate import Evaluation, Row
-from int_bench.scoring.files import write_whole
 from int_bench.scoring.sources import ABSENT, Source, digest_of
 
 SCORES = "scores"
@@ -161,7 +161,7 @@ def write_scores(folder: Path, evaluation: Evaluation, trial: int, origin: Origi
             hashlib.sha256(body).hexdigest(),
         )
         first = f"{_MARK}{json.dumps(asdict(header))}\n".encode()
-        write_whole(file_of(folder, protocol.name, trial), first + body)
+        write_file(file_of(folder, protocol.name, trial), first + body)
 
 
 def _cells(row: Row, protocol: str, origin: Origin) -> list[str]:

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from int_bench.cli.results import load_run
+from int_bench.core.files import write_file
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import PROTOCOLS
 from int_bench.runs.reader import Run
-from int_bench.scoring.files import write_whole
 from int_bench.scoring.former import COLUMNS
 
 
@@ -201,7 +201,7 @@ def test_rows_are_unrounded_and_say_what_they_are_of(finished):
 
 def write_often(path: Path, letter: bytes) -> None:
     for _ in range(100):
-        write_whole(path, letter * 1000)
+        write_file(path, letter * 1000)
 
 
 def test_of_many_writers_at_once_each_writes_whole(tmp_path):
@@ -222,7 +222,7 @@ def test_of_many_writers_at_once_each_writes_whole(tmp_path):
 def test_scores_that_cannot_be_written_are_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"file/scores\.csv cannot be written"):
-        write_whole(tmp_path / "file" / "scores.csv", b"")
+        write_file(tmp_path / "file" / "scores.csv", b"")
 
 
 def test_a_run_that_was_not_scored_is_said(command, finished):

@@ -11,15 +11,12 @@ and bends it.
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import PIL.Image
 
-from int_bench.core.geometry import padded_square
+from int_bench.core.geometry import Preprocess, padded_square
 from int_bench.core.types import Image
 
-Preprocess = Literal["pad", "center_crop", "squash"]
 Colour = tuple[int, int, int]
 """Red, green, blue, 0..255."""
 

@@ -28,11 +28,12 @@ import int_bench.backbones.llava.conv_tower  # noqa: F401  (registers the zoo's 
 from int_bench.backbones.common.loading import refuse_incomplete, resolve
 from int_bench.backbones.common.lru import MEBIBYTE, Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
-from int_bench.backbones.common.square import Colour, Preprocess, to_square
+from int_bench.backbones.common.square import Colour, to_square
 from int_bench.backbones.llava.contrastive import Contrasted, decode
 from int_bench.backbones.llava.engine import Engine, Writer
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
+from int_bench.core.geometry import Preprocess
 from int_bench.core.limits import Count
 from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, TokenLogProbs
 from int_bench.core.types import Picture

@@ -26,8 +26,9 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from int_bench.backbones.common.model import Model
-from int_bench.backbones.common.square import Preprocess, to_square
+from int_bench.backbones.common.square import to_square
 from int_bench.backbones.openai.http_chat import ChatClient, Pace, read_key
+from int_bench.core.geometry import Preprocess
 from int_bench.core.limits import Above, AtLeast, Count
 from int_bench.core.paths import expanded
 from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, TokenLogProbs

@@ -1,0 +1,99 @@
+"""Files that are there whole or not at all: after a kill, a loss of power, or another writer.
+
+A file is written aside under a name of its own and renamed; it and the names above it are on the
+disk once they are flushed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from int_bench.errors import UsageError
+
+_FLUSHING = 16
+"""Flushes side by side."""
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """:func:`write_whole` for what a user asked for, into a folder that need not be there.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        make_folder(path.parent)
+        write_whole(path, content)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UsageError(f"{path} cannot be written: {reason}.") from error
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file by a new one, which is on the disk before the old one is gone.
+
+    Of several processes that write one file at once, the last one's content stays.
+
+    Raises:
+        OSError: it cannot be written; the old one stays.
+    """
+    _write(path, content, flushed=True)
+    flush([path.parent])
+
+
+def write_aside(path: Path, content: bytes) -> None:
+    """Write under a name of this process's own and rename: no reader sees half of a file.
+
+    Neither content nor name is safe from a loss of power before :func:`flush`.
+
+    Raises:
+        OSError: it cannot be written; nothing of it is left.
+    """
+    _write(path, content, flushed=False)
+
+
+def _write(path: Path, content: bytes, flushed: bool) -> None:
+    aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        aside.write_bytes(content)
+        if flushed:
+            flush([aside])
+        aside.replace(path)
+    except BaseException:
+        aside.unlink(missing_ok=True)
+        raise
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder and those above it, each on the disk."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    _flush(path.parent)
+
+
+def flush(places: Iterable[Path]) -> None:
+    """Have files, and the names in folders, on the disk.
+
+    Side by side: a journal that is written once holds all of them.
+    """
+    once = list(dict.fromkeys(places))
+    if len(once) <= 1:
+        for path in once:
+            _flush(path)
+        return
+    with ThreadPoolExecutor(min(len(once), _FLUSHING)) as pool:
+        for _ in pool.map(_flush, once):
+            pass
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
