@@ -76,8 +76,8 @@ def segment_command(options: SegmentOptions) -> int:
         The exit code: 0, 4 if a picture failed, 130 if interrupted.
 
     Raises:
-        MissingAsset: A picture is not there, or a folder holds none.
-        UsageError: No prompt, or a file that is not ours would be overwritten.
+        MissingAsset: a picture is not there, or a folder holds none.
+        UsageError: no prompt, or a file that is not ours would be overwritten.
     """
     quiet_libraries()
     files, overrides = _sorted_out(options.words)
@@ -94,17 +94,17 @@ def segment_command(options: SegmentOptions) -> int:
     except KeyboardInterrupt:
         say(f"Interrupted: what is done is safe. Go on with: {options.text}")
         return Exit.INTERRUPTED
-    found = list(segments(Run(run.path), run.keys))
-    _print(options, run, found, time.monotonic() - started)
-    return Exit.DONE if all(segment.status == OK for segment in found) else Exit.INCOMPLETE
+    segmented = list(segments(Run(run.path), run.keys))
+    _print(options, run, segmented, time.monotonic() - started)
+    return Exit.DONE if all(segment.status == OK for segment in segmented) else Exit.INCOMPLETE
 
 
 def _sorted_out(words: Sequence[str]) -> tuple[list[Path], list[str]]:
     """The picture files, each once, and the overrides.
 
     Raises:
-        MissingAsset: What is neither; nothing is computed then.
-        UsageError: No picture.
+        MissingAsset: what is neither; nothing is computed then.
+        UsageError: no picture.
     """
     files: dict[Path, Path] = {}
     overrides = []
@@ -135,7 +135,7 @@ def _request(options: SegmentOptions, files: Sequence[Path], overrides: list[str
         raise UsageError("--prompt is empty; say what to look for.")
     for key in ("dataset", "out"):
         if key in keys:
-            raise UsageError(f"segment sets {key}= itself; leave it out.")
+            raise UsageError(f"{key}= is set by segment itself; leave it out.")
     given = [*overrides, "dataset=pictures"]
     if "task" not in keys:
         given += ["task=custom", *([] if "task.prompt" in keys else ["task.prompt=custom"])]
@@ -175,7 +175,7 @@ class Export:
         """Refuse, before a model is loaded, to write over what this command has not written.
 
         Raises:
-            UsageError: A file is in the way.
+            UsageError: a file is in the way.
         """
         places = [place(*key) for key in self._run.keys for place in (self.mask, self.overlay)]
         known = {path.resolve() for path in sources}
@@ -241,15 +241,15 @@ def _is_ours(path: Path) -> bool:
 
 
 def _print(
-    options: SegmentOptions, run: Prepared, found: Sequence[Segment], seconds: float
+    options: SegmentOptions, run: Prepared, segmented: Sequence[Segment], seconds: float
 ) -> None:
     """The table, in a file and on the screen, or one line of JSON."""
-    table = segments_table(run.config.task.prompt, [(run.label, s) for s in found])
+    table = segments_table(run.config.task.prompt, [(run.label, s) for s in segmented])
     write_file(options.out / _TABLE, table.to_csv().encode())
     if options.json:
         export = Export(run, options.out)
         rows = []
-        for segment in found:
+        for segment in segmented:
             key, made = (segment.trial, segment.id), segment.status == OK
             files = {"mask": export.mask(*key), "overlay": export.overlay(*key)}
             places = {name: str(path) if made else None for name, path in files.items()}
@@ -258,6 +258,6 @@ def _print(
         print(json.dumps({**result, "seconds": round(seconds, 3)}))
         return
     print(drawn(shortened(table, str(options.out / _TABLE))), end="")
-    failed = sum(segment.status != OK for segment in found)
+    failed = sum(segment.status != OK for segment in segmented)
     more = f", {failed} failed" if failed else ""
-    print(f"{len(found) - failed} masks and overlays in {shown(str(options.out))}{more}.")
+    print(f"{len(segmented) - failed} masks and overlays in {shown(str(options.out))}{more}.")

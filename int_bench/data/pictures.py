@@ -49,7 +49,7 @@ class Pictures:
         """All pictures in the order given; the id is the file's name without its ending.
 
         Raises:
-            MissingAsset: There are none, or one is not there.
+            MissingAsset: there are none, or one is not there.
         """
         for sample in self._samples:
             if sample.image_path is None or not sample.image_path.is_file():
@@ -62,19 +62,19 @@ class Pictures:
         """The picture, (H, W, 3) uint8 RGB.
 
         Raises:
-            SampleError: It cannot be decoded.
+            SampleError: it cannot be decoded.
         """
         if sample.image_path is None:
-            raise SampleError(f"picture {sample.id} has no file.")
+            raise SampleError(f"Picture {sample.id} has no file.")
         return read_image(sample.image_path, None, self.depth, self.max_pixels)
 
     def load_mask(self, sample: SampleFile) -> HardMask:
         """Never there.
 
         Raises:
-            SampleError: Always.
+            SampleError: always.
         """
-        raise SampleError(f"picture {sample.id} has no ground truth.")
+        raise SampleError(f"Picture {sample.id} has no ground truth.")
 
     def manifest(self) -> str:
         """Hash (hex sha256) of all ids, file names and sizes."""
@@ -118,7 +118,7 @@ def pictures_in(folder: Path) -> list[Path]:
     """The picture files of a folder, not of folders in it, in natural order (2 before 10).
 
     Raises:
-        MissingAsset: It cannot be read.
+        MissingAsset: it cannot be read.
     """
     try:
         files = [path for path in folder.iterdir() if not path.name.startswith(".")]

@@ -26,7 +26,7 @@ _COLUMNS = (
 )
 
 
-def segments_table(title: str, found: Sequence[tuple[str, Segment]]) -> Table:
+def segments_table(title: str, labelled: Sequence[tuple[str, Segment]]) -> Table:
     """A row for each picture: the name that was chosen, the mask's box and share, seconds.
 
     Args:
@@ -34,11 +34,11 @@ def segments_table(title: str, found: Sequence[tuple[str, Segment]]) -> Table:
         found: what was found, with the method that found it (a column where they differ).
     """
     several = {
-        "method": len({method for method, _ in found}) > 1,
-        "trial": len({segment.trial for _, segment in found}) > 1,
+        "method": len({method for method, _ in labelled}) > 1,
+        "trial": len({segment.trial for _, segment in labelled}) > 1,
     }
     columns = [column for column in _COLUMNS if several.get(column.key, True)]
-    rows = [_row(method, segment) for method, segment in found]
+    rows = [_row(method, segment) for method, segment in labelled]
     return Table(title, tuple(columns), tuple(rows), section="method")
 
 
@@ -49,11 +49,11 @@ def found_by(folders: Sequence[Path]) -> Table:
         folders: the run folders.
 
     Raises:
-        MissingAsset: One is no run folder, or nothing of it was run.
+        MissingAsset: one is no run folder, or nothing of it was run.
     """
     runs = [Run(folder) for folder in folders]
-    found = [(run.label, segment) for run in runs for segment in segments(run)]
-    return segments_table("What was found", found)
+    labelled = [(run.label, segment) for run in runs for segment in segments(run)]
+    return segments_table("What was found", labelled)
 
 
 def shortened(table: Table, all_of_it: str) -> Table:

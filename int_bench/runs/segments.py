@@ -59,7 +59,7 @@ def segments(run: Run, keys: Iterable[Key] | None = None) -> Iterator[Segment]:
         keys: the trials and samples that count; all that have a record if None.
 
     Raises:
-        MissingAsset: The records cannot be read.
+        MissingAsset: the records cannot be read.
     """
     for key in run.records if keys is None else keys:
         if key in run.records:

@@ -118,7 +118,7 @@ def test_any_prompt_arrives_as_it_was_typed(command, pairs, prompt):
         (["PICTURE"], "--prompt"),
         (["PICTURE", "--prompt", " "], "--prompt is empty"),
         (["PICTURE", *BOX, "seeed=1"], "Did you mean 'seed'?"),
-        (["PICTURE", *BOX, "dataset=camo"], "segment sets dataset= itself"),
+        (["PICTURE", *BOX, "dataset=camo"], "dataset= is set by segment itself"),
         (["EMPTY", *BOX], "holds no picture"),
     ],
 )

@@ -39,7 +39,7 @@ def claim(path: Path, content: bytes) -> bool:
         Whether it was made; False if the name was taken.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: it cannot be written.
     """
     aside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
@@ -118,8 +118,8 @@ class Lock:
         patience: seconds without one until a holder elsewhere counts as dead.
 
     Raises:
-        Held: Somebody else holds it.
-        OSError: It cannot be written.
+        Held: somebody else holds it.
+        OSError: it cannot be written.
     """
 
     def __init__(self, path: Path, beat: float = BEAT, patience: float = PATIENCE) -> None:
