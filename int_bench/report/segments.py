@@ -31,7 +31,7 @@ def segments_table(title: str, labelled: Sequence[tuple[str, Segment]]) -> Table
 
     Args:
         title: what the table is of.
-        found: what was found, with the method that found it (a column where they differ).
+        labelled: what was found, with the method that found it (a column where they differ).
     """
     several = {
         "method": len({method for method, _ in labelled}) > 1,
