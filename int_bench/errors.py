@@ -30,6 +30,14 @@ class UsageError(UserError):
     exit_code = Exit.USAGE
 
 
+class OptionError(UsageError):
+    """A wrong value of the configuration; ``key`` is its dotted key."""
+
+    def __init__(self, message: str, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
 class MissingAsset(UserError):
     """A file or folder that was asked for is missing or holds nothing usable."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from int_bench.config.overrides import options
+from int_bench.config.places import options
 from int_bench.errors import UsageError
 
 Value = str | int | float | bool | Path | None | list["Value"]

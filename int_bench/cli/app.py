@@ -43,7 +43,7 @@ def complete_override(args: list[str], incomplete: str) -> list[str]:
 
     Bash breaks words at the equals sign, so that the option may arrive as a word of its own.
     """
-    from int_bench.config.overrides import groups, options
+    from int_bench.config.places import groups, options
 
     *_, group, mark, start = ["", "", "", *os.environ.get("COMP_WORDS", "").split()]
     if start == "=":
@@ -73,6 +73,21 @@ Profile = Annotated[
     Path | None,
     typer.Option("--profile", metavar="FILE.json", help="Write a trace for chrome://tracing."),
 ]
+
+
+@app.callback()
+def with_folders(
+    config_dir: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--config-dir",
+            metavar="DIR",
+            help="Further data sets, methods, backbones as YAML; before or behind the command.",
+        ),
+    ] = None,
+) -> None:
+    """Task-generic promptable segmentation with INT: run it, score masks, take it apart."""
+    # exit_code has taken it from the command line, wherever it stood; here it is explained.
 
 
 @app.command()
@@ -348,10 +363,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def exit_code(arguments: Sequence[str] | None) -> int:
     """Run a command and return its code."""
     from int_bench.cli import process
+    from int_bench.core.named_folders import name_folders, take_folders
 
     try:
         process.check_working_folder()
-        given = None if arguments is None else list(arguments)
+        given = take_folders(sys.argv[1:] if arguments is None else arguments)
         code = app(args=given, prog_name="int-bench", standalone_mode=False) or Exit.DONE
         if code == Exit.INTERRUPTED and not isinstance(code, Exit):
             raise KeyboardInterrupt  # Typer has made a number of it, and nothing has been said
@@ -365,6 +381,8 @@ def exit_code(arguments: Sequence[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         said = "Interrupted; the same command does again what is not there yet."
         return process.complain(said, Exit.INTERRUPTED)
+    finally:
+        name_folders(())
 
 
 def _message_of(error: BaseException) -> str:

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from int_bench.cli.screen import say
 from int_bench.config import RunConfig, build, load_config
 from int_bench.config.binding import closest
 from int_bench.config.contents import ZOO, hub_folder
-from int_bench.config.overrides import CONF, options
+from int_bench.config.places import faults, file_of, options
 from int_bench.core.paths import expanded
+from int_bench.core.text import shown
 from int_bench.data.world.dataset import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
 from int_bench.report.published import roster
@@ -25,6 +27,7 @@ _OWN = {
 
 def list_methods() -> int:
     """Each method with its one-line description, the ablations, and the paper's rows."""
+    _tell_faults()
     for group in ("method", "ablation", "reading"):
         for name in options(group):
             print(f"{group}={name:<20} {_headline(group, name)}")
@@ -37,12 +40,22 @@ def list_methods() -> int:
 
 def list_data() -> int:
     """Each data set: task, count and terms, where it was found, or what is missing."""
+    _tell_faults()
     for name in options("dataset"):
         print(f"dataset={name:<18} {_headline('dataset', name)}")
-        config = load_config([f"dataset={name}", "method=empty"])
-        lines = [*_terms(config), _state_of_data(name, config)]
-        print("\n".join(f"{'':<8}{line}" for line in lines))
+        try:
+            config = load_config([f"dataset={name}", "method=empty"])
+            lines = [*_terms(config), _state_of_data(name, config)]
+        except UserError as error:  # one bad file hides no other
+            lines = [f"unusable: {error}"]
+        print("\n".join(f"{'':<8}{shown(line)}" for line in lines))
     return 0
+
+
+def _tell_faults() -> None:
+    """Name the plug-ins that cannot be used."""
+    for fault in faults():
+        say(fault)
 
 
 def _terms(config: RunConfig) -> Iterator[str]:
@@ -57,9 +70,14 @@ def _terms(config: RunConfig) -> Iterator[str]:
 
 def list_models() -> int:
     """Each preset, its models, whether they are here, and the command that brings what is not."""
+    _tell_faults()
     for preset in options("models"):
         print(f"models={preset:<10} {_headline('models', preset)}")
-        config = load_config([f"models={preset}", "method=empty"], every_model=True)
+        try:
+            config = load_config([f"models={preset}", "method=empty"], every_model=True)
+        except UserError as error:
+            print(shown(f"{'':<8}unusable: {error}"))
+            continue
         for role, node in config.backbone.items():
             choice = config.choices[f"backbone/{role}"]
             print(f"{'':<8}{role:<10} {choice:<22} {_state_of_model(role, choice, node)}")
@@ -90,10 +108,14 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
 
 def _headline(group: str, name: str) -> str:
     """The first line of the comment that opens a YAML file."""
-    lines = (CONF / group / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    try:
+        file = file_of(group, name)
+    except UserError as error:
+        return f"unusable: {shown(str(error))}"
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     comments = [text.removeprefix("#").strip() for text in lines if text.startswith("#")]
     comments = [text for text in comments if not text.startswith("@package")]
-    return comments[0] if comments else ""
+    return shown(comments[0]) if comments else ""
 
 
 def _state_of_data(name: str, config: RunConfig) -> str:
@@ -123,7 +145,7 @@ def _command(role: str, choice: str, checkpoint: str, place: Path) -> str:
     """What brings a checkpoint: a shipped one, a file whose YAML says where it is, a hub's."""
     if checkpoint.startswith("zoo:"):
         return f"python -m int_bench.zoo.training {place.name}"
-    text = (CONF / "backbone" / role / f"{choice}.yaml").read_text(encoding="utf-8")
+    text = file_of(f"backbone/{role}", choice).read_text(encoding="utf-8")
     url = re.search(r"^# from (\S+)$", text, re.MULTILINE)
     if url is not None:
         return f"curl --create-dirs -o {place} {url[1]}"

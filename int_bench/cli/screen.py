@@ -24,6 +24,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from int_bench.core.named_folders import options_typed
 from int_bench.core.text import shown
 from int_bench.report.scores import score_table
 from int_bench.report.segments import found_by, shortened
@@ -86,7 +87,7 @@ class Command:
             words += ["--profile", str(self.profile)]
         if self.verbose:
             words.append("--verbose")
-        return shlex.join(words)
+        return shlex.join([*words, *options_typed()])
 
 
 def quiet_libraries() -> None:
@@ -127,7 +128,7 @@ def print_scores(scored: Sequence[Scored]) -> None:
     unscored = [run.folder for run in scored if not run.summaries]
     if unscored:
         every = "`int-bench table RUN --format csv` prints all"
-        print("No ground truth: nothing is scored.\n")
+        print("There is no ground truth: nothing is scored.\n")
         print(drawn(shortened(found_by(unscored), every)), end="")
     for run in scored:
         masks = "" if run.summaries else "/masks/<trial>/final"

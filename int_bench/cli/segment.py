@@ -21,6 +21,7 @@ from int_bench.cli.run import describe, watched
 from int_bench.cli.screen import drawn, quiet_libraries, say
 from int_bench.config import build_method, load_config
 from int_bench.core.files import write_file
+from int_bench.core.named_folders import options_typed
 from int_bench.core.paths import expanded
 from int_bench.core.text import shown
 from int_bench.core.types import Image
@@ -66,7 +67,8 @@ class SegmentOptions:
     def text(self) -> str:
         """The command line that does the same again."""
         prompt = [] if self.prompt is None else ["--prompt", self.prompt]
-        return shlex.join(["int-bench", "segment", *self.words, *prompt, "--out", str(self.out)])
+        words = [*self.words, *prompt, "--out", str(self.out), *options_typed()]
+        return shlex.join(["int-bench", "segment", *words])
 
 
 def segment_command(options: SegmentOptions) -> int:

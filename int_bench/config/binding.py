@@ -14,7 +14,7 @@ from typing import Any
 
 from int_bench.config.annotations import TARGET, Kind, closest, complaint, read
 from int_bench.config.sources import definition
-from int_bench.errors import UsageError
+from int_bench.errors import OptionError, UsageError
 
 __all__ = ["TARGET", "Parameter", "check", "closest", "constant", "signature"]
 
@@ -161,13 +161,16 @@ def _check_target(node: Mapping[str, Any], where: str) -> None:
     options = {key: value for key, value in node.items() if key != TARGET}
     for key, value in options.items():
         if key not in parameters:
-            raise UsageError(
-                f"Unknown key {where}.{key}: {target} takes {', '.join(parameters)}."
-                + closest(key, parameters)
+            raise OptionError(
+                f"Unknown key {where}.{key}: {target} takes {', '.join(parameters) or 'nothing'}."
+                + closest(key, parameters),
+                f"{where}.{key}",
             )
         wrong = complaint(parameters[key].kind, value)
         if wrong:
-            raise UsageError(f"{where}.{key} {wrong}")
+            raise OptionError(f"{where}.{key} {wrong}", f"{where}.{key}")
     lacking = [key for key, p in parameters.items() if p.required and key not in options]
     if lacking:
-        raise UsageError(f"{where} lacks {', '.join(lacking)}, which {target} needs.")
+        raise OptionError(
+            f"{where} lacks {', '.join(lacking)}, which {target} needs.", f"{where}.{TARGET}"
+        )

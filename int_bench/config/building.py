@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from int_bench.config import binding, exactness
 from int_bench.config.binding import TARGET
-from int_bench.config.overrides import CONF
+from int_bench.config.places import folders
 from int_bench.core.protocols import Backbone, Method
 from int_bench.data.dataset import Dataset
 from int_bench.errors import MissingAsset, UsageError, UserError
@@ -33,7 +33,8 @@ _typed: set[str] = set()
 
 def trust(tree: Any) -> None:
     """Allow the targets of a configuration that was composed here: the user typed or wrote them."""
-    _typed.update(str(target) for target in _targets(tree) if target not in _named_under(CONF))
+    named = _named()
+    _typed.update(str(target) for target in _targets(tree) if target not in named)
 
 
 def build(node: Any, where: str, file: Path | None = None) -> Any:
@@ -51,13 +52,14 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
             imported), or a stored node that its class refuses.
         UsageError: the constructor refused its arguments.
     """
-    named = _named_under(CONF / where if file else CONF)
+    named = _named(where if file else "")
     place = f"{file}: {where}" if file else where
     for target in _targets(node):
         if not isinstance(target, str) or (target not in named and target not in _typed):
             raise MissingAsset(
-                f"{place} names {str(target)[:80]!r}, which no file of {CONF} names, and nothing "
-                "of it was loaded; name it there if it is yours, else do not trust this folder."
+                f"{place} names {str(target)[:80]!r}, which no file of "
+                f"{', '.join(map(str, folders()))} names, and nothing of it was loaded; name it "
+                "there if it is yours, or its folder with --config-dir, else do not trust this one."
             )
     if file:
         _check_stored(node, where, file)
@@ -65,7 +67,7 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
         return _made(node)
     except UserError:
         raise
-    except Exception as error:  # whatever somebody's constructor raises
+    except (Exception, SystemExit) as error:  # whatever somebody's module or constructor raises
         kind = MissingAsset if file else UsageError
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         name = node.get(TARGET) if isinstance(node, Mapping) else node
@@ -119,6 +121,11 @@ def build_backbones(config: RunConfig) -> dict[str, Backbone]:
 
         allow_tf32(config.exactness == "E2")
     return {role: build(node, f"backbone.{role}") for role, node in config.backbone.items()}
+
+
+def _named(group: str = "") -> frozenset[str]:
+    """Every target that the configuration on this machine names, in one group or in all."""
+    return frozenset().union(*(_named_under(folder / group) for folder in folders()))
 
 
 @cache

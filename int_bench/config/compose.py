@@ -7,21 +7,58 @@ composed, which takes longer than everything else that a command line needs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from int_bench.config import binding, exactness
 from int_bench.config.building import build, trust
-from int_bench.config.overrides import CONF, Override, parse
+from int_bench.config.files import Files, defaults_of_dataset, errors, of_groups, sentence, top_keys
+from int_bench.config.overrides import Override, parse
+from int_bench.config.places import CONF, folders, groups
 from int_bench.config.run_config import RunConfig, Task, check_options
 from int_bench.core.paths import expanded
 from int_bench.core.protocols import Method
-from int_bench.errors import UsageError
+from int_bench.errors import OptionError, UsageError
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A composed tree that nothing has looked at yet.
+
+    Attributes:
+        tree: resolved, as plain values.
+        raw: the same with references (``${task.iterations}``) as they are written.
+        files: what it was made from.
+        given: the overrides of single keys.
+    """
+
+    tree: dict[str, Any]
+    raw: Mapping[str, Any]
+    files: Files
+    given: Sequence[Override]
+
+    def source(self, key: str) -> str:
+        """Where the value of a dotted key comes from: ``command line``, or a file and line."""
+        if any(key == item.key or key.startswith(f"{item.key}.") for item in self.given):
+            return "command line"
+        return str(self.files.place_of(key) or "")
+
+    @contextmanager
+    def named(self) -> Iterator[None]:
+        """What is wrong with an option that a file of the user's holds names file and line."""
+        try:
+            yield
+        except OptionError as error:
+            given = self.source(error.key) == "command line"
+            place = None if given else self.files.place_of(error.key)
+            if place is None or place.file.is_relative_to(CONF):
+                raise
+            raise OptionError(f"{place.file}, line {place.line}: {error}", error.key) from error
 
 
 def load_config(overrides: Sequence[str] = (), every_model: bool = False) -> RunConfig:
@@ -34,11 +71,18 @@ def load_config(overrides: Sequence[str] = (), every_model: bool = False) -> Run
     Raises:
         UsageError: anything that is wrong with them, in one sentence.
     """
-    tree, choices = _composed(parse(overrides))
-    check_options(tree)
-    for key in ("dataset", "backbone", "method", "executor"):
-        trust(tree[key])
-        binding.check(tree[key], key)
+    return checked(composed(overrides), every_model)
+
+
+def checked(whole: Composed, every_model: bool = False) -> RunConfig:
+    """A composed configuration, checked; see :func:`load_config`."""
+    tree, choices = dict(whole.tree), dict(whole.files.choices)
+    with whole.named():
+        _check_top(tree)
+        check_options(tree)
+        for key in ("dataset", "backbone", "method", "executor"):
+            trust(tree[key])
+            binding.check(tree[key], key)
     method: Method = build(tree["method"], "method")
     if not every_model:
         tree["backbone"] = _used(tree["backbone"], method, choices["method"])
@@ -49,6 +93,14 @@ def load_config(overrides: Sequence[str] = (), every_model: bool = False) -> Run
         out=expanded(tree.pop("out")),
         **{key: tree[key] for key in RunConfig.__dataclass_fields__ if key in tree},
     )
+
+
+def _check_top(tree: Mapping[str, Any]) -> None:
+    """Refuse a key at the top that nothing would read."""
+    known = {*top_keys(), *(group.partition("/")[0] for group in groups())}
+    for key in tree:
+        if key not in known:
+            raise OptionError(f"Unknown key {key!r}.{binding.closest(key, known)}", key)
 
 
 def _used(backbone: Mapping[str, Any], method: Method, name: str) -> dict[str, Any]:
@@ -62,73 +114,39 @@ def _used(backbone: Mapping[str, Any], method: Method, name: str) -> dict[str, A
     return {role: node for role, node in backbone.items() if role in roles}
 
 
-def _composed(parsed: Sequence[Override]) -> tuple[dict[str, Any], dict[str, str]]:
-    """The whole tree as plain values, and which file of each group was chosen."""
+def composed(overrides: Sequence[str] = ()) -> Composed:
+    """The whole tree that files and overrides make.
+
+    Raises:
+        UsageError: they cannot be read, or name what is not there.
+    """
     from omegaconf import OmegaConf
 
+    parsed = parse(overrides)
     # Null is what an optional group is without an override, which Hydra does not take for one.
-    groups = [item.text for item in parsed if item.is_group and not item.text.endswith("=null")]
-    config, chosen = _of_groups((*groups, *_defaults_of_dataset(groups)))
+    chosen = [item.text for item in parsed if item.is_group and not item.text.endswith("=null")]
+    files = of_groups((*chosen, *defaults_of_dataset(chosen)), folders())
+    config = files.tree
     keys = [item for item in parsed if not item.is_group]
     if keys:
         config = OmegaConf.masked_copy(config, [str(key) for key in config])
-        values = _plain(config, whole=False)
-        for item in keys:
-            _set(config, item, values)
-    return _plain(config), dict(chosen)
+        # What is built is said first: it decides which keys there are.
+        for item in sorted(keys, key=lambda item: not item.key.endswith(f".{binding.TARGET}")):
+            _set(config, item, _plain(config, whole=False))
+            if item.key.endswith(f".{binding.TARGET}"):
+                _drop_former_options(config, item.key.rpartition(".")[0])
+    return Composed(_plain(config), _plain(config, whole=False), files, keys)
 
 
-@lru_cache(maxsize=64)
-def _of_groups(groups: tuple[str, ...]) -> tuple[DictConfig, Mapping[str, str]]:
-    """The tree that files alone make, not resolved and not to be changed, and their choices."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
+def _drop_former_options(config: DictConfig, key: str) -> None:
+    """Of a node whose class was replaced, the options that the new one does not take."""
     from omegaconf import OmegaConf
 
-    # Hydra's global state is left as it was; other libraries initialise it too.
-    state = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            config = compose("config", overrides=list(groups), return_hydra_config=True)
-    except _errors() as error:
-        raise UsageError(_one_line(error)) from error
-    finally:
-        GlobalHydra.instance().hydra = state
-    choices = config.hydra.runtime.choices.items()
-    chosen = {key: str(name) for key, name in choices if name and not key.startswith("hydra")}
-    return OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]), chosen
-
-
-def _defaults_of_dataset(groups: Sequence[str]) -> list[str]:
-    """The task and the models that the data set names, where nothing else has chosen them."""
-    chosen = dict(text.split("=", 1) for text in groups)
-    root = CONF / "config.yaml"
-    file = CONF / "dataset" / f"{chosen.get('dataset') or _said(root, 'dataset')}.yaml"
-    return [
-        f"{group}={_said(root, group) or _said(file, group) or fallback}"
-        for group, fallback in (("task", "cod"), ("models", "tiny"))
-        if group not in chosen
-    ]
-
-
-@lru_cache(maxsize=64)
-def _read(file: Path) -> Any:
-    from omegaconf import OmegaConf
-
-    return OmegaConf.load(file)
-
-
-def _said(file: Path, key: str) -> str | None:
-    """What a file or one that it starts from gives a key; in config.yaml, the group's choice."""
-    content = _read(file)
-    values = [content.get(key)]
-    for entry in reversed(content.get("defaults", [])):
-        if not isinstance(entry, str):
-            values.append(entry.get(key))
-        elif entry != "_self_":
-            values.append(_said(file.with_name(f"{entry}.yaml"), key))
-    return next((str(value) for value in values if value), None)
+    node = OmegaConf.select(config, key)
+    accepted = binding.signature(str(node[binding.TARGET]))
+    for name in [str(name) for name in node if name != binding.TARGET]:
+        if accepted is not None and name not in accepted:
+            del node[name]
 
 
 def _set(config: DictConfig, item: Override, values: Mapping[str, Any]) -> None:
@@ -140,7 +158,7 @@ def _set(config: DictConfig, item: Override, values: Mapping[str, Any]) -> None:
     try:
         override = OverridesParser.create().parse_override(item.text)
         value = override.value()
-    except _errors() as error:
+    except errors() as error:
         raise UsageError(
             f"The value of {item.given[:80]!r} cannot be read; close its quotes and brackets."
         ) from error
@@ -148,8 +166,8 @@ def _set(config: DictConfig, item: Override, values: Mapping[str, Any]) -> None:
         raise UsageError(f"{item.given!r}: one value per run; run once for each of them.")
     try:
         OmegaConf.update(config, item.key, value, merge=True, force_add=True)
-    except _errors() as error:
-        raise UsageError(_one_line(error)) from error
+    except errors() as error:
+        raise UsageError(sentence(error)) from error
 
 
 def _plain(config: DictConfig, whole: bool = True) -> dict[str, Any]:
@@ -161,26 +179,10 @@ def _plain(config: DictConfig, whole: bool = True) -> dict[str, Any]:
         plain = OmegaConf.to_container(config, resolve=whole, throw_on_missing=whole)
     except MissingMandatoryValue as error:
         raise UsageError(f"{error.full_key} must be given; add {error.full_key}=VALUE.") from error
-    except _errors() as error:
-        raise UsageError(_one_line(error)) from error
+    except errors() as error:
+        raise UsageError(sentence(error)) from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What Hydra and OmegaConf raise; ValueError is a number of more digits than Python reads."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    return HydraException, OmegaConfBaseException, ValueError
-
-
-def _one_line(error: Exception) -> str:
-    """The sentence of a library; Hydra's own tells less than what it was raised from."""
-    told = [str(text) for text in (error.__cause__, error) if text and str(text) != "None"]
-    lines = [line.strip() for line in told[0].splitlines()]
-    kept = (line for line in lines if line and not line.startswith(("See ", "To append")))
-    return f"Configuration: {' '.join(kept)[:300].rstrip('.')}."
 
 
 def _check_key(item: Override, tree: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from int_bench.config.overrides import CONF
+from int_bench.config.places import CONF
 
 ZOO = CONF.parent / "zoo"
 _SUMS = ZOO / "SHA256SUMS"

@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from int_bench.config.binding import closest
+from int_bench.config.places import file_of, groups, options
 from int_bench.errors import UsageError
 
-CONF = Path(__file__).resolve().parents[1] / "conf"
 _OPTIONAL = ("ablation", "reading")
 _PLAIN = re.compile(r"[\w./:@%+-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w./]*")
@@ -35,17 +34,6 @@ class Override:
     key: str
     text: str
     is_group: bool
-
-
-def groups() -> list[str]:
-    """The configuration groups, e.g. ``dataset`` and ``backbone/vlm``."""
-    folders = {path.parent.relative_to(CONF).as_posix() for path in CONF.rglob("*.yaml")}
-    return sorted(folders - {"."})
-
-
-def options(group: str) -> list[str]:
-    """The choices of a group: its YAML files without the suffix, sorted."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def parse(overrides: Sequence[str]) -> list[Override]:
@@ -92,6 +80,8 @@ def _refuse_grammar(text: str) -> None:
 
 def _option(group: str, value: str) -> str:
     choices = options(group)
+    if value in choices:
+        file_of(group, value)  # refuses a name that two files have
     if value in choices or (value == "null" and group in _OPTIONAL):
         return value
     if "," in value:
@@ -107,6 +97,11 @@ def _quoted(text: str, value: str) -> str:
         return value
     if "," in value and "/" not in value:
         raise UsageError(f"{text!r}: one value per run; run once for each of them.")
-    # In Hydra's quoted texts a backslash is itself unless it stands before a quote.
-    escaped = re.sub(r"(\\*)('|$)", lambda run: run[1] * 2 + ("\\'" if run[2] else ""), value)
+    return quoted(value)
+
+
+def quoted(text: str) -> str:
+    """A text in quotes, as Hydra's grammar reads it."""
+    # In them a backslash is itself unless it stands before a quote.
+    escaped = re.sub(r"(\\*)('|$)", lambda run: run[1] * 2 + ("\\'" if run[2] else ""), text)
     return f"'{escaped}'"

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 
 from int_bench.config import binding
 from int_bench.config.annotations import TARGET, Choice, Scalar, complaint
-from int_bench.config.overrides import options
-from int_bench.core.limits import AtLeast, Count, Device, NotEmpty, Text, Within
-from int_bench.errors import UsageError
+from int_bench.config.places import options
+from int_bench.core.limits import AtLeast, Count, Device, Matches, NotEmpty, Text, Within
+from int_bench.errors import OptionError, UsageError
 from int_bench.metrics.metrics import BACKENDS
 
 DEFAULT_READING = "text"
@@ -50,6 +50,7 @@ class RunConfig:
         memo_mb: budget of remembered answers in MiB.
         cpu_threads: threads of one model call on a CPU; None for as many as there are cores.
         models_dir: folder of checkpoints that are single files.
+        label: what tables call the run; None: the method's name.
         metrics: ``backend``: what computes the measures, ``histogram`` or ``reference``.
         executor: constructor arguments of what computes (see :mod:`int_bench.runs.executors`).
     """
@@ -73,6 +74,7 @@ class RunConfig:
     models_dir: Text
     metrics: Mapping[str, str]
     executor: Mapping[str, Any]
+    label: Annotated[str, NotEmpty(), Matches("(?s).{1,100}", "up to 100 characters")] | None = None
 
     @property
     def dataset_name(self) -> str:
@@ -108,14 +110,14 @@ def check_options(tree: Mapping[str, Any]) -> None:
     for name, parameter in (binding.signature(f"{__name__}.RunConfig") or {}).items():
         wrong = complaint(parameter.kind, tree[name]) if name in tree and name != "task" else ""
         if wrong:
-            raise UsageError(f"{name} {wrong}")
+            raise OptionError(f"{name} {wrong}", name)
     for key, kind, value in (
         ("out", Scalar("str", (NotEmpty(),)), tree["out"]),
         ("metrics.backend", Choice(BACKENDS), tree["metrics"]["backend"]),
     ):
         wrong = complaint(kind, value)
         if wrong:
-            raise UsageError(f"{key} {wrong}")
+            raise OptionError(f"{key} {wrong}", key)
     _check_name(tree["dataset"].get("name"))
 
 

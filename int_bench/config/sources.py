@@ -9,7 +9,7 @@ import ast
 import importlib.util
 from collections.abc import Iterator
 from functools import cache
-from importlib.machinery import PathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 
 from int_bench.errors import UsageError
@@ -61,17 +61,30 @@ def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
             yield node
 
 
-def _parsed(module: str, target: str) -> ast.Module:
-    top, *packages = module.split(".")
+def find(module: str) -> ModuleSpec | None:
+    """Where a module or package lies; neither it nor the packages above it are imported."""
+    top, *rest = module.split(".")
     try:
         spec = importlib.util.find_spec(top) if top else None
     except (ImportError, ValueError):
         spec = None
     name = top
-    for part in packages:
+    for part in rest:
         name = f"{name}.{part}"
         places = spec.submodule_search_locations if spec is not None else None
         spec = PathFinder.find_spec(name, list(places)) if places else None
+    return spec
+
+
+def _parsed(module: str, target: str) -> ast.Module:
+    spec = find(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         raise UsageError(f"_target_ {target}: there is no module {module or target!r}.")
-    return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    try:
+        return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError) as error:
+        line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        raise UsageError(
+            f"_target_ {target}: {spec.origin}{line} cannot be read: "
+            f"{getattr(error, 'msg', None) or type(error).__name__}."
+        ) from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from int_bench.config import RunConfig, load_config
 from int_bench.config.binding import closest
-from int_bench.config.overrides import options
+from int_bench.config.places import options
 from int_bench.config.run_config import DEFAULT_READING
 from int_bench.errors import UsageError
 

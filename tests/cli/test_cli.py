@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from int_bench.config.overrides import options
+from int_bench.config.places import options
 
 PROGRAM = [sys.executable, "-m", "int_bench"]
 VARIANTS = {"MAE", "adpF", "meanF", "maxF", "wF", "adpE", "meanE", "maxE", "S", "IoU", "Dice"}

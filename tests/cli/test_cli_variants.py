@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from int_bench.config.overrides import options
+from int_bench.config.places import options
 from tests.cli.test_cli import result
 
 

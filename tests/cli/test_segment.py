@@ -143,7 +143,7 @@ def unscored(pairs: Path) -> list[str]:
 
 def test_a_run_without_ground_truth_says_what_it_found_and_where_the_masks_are(command, pairs):
     code, out, _ = command("run", *unscored(pairs))
-    assert code == Exit.DONE and "No ground truth" in out and "8 6 24 18" in out
+    assert code == Exit.DONE and "no ground truth" in out and "8 6 24 18" in out
     folder = next(Path("results/runs/folder/centre_box").iterdir())
     assert f"{folder}/masks/<trial>/final" in out
     result = json.loads(command("run", *unscored(pairs), "--json")[1])

@@ -11,7 +11,7 @@ from int_bench.cli.app import exit_code
 from int_bench.config import building
 from int_bench.config.annotations import Either, Many, Scalar
 from int_bench.config.binding import signature
-from int_bench.config.overrides import CONF
+from int_bench.config.places import CONF
 
 PROMPTER, MASKER = "method.prompter", "method.masker"
 GRID, ERASURE = f"{PROMPTER}.generation.grid", f"{PROMPTER}.selection.erasure"

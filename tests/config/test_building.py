@@ -13,7 +13,7 @@ import pytest
 
 from int_bench.config import building, load_config
 from int_bench.config.building import build, build_stored_dataset
-from int_bench.config.overrides import CONF
+from int_bench.config.places import CONF
 from int_bench.errors import MissingAsset, UsageError
 
 DRAWN = "int_bench.data.world.dataset.DrawnScenes"

@@ -14,7 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from int_bench import config
 from int_bench.config import binding
 from int_bench.config.identity import digest, identity
-from int_bench.config.overrides import CONF, groups, options
+from int_bench.config.places import CONF, groups, options
 from int_bench.errors import UsageError
 
 REAL_SETS = {

@@ -11,7 +11,7 @@ import pytest
 from int_bench.config import building, contents, load_config
 from int_bench.config.contents import commit_of, content_of
 from int_bench.config.identity import class_name, digest, identity, named
-from int_bench.config.overrides import CONF
+from int_bench.config.places import CONF
 from int_bench.config.sources import definition
 
 

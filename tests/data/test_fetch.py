@@ -13,7 +13,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from int_bench.config.overrides import CONF
+from int_bench.config.places import CONF
 from int_bench.data.fetching import download as downloading
 from int_bench.data.fetching.fetch import archives_of, fetch, missing_archives, space_needed
 from int_bench.data.folders import PairedFolders

@@ -53,7 +53,7 @@ def asked(segmenting: Any) -> set[str]:
 
 
 def test_every_shipped_method_is_here() -> None:
-    from int_bench.config.overrides import options
+    from int_bench.config.places import options
 
     assert set(options("method")) == set(METHODS)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from int_bench.config.overrides import options
+from int_bench.config.places import options
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.report import published as module
 from int_bench.report.published import FOLDER, SETS, TABLES, find, published, tables_of

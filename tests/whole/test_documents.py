@@ -12,7 +12,7 @@ import yaml
 
 from int_bench.backbones.common.loading import missing
 from int_bench.backbones.sam.loading import SamSource, load_sam
-from int_bench.config.overrides import CONF
+from int_bench.config.places import CONF
 from int_bench.errors import MissingAsset
 
 ROOT = Path(__file__).parents[2]
