@@ -12,7 +12,7 @@ from int_bench.api.words import Value, words
 from int_bench.config import build_method, load_config
 from int_bench.core.types import HardMask
 from int_bench.data.images import read_mask
-from int_bench.runs.compute import compute
+from int_bench.runs.executors.compute import compute
 from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Records
 from int_bench.runs.reader import Run as Folder

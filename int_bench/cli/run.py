@@ -21,8 +21,8 @@ from int_bench.config import build_method
 from int_bench.core.text import shown
 from int_bench.engine.trace import Trace
 from int_bench.errors import Exit, UsageError
-from int_bench.runs.compute import Done, OnRecord, compute
 from int_bench.runs.execute import Variant
+from int_bench.runs.executors.compute import Done, OnRecord, compute
 from int_bench.runs.prepare import Prepared, former, prepare, with_all_models
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
@@ -60,7 +60,7 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            done = compute(runs, built, config, watched, trace)
+            done = compute(runs, built, config, watched, trace, say)
             for run in prepared:
                 if run.source is not None:
                     run.take(run.source)

@@ -30,8 +30,8 @@ from int_bench.data.pictures import pictures_in
 from int_bench.errors import Exit, MissingAsset, SampleError, UsageError
 from int_bench.report.overlay import overlay
 from int_bench.report.segments import segments_table, shortened
-from int_bench.runs.compute import OnRecord, compute
 from int_bench.runs.execute import Variant
+from int_bench.runs.executors.compute import OnRecord, compute
 from int_bench.runs.layout import file_name, mask_file
 from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Run
@@ -91,7 +91,7 @@ def segment_command(options: SegmentOptions) -> int:
     started = time.monotonic()
     try:
         with terminable():
-            compute([run], [build_method(run.config)], run.config, export.watch)
+            compute([run], [build_method(run.config)], run.config, export.watch, tell=say)
             export.rest()
     except KeyboardInterrupt:
         say(f"Interrupted: what is done is safe. Go on with: {options.text}")

@@ -42,9 +42,8 @@ class Trace:
         self._lock = threading.Lock()
         self._opened = time.perf_counter()
         self._file.write("[")
-        for number, track in enumerate(TRACKS):
-            head = {"name": "thread_name", "ph": "M", "args": {"name": track}}
-            self._write({**head, "pid": 0, "tid": number}, first=number == 0)
+        self._processes: dict[str, int] = {}
+        self._name_tracks(0, first=True)
 
     def __enter__(self) -> Trace:
         return self
@@ -63,17 +62,38 @@ class Trace:
         self, track: str, name: str, start: float, seconds: float, args: Mapping[str, Any]
     ) -> None:
         """Write one event (see :data:`int_bench.engine.serving.Observer`); from any thread."""
-        event = {
+        with self._lock:
+            self._complete(0, (track, name, start, seconds, args))
+
+    def of(self, worker: str, event: tuple[str, str, float, float, Mapping[str, Any]]) -> None:
+        """Write one event of another process, its start on this one's ``time.perf_counter``."""
+        with self._lock:
+            if worker not in self._processes:
+                number = self._processes[worker] = len(self._processes) + 1
+                head = {"name": "process_name", "ph": "M", "args": {"name": worker}}
+                self._write({**head, "pid": number})
+                self._name_tracks(number)
+            self._complete(self._processes[worker], event)
+
+    def _complete(
+        self, process: int, event: tuple[str, str, float, float, Mapping[str, Any]]
+    ) -> None:
+        track, name, start, seconds, args = event
+        content = {
             "name": name,
             "ph": "X",
             "ts": round((start - self._opened) * 1e6, 1),
             "dur": round(seconds * 1e6, 1),
-            "pid": 0,
+            "pid": process,
             "tid": TRACKS.index(track),
             "args": dict(args),
         }
-        with self._lock:
-            self._write(event)
+        self._write(content)
+
+    def _name_tracks(self, process: int, first: bool = False) -> None:
+        for number, track in enumerate(TRACKS):
+            head = {"name": "thread_name", "ph": "M", "args": {"name": track}}
+            self._write({**head, "pid": process, "tid": number}, first=first and number == 0)
 
     def _write(self, event: Mapping[str, Any], first: bool = False) -> None:
         self._file.write(("\n" if first else ",\n") + json.dumps(event))

@@ -8,7 +8,8 @@ Layout of format 2::
     masks/<trial>/<1..I>/<name>.png      the same for each iteration
     masks/<trial>/soft_<1..I>/<name>.png soft masks, 0..255 (keep=soft)
     scores/<protocol>.<trial>.csv        one row per sample
-    lock                    held by the process that writes
+    logs/<worker>.log       what a worker printed
+    lock                    there while a process writes
 
 Format 1 has ``records.jsonl`` instead of ``records/`` and ``scores.csv`` instead of ``scores/``.
 """
@@ -26,6 +27,8 @@ FORMAT = 2
 """What this version writes; it also reads format 1."""
 SHARDS = 64
 MANIFEST, RECORDS, MASKS, SCORES, LOCK = "run.json", "records", "masks", "scores", "lock"
+LOGS = "logs"
+"""What workers printed, a file each."""
 OLD_RECORDS = "records.jsonl"
 """The records of a folder of format 1."""
 

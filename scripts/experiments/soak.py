@@ -23,8 +23,8 @@ from int_bench.backbones.common.lru import Lru
 from int_bench.config import build_backbones, build_method
 from int_bench.core.protocols import Backbone
 from int_bench.engine.memo import Memo
-from int_bench.runs import compute as computing
 from int_bench.runs.execute import Variant
+from int_bench.runs.executors import compute as computing
 from int_bench.runs.prepare import prepare, with_all_models
 from int_bench.runs.records import Record
 from int_bench.runs.variants import ablations

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
     from int_bench.config import RunConfig
     from int_bench.core.protocols import Method
-    from int_bench.engine.serving import Observer
-    from int_bench.runs.executors.progress import Done, Watch
+    from int_bench.runs.executors.compute import Done, Listeners
     from int_bench.runs.prepare import Prepared
 
 
@@ -26,8 +25,7 @@ class Executor(Protocol):
         runs: Sequence[Prepared],
         methods: Sequence[Method],
         config: RunConfig,
-        watch: Watch,
-        observe: Observer | None,
+        listeners: Listeners,
     ) -> Done:
-        """See :func:`int_bench.runs.compute.compute`; something is left to be done."""
+        """See :func:`int_bench.runs.executors.compute.compute`; something is left to be done."""
         ...

@@ -14,7 +14,7 @@ from int_bench.engine.serving import Observer
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, run
-from int_bench.runs.executors.progress import Done, Watch
+from int_bench.runs.executors.compute import Done, Listeners
 from int_bench.runs.prepare import Prepared
 from int_bench.runs.records import Record
 
@@ -28,14 +28,13 @@ class Inline:
         runs: Sequence[Prepared],
         methods: Sequence[Method],
         config: RunConfig,
-        watch: Watch,
-        observe: Observer | None,
+        listeners: Listeners,
     ) -> Done:
-        """See :func:`int_bench.runs.compute.compute`."""
+        """See :func:`int_bench.runs.executors.compute.compute`."""
         total = sum(len(prepared.keys) for prepared in runs)
         done = sum(prepared.standing().done for prepared in runs)
         backbones = build_backbones(config)
-        broker = broker_of(config, backbones, observe)
+        broker = broker_of(config, backbones, listeners.observe)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
         with ExitStack() as stack:
             variants = [
@@ -46,28 +45,31 @@ class Inline:
             mended = [
                 f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages
             ]
-            on_record = stack.enter_context(watch(total, done))
+            on_record = stack.enter_context(listeners.watch(total, done))
 
             def count(variant: Variant, record: Record) -> None:
                 tallies[variant.name].add(record.counters)
                 on_record(variant, record)
 
-            run(runs[0], variants, broker, count, observe)
+            run(runs[0], variants, broker, count, listeners.observe)
         images = sum(tally.images for tally in tallies.values())
         work = work_of(images, broker.counters, broker.seconds)
         return Done(broker.counters, work, Sharing(tallies), tuple(mended))
 
 
 def broker_of(
-    config: RunConfig, backbones: dict[str, Backbone], observe: Observer | None = None
+    config: RunConfig,
+    backbones: dict[str, Backbone],
+    observe: Observer | None = None,
+    alone: bool = False,
 ) -> Broker:
-    """The broker of a process, as the configuration's schedule has it."""
+    """The broker of a process, as the configuration's schedule has it; ``alone``: no batches."""
     using = schedule(config, backbones)
     return Broker(
         backbones,
         max_batch=using.max_batch,
         memo_bytes=config.memo_mb * 2**20,
-        in_flight=using.in_flight,
-        overlap=using.overlap,
+        in_flight=1 if alone else using.in_flight,
+        overlap=using.overlap and not alone,
         observe=observe,
     )

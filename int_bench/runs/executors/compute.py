@@ -1,0 +1,85 @@
+"""What is not finished of some runs, computed by the executor that the configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from int_bench.config import RunConfig, build
+from int_bench.core.protocols import Method
+from int_bench.engine.serving import Observer
+from int_bench.engine.work import Sharing, Work
+from int_bench.runs.execute import Variant
+from int_bench.runs.executors import Executor
+from int_bench.runs.prepare import Prepared
+from int_bench.runs.records import Record
+
+OnRecord = Callable[[Variant, Record], None]
+"""Told of every record that has been stored."""
+Watch = Callable[[int, int], AbstractContextManager[OnRecord]]
+"""Told how many samples, over trials and runs, there are and were done before."""
+
+
+@contextmanager
+def unwatched(total: int, done: int) -> Iterator[OnRecord]:
+    """A :data:`Watch` that looks at nothing."""
+    yield lambda variant, record: None
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told of what while it happens.
+
+    Attributes:
+        watch: of the progress.
+        observe: of every call, step and stored sample; None if nobody is.
+        tell: what a user should know at once, in a sentence.
+    """
+
+    watch: Watch = unwatched
+    observe: Observer | None = None
+    tell: Callable[[str], None] = lambda sentence: None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What running has cost: the broker's counters, the models' work, what variants shared.
+
+    ``mended`` says what was torn, gone or changed, and was mended or computed again.
+    """
+
+    counters: dict[str, int] = field(default_factory=dict)
+    work: Work = field(default_factory=Work)
+    sharing: Sharing = field(default_factory=Sharing)
+    mended: tuple[str, ...] = ()
+
+
+def compute(
+    runs: Sequence[Prepared],
+    methods: Sequence[Method],
+    config: RunConfig,
+    watch: Watch = unwatched,
+    observe: Observer | None = None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Done:
+    """Run what is not finished, and mend what is torn.
+
+    Args:
+        runs: what is asked for, of one data set.
+        methods: their methods, built.
+        config: the first of them, with the models of all.
+        watch: told of the progress.
+        observe: told of every call, step and stored sample.
+        tell: told what a user should know at once.
+
+    Raises:
+        UserError: what every sample would meet; all finished samples are stored.
+    """
+    total = sum(len(prepared.keys) for prepared in runs)
+    if sum(prepared.standing().done for prepared in runs) == total:
+        for prepared in runs:
+            prepared.settle()
+        return Done()
+    executor: Executor = build(config.executor, "executor")
+    return executor.compute(runs, methods, config, Listeners(watch, observe, tell))

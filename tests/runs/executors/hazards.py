@@ -1,0 +1,37 @@
+"""Backbones whose answers depend on the request alone, and that some pictures kill or hang."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from tests.fakes import RedBox, RedIsAFrog
+
+KILLS, HANGS = (1, 2, 3), (3, 2, 1)
+"""What a picture's first pixel says."""
+
+
+def mark(pixels):
+    return tuple(int(value) for value in pixels[0, 0])
+
+
+class Fragile(RedIsAFrog):
+    """A VLM that dies of a picture, or never answers on one, where its first question is."""
+
+    def answer(self, requests):
+        for request in requests:
+            if mark(request.image.pixels) == KILLS:
+                os.write(1, b"the last words\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+            if mark(request.image.pixels) == HANGS:
+                time.sleep(600)
+        return super().answer(requests)
+
+
+class Slow(RedBox):
+    """A detector that takes its time: 0.05 s a call."""
+
+    def detect(self, requests):
+        time.sleep(0.05)
+        return super().detect(requests)
