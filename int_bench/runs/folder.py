@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -45,7 +45,81 @@ Files = Sequence[tuple[str, bytes]]
 """Encoded masks by their folder: ``final``, ``1``, ``soft_1``, ..."""
 
 
-class RunFolder:
+class Writer:
+    """Stores masks and records in a run folder: masks first, then the lines that count.
+
+    Args:
+        path: the folder.
+        keep: ``final``, ``iterations`` or ``soft`` masks.
+        names: the samples' file names, see :func:`int_bench.runs.layout.file_names`.
+        host: ``name`` and ``device`` of this machine, for the records.
+        lines: the file of a record's line, which nobody else writes.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        keep: str,
+        names: Mapping[str, str],
+        host: Mapping[str, str],
+        lines: Callable[[Key], Path],
+    ) -> None:
+        self.path, self.keep = path, keep
+        self._names, self._host, self._lines = names, host, lines
+
+    def commit_all(self, items: Sequence[tuple[Record, Files]]) -> list[Record]:
+        """Store samples: all their masks first, then all their lines; each is there or is not.
+
+        What is flushed together costs little more than one sample alone.
+
+        Returns:
+            The records as they were kept.
+
+        Raises:
+            UsageError: the folder cannot be written (a full disk, say).
+        """
+        kept = []
+        with _told(self.path):
+            places: list[Path] = []
+            for record, masks in items:
+                record = cleaned(replace(record, host=record.host or self._host))
+                if record.status == OK:
+                    name = self._names.get(record.id) or file_name(record.id)
+                    marks = {}
+                    for which, content in masks:
+                        path = self.path / mask_file(record.trial, which, name)
+                        make_folder(path.parent)
+                        write_aside(path, content)
+                        places += [path, path.parent]
+                        marks[which] = FileMark(_sha256(content), len(content))
+                    record = replace(record, file=name).with_marks(marks)
+                kept.append(record)
+            flush(places)
+            self._append(kept)
+        return kept
+
+    def _append(self, records: Sequence[Record]) -> None:
+        """Append lines; where one cannot be written none of its file's stays."""
+        lines: dict[Path, bytes] = {}
+        for record in records:
+            path = self._lines(record.key)
+            lines[path] = lines.get(path, b"") + line_of(record)
+        before = {path: path.stat().st_size if path.exists() else None for path in lines}
+        try:
+            for path, line in lines.items():
+                with path.open("ab", buffering=0) as file:
+                    if file.write(line) != len(line):
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            new = {path.parent for path, size in before.items() if size is None}
+            flush([*lines, *new])
+        except BaseException:
+            for path, size in before.items():
+                if path.exists():
+                    os.truncate(path, size or 0)
+            raise
+
+
+class RunFolder(Writer):
     """A run folder open for writing, by this process only.
 
     Use as a context manager. Opening makes the folder, takes the lock, writes ``run.json``, cuts
@@ -70,9 +144,8 @@ class RunFolder:
         names: Mapping[str, str] | None = None,
         host: Mapping[str, str] | None = None,
     ) -> None:
-        self.path = path
+        super().__init__(path, keep, names or {}, host or {}, self._file_of)
         self.damages: list[Damage] = []
-        self.keep, self._names, self._host = keep, names or {}, host or {}
         self._status: dict[Key, str] = {}
         self._begun: dict[Key, int] = {}
         with _told(path):
@@ -120,59 +193,17 @@ class RunFolder:
         return self.commit_all([(record, encoded(prediction, self.keep))])[0]
 
     def commit_all(self, items: Sequence[tuple[Record, Files]]) -> list[Record]:
-        """Store samples: all their masks first, then all their lines; each is there or is not.
-
-        What is flushed together costs little more than one sample alone.
-
-        Returns:
-            The records as they were kept.
-
-        Raises:
-            UsageError: the folder cannot be written (a full disk, say).
-        """
-        kept = []
+        """As of every writer; only while the lock is held."""
         if not self._lock.mine():
             raise UsageError(f"{self.path} was taken over by another process; this one stops.")
-        with _told(self.path):
-            places: list[Path] = []
-            for record, masks in items:
-                record = cleaned(replace(record, host=record.host or self._host))
-                if record.status == OK:
-                    name = self._names.get(record.id) or file_name(record.id)
-                    marks = {}
-                    for which, content in masks:
-                        path = self.path / mask_file(record.trial, which, name)
-                        make_folder(path.parent)
-                        write_aside(path, content)
-                        places += [path, path.parent]
-                        marks[which] = FileMark(_sha256(content), len(content))
-                    record = replace(record, file=name).with_marks(marks)
-                kept.append(record)
-            flush(places)
-            self._append(kept)
+        kept = super().commit_all(items)
         for record in kept:
             self._status[record.key] = record.status
             self._begun.pop(record.key, None)
         return kept
 
-    def _append(self, records: Sequence[Record]) -> None:
-        """Append lines; where one cannot be written none of its file's stays."""
-        lines: dict[Path, bytes] = {}
-        for record in records:
-            path = self.path / records_file(shard_of(record.key, SHARDS))
-            lines[path] = lines.get(path, b"") + line_of(record)
-        before = {path: path.stat().st_size if path.exists() else None for path in lines}
-        try:
-            for path, line in lines.items():
-                with path.open("ab", buffering=0) as file:
-                    if file.write(line) != len(line):
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            flush([*lines, *([self.path / RECORDS] if None in before.values() else [])])
-        except BaseException:
-            for path, size in before.items():
-                if path.exists():
-                    os.truncate(path, size or 0)
-            raise
+    def _file_of(self, key: Key) -> Path:
+        return self.path / records_file(shard_of(key, SHARDS))
 
     def _mend(self) -> None:
         """Cut what is torn, remove what was never finished, and find out what is done."""
