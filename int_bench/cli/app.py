@@ -90,8 +90,19 @@ def with_folders(
     # exit_code has taken it from the command line, wherever it stood; here it is explained.
 
 
-@app.command()
+_RUN = """Segment a data set and score the masks; the same command again resumes.
+
+Several methods over the same models, in one table: method=int,promac or method=all."""
+_ABLATE = """Full method beside its variants, what they have in common computed once.
+
+module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
+original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short."""
+
+
+@app.command("ablate", help=_ABLATE)
+@app.command("run", help=_RUN)
 def run(  # noqa: PLR0913 - an option each
+    context: typer.Context,
     overrides: Overrides = None,
     limit: Limit = None,
     out: Out = None,
@@ -100,37 +111,13 @@ def run(  # noqa: PLR0913 - an option each
     profile: Profile = None,
     verbose: Verbose = False,
 ) -> int:
-    """Segment a data set and score the masks; the same command again resumes.
-
-    Several methods over the same models, in one table: method=int,promac or method=all.
-    """
-    from int_bench.cli.run import run_command
+    """``run`` and ``ablate`` take the same options."""
+    from int_bench.cli.run import ablate_command, run_command
     from int_bench.cli.screen import Command
 
-    words = tuple(overrides or ())
-    return run_command(Command("run", words, limit, out, dry_run, json, profile, verbose))
-
-
-@app.command()
-def ablate(  # noqa: PLR0913 - an option each
-    overrides: Overrides = None,
-    limit: Limit = None,
-    out: Out = None,
-    dry_run: DryRun = False,
-    json: Json = False,
-    profile: Profile = None,
-    verbose: Verbose = False,
-) -> int:
-    """Full method beside its variants, what they have in common computed once.
-
-    module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
-    original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short.
-    """
-    from int_bench.cli.run import ablate_command
-    from int_bench.cli.screen import Command
-
-    words = tuple(overrides or ())
-    return ablate_command(Command("ablate", words, limit, out, dry_run, json, profile, verbose))
+    verb, words = str(context.info_name), tuple(overrides or ())
+    command = Command(verb, words, limit, out, dry_run, json, profile, verbose)
+    return ablate_command(command) if verb == "ablate" else run_command(command)
 
 
 @app.command()

@@ -212,19 +212,21 @@ class RunFolder(Writer):
         files = record_files(self.path, form=2) or []
         for path in files:
             _cut_torn_line(path)
-        records = Records(files, form=2, mend=True)
+        broken: dict[Key, list[Damage]] = {}
+
+        def look(record: Record, path: Path) -> None:
+            lost: list[Damage] = []
+            if record.status == OK:
+                lost = list(broken_files(self.path, record, path.stat().st_mtime_ns, False))
+            self._status[record.key] = FAILED if lost else record.status
+            broken[record.key] = lost
+
+        records = Records(files, form=2, mend=True, on_record=look)
         for path, number in records.damaged:
             self.damages.append(Damage(f"held no record in line {number}", path=path))
         for path in dict.fromkeys(path for path, _ in records.damaged):
             _drop_lines(path, {number for file, number in records.damaged if file == path})
-        if records.damaged:
-            records = Records(files, form=2)
-        for key, record in records.items():
-            broken: list[Damage] = []
-            if record.status == OK:
-                broken = list(broken_files(self.path, record, records.written(key), False))
-                self.damages += broken
-            self._status[key] = FAILED if broken else record.status
+        self.damages += [damage for key in sorted(broken) for damage in broken[key]]
         self._begun = dict(records.intents)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -53,13 +53,21 @@ class Records(Mapping[Key, Record]):
         files: the files of lines.
         form: the folder's format.
         mend: leave out lines that are no records (and remember them), instead of refusing.
+        on_record: told each record but intents, with its file, as it is read; of a sample that was
+            tried again the last one counts.
 
     Raises:
         MissingAsset: a line is not a record; the sentence names file and line. A torn last line is
             left out.
     """
 
-    def __init__(self, files: Iterable[Path], form: int, mend: bool = False) -> None:
+    def __init__(
+        self,
+        files: Iterable[Path],
+        form: int,
+        mend: bool = False,
+        on_record: Callable[[Record, Path], None] = lambda record, path: None,
+    ) -> None:
         self._form = form
         self.damaged: list[tuple[Path, int]] = []
         self.intents: dict[Key, int] = {}
@@ -78,6 +86,8 @@ class Records(Mapping[Key, Record]):
                     continue
                 place = (path, offset, len(line), record.status, record.name, record.mask)
                 self._add(lines, record, _Line(*place))
+                if record.status != INTENT:
+                    on_record(record, path)
         self._lines = {key: lines[key] for key in sorted(lines)}
 
     def _add(self, lines: dict[Key, _Line], record: Record, line: _Line) -> None:
