@@ -6,6 +6,7 @@ disk once they are flushed.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
 from collections.abc import Iterable
@@ -74,6 +75,15 @@ def make_folder(path: Path) -> None:
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
     _flush(path.parent)
+
+
+def hash_of(path: Path) -> str | None:
+    """The sha256 of a file's bytes; None if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
 
 
 def flush(places: Iterable[Path]) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.errors import MissingAsset
 from int_bench.runs.layout import FORMAT, MANIFEST, SHARDS
-from int_bench.runs.typed import Malformed, Node, parsed
 
 KINDS = ("run", "train", "masks")
 """A method's run, a training, and anybody's masks whose scores are kept."""

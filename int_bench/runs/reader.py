@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from int_bench.core.files import hash_of
+from int_bench.core.typed import Malformed
 from int_bench.errors import MissingAsset
 from int_bench.runs.layout import (
     MASKS,
@@ -20,7 +22,6 @@ from int_bench.runs.layout import (
 )
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.records import FAILED, INTENT, OK, FileMark, Record, record_of
-from int_bench.runs.typed import Malformed
 
 
 class Damage(NamedTuple):
@@ -317,15 +318,6 @@ def record_files(folder: Path, form: int) -> list[Path] | None:
     if not (folder / RECORDS).is_dir():
         return None
     return sorted((folder / RECORDS).glob("[0-9][0-9].jsonl"))
-
-
-def hash_of(path: Path) -> str | None:
-    """The sha256 of a file's bytes; None if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from int_bench.core.text import kept, kept_value, whole
+from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.core.types import Box
 from int_bench.runs.layout import FORMAT, Key, file_name, is_file_name
-from int_bench.runs.typed import Malformed, Node, parsed
 
 OK, FAILED, INTENT = "ok", "failed", "intent"
 """What a record says: done and well; done and failed; begun (written before a risky sample)."""

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from int_bench.config.identity import digest
+from int_bench.core.files import hash_of
 from int_bench.runs.folder import describe, write_records
 from int_bench.runs.layout import (
     FORMAT,
@@ -28,7 +29,7 @@ from int_bench.runs.layout import (
     shard_of,
 )
 from int_bench.runs.manifest import Manifest
-from int_bench.runs.reader import Run, hash_of
+from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, FileMark, Record, cleaned, line_of
 
 

@@ -64,7 +64,7 @@ def test_run_prints_the_table_and_the_folder(command):
     for text in ("native", "family", "M ↓", "Sα", "empty", "full", "scored", "missing"):
         assert text in out
     folder = Path(re.search(r"results/runs/camoworld/centre_box/[0-9a-f]{12}", out)[0])
-    names = {"run.json", "records", "masks", "scores", "lock"}
+    names = {"run.json", "records", "masks", "scores"}
     assert names <= {path.name for path in folder.iterdir()}
 
 
@@ -228,7 +228,7 @@ def test_bash_completes_groups_and_data_sets():
     assert "dataset=" in complete(["run", "da"])
     # bash breaks words at the equals sign
     assert complete(["run", "dataset", "=", "ch"]) == ["chameleon"]
-    assert complete(["run", "task", "="]) == ["cod", "polyp", "skin"]
+    assert complete(["run", "task", "="]) == ["cod", "custom", "polyp", "skin"]
 
 
 def test_zsh_completes_the_option_as_one_word():
