@@ -64,7 +64,8 @@ class Result:
         own = [final.box_image] if final.box_image is not None else []
         masks = final.details.get("masks", ())
         prompted = [box for part in masks for box in part.get("boxes_image", ())]
-        prompted += [part["box_image"] for part in final.details.get("detections", ())]
+        detected = [part["box_image"] for part in final.details.get("detections", ())]
+        prompted += [box for box in detected if box is not None]
         boxes = (tuple(float(value) for value in box) for box in (*own, *prompted))
         return tuple(dict.fromkeys(boxes))  # type: ignore[arg-type]
 
@@ -136,5 +137,5 @@ def _reasons(details: Mapping[str, Any]) -> Iterator[str]:
         parts = (f"{part['patch']} {part['weight']:.2f}" for part in shares)
         yield f"weights of the patches' masks: {', '.join(parts)}"
     for part in details.get("detections", ()):
-        box = ", ".join(f"{value:.0f}" for value in part["box_image"])
-        yield f"detected with score {part['score']:.2f} at ({box})"
+        box = ", ".join(f"{value:.0f}" for value in part["box_image"] or ())
+        yield f"detected with score {part['score']:.2f}" + (f" at ({box})" if box else "")

@@ -29,7 +29,8 @@ def check_command(path: Path, thorough: bool) -> int:
     if len(damages) > _NAMED:
         print(f"and {len(damages) - _NAMED} more")
     if damages:
-        print("The command that made the run computes again what is gone or changed.")
+        print("The command that made the run computes again what is gone or changed;")
+        print("traces alone, which decide no result, with refill=true.")
         return Exit.INCOMPLETE
     states = [run.records.status(key) for key in run.records] if run.manifest.kind == "run" else []
     counted = f"{states.count('ok')} done, {states.count('failed')} failed"

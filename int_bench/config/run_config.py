@@ -43,7 +43,9 @@ class RunConfig:
         limit: the first N samples only; None for all.
         out: root of the run folders.
         exactness: ``E0``, ``E1`` or ``E2`` (see :mod:`int_bench.config.exactness`).
-        keep: which masks are stored: ``final``, ``iterations`` or ``soft``.
+        keep: what is stored of each sample: the ``final`` mask; those of all ``iterations``; the
+            ``soft`` ones, too; or the whole ``trace``.
+        refill: whether finished samples are computed again of which less is stored.
         device: ``auto`` or a device's name.
         in_flight: samples worked on side by side, or ``auto``.
         overlap: whether methods work while models compute, or ``auto``.
@@ -65,7 +67,8 @@ class RunConfig:
     limit: Count | None
     out: Path
     exactness: Literal["auto", "E0", "E1", "E2"]
-    keep: Literal["final", "iterations", "soft"]
+    keep: Literal["final", "iterations", "soft", "trace"]
+    refill: bool
     device: Device
     in_flight: Annotated[int, Within(1, 4096)] | Literal["auto"]
     overlap: bool | Literal["auto"]

@@ -205,17 +205,17 @@ def reweight(
     return (w * lit * mask[..., None] + (1.0 - w) * background).astype(np.float32)
 
 
-def closest_to_mean(masks: Sequence[SoftMask]) -> int:
-    """Eq. (13): the index of the mask that is closest to the mean of all; ties go to the first.
+def distances_to_mean(masks: Sequence[SoftMask]) -> list[float]:
+    """Eq. (13): how far each mask is from the mean of all, in pixels.
 
     Reading: the norm is not stated; L1 on soft masks.
 
     >>> ones = np.ones((1, 4), dtype=np.float32)
-    >>> closest_to_mean([0 * ones, 0.5 * ones, 0.9 * ones])
-    1
+    >>> distances_to_mean([0 * ones, 0.5 * ones, ones])
+    [2.0, 0.0, 2.0]
     """
     mean = np.mean(masks, axis=0, dtype=np.float64)
-    return int(np.argmin([float(np.abs(mask - mean).sum()) for mask in masks]))
+    return [float(np.abs(mask - mean).sum()) for mask in masks]
 
 
 def sigmoid(logits: Logits) -> SoftMask:

@@ -10,6 +10,8 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from int_bench.core.details import Details
+
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB, 0..255."""
 HardMask: TypeAlias = NDArray[np.bool_]
@@ -22,6 +24,8 @@ Values: TypeAlias = NDArray[np.float64]
 """Scores, of any shape; NaN where there is none."""
 Box: TypeAlias = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels, half open; the variable's name ends in its frame (_image, _patch)."""
+Pictures: TypeAlias = Mapping[str, NDArray[np.uint8]]
+"""Small pictures for a trace by name, (h, w, 3) RGB or (h, w) grey; see ``Details.pictures``."""
 
 
 def digest_of(array: NDArray[Any]) -> str:
@@ -72,7 +76,8 @@ class Stencil(_Content):
 class Sample:
     """One image of a data set, as a method sees it.
 
-    ``truth`` and ``truth_name`` are read by the oracle methods only.
+    ``truth`` and ``truth_name`` are read by the oracle methods only. With ``traced`` a method also
+    tells what it saw and what it weighed; nothing that it does depends on it.
     """
 
     id: str
@@ -81,6 +86,7 @@ class Sample:
     seed: int
     truth: HardMask | None = None
     truth_name: str | None = None
+    traced: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,18 +98,20 @@ class Masks:
         soft: dims the next view (Eq. 12) and tells the inpainter what to erase (Eq. 4).
         logits: what a final choice by votes averages; None is ``soft - 0.5``.
         details: how it came about, JSON-ready.
+        pictures: of a traced sample, what was seen on the way.
     """
 
     hard: HardMask
     soft: SoftMask
     logits: Logits | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+    pictures: Pictures = field(default_factory=dict)
 
     @classmethod
-    def empty(cls, size: tuple[int, int], details: Mapping[str, Any] | None = None) -> Masks:
+    def empty(cls, size: tuple[int, int]) -> Masks:
         """Nothing on an image of ``size`` (height, width)."""
         hard = np.zeros(size, dtype=np.bool_)
-        return cls(hard, hard.astype(np.float32), details=details or {})
+        return cls(hard, hard.astype(np.float32))
 
     @property
     def evidence(self) -> Logits:
@@ -115,13 +123,15 @@ class Masks:
 class Iteration:
     """One iteration's masks, its prompt, and what was proposed and scored on the way.
 
-    ``details`` is JSON-ready: candidates, scores, weights, boxes.
+    ``details`` is JSON-ready: candidates, scores, weights, boxes. ``pictures`` are those of a
+    traced sample.
     """
 
     masks: Masks
     prompt: str
     box_image: Box | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
+    pictures: Pictures = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

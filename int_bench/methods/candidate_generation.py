@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from int_bench.core.details import AnswerDetails, Details, PatchDetails
 from int_bench.core.geometry import (
     Grid,
     Patch,
@@ -23,17 +24,22 @@ from int_bench.core.requests import Answer, Turn
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, CHATS
 from int_bench.core.types import Box, Picture, Sample
-from int_bench.methods.talk import read_box
+from int_bench.methods.talk import describe_chat, read_box
+from int_bench.methods.tracing import patch_box, plain_box
 
 
 @dataclass(frozen=True)
 class PatchAnswer:
-    """What the VLM said about one patch; ``box_image`` is None where it gave no usable box."""
+    """What the VLM said about one patch; ``box_image`` is None where it gave no usable box.
+
+    ``said`` is the whole chat, with a caption or whatever else was asked for.
+    """
 
     patch: Patch
     names: tuple[str, ...]
     environment: str
     box_image: Box | None
+    said: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,9 +158,9 @@ class CandidateGeneration:
             text = await ask(request)
             turns.append(Turn(question, text))
             said[field] = text
-        return self._parse(patch, said)
+        return self._parse(patch, said, tuple(turns))
 
-    def _parse(self, patch: Patch, said: dict[str, str]) -> PatchAnswer:
+    def _parse(self, patch: Patch, said: dict[str, str], chat: tuple[Turn, ...]) -> PatchAnswer:
         names = parse_names(said.get("name", ""))
         environments = parse_names(said.get("environment", ""))
         if "name_and_environment" in said:
@@ -163,7 +169,7 @@ class CandidateGeneration:
                 words = tuple(words[0].split())
             names, environments = words[:-1] or words, words[1:][-1:]
         box_image = read_box(said["box"], patch, self.preprocess)
-        return PatchAnswer(patch, names, environments[0] if environments else "", box_image)
+        return PatchAnswer(patch, names, environments[0] if environments else "", box_image, chat)
 
     def _pool(self, answers: Sequence[PatchAnswer], task: str) -> tuple[Candidate, ...]:
         surfaces: dict[str, str] = {}
@@ -184,14 +190,30 @@ class CandidateGeneration:
         )
 
 
-def describe(answers: Iterable[PatchAnswer]) -> list[dict[str, Any]]:
-    """The answers, JSON-ready, for the record of a sample."""
-    return [
-        {
-            "patch": answer.patch.name,
-            "names": list(answer.names),
-            "environment": answer.environment,
-            "box_image": list(answer.box_image) if answer.box_image else None,
-        }
+def describe(answers: Sequence[PatchAnswer], traced: bool, new: bool = True) -> Details:
+    """The answers, for the record of a sample.
+
+    Args:
+        answers: what was said of each patch.
+        traced: whether the patches go with them.
+        new: whether this iteration asked; then the chats of a traced sample do, too.
+    """
+    described = [
+        AnswerDetails(
+            patch=answer.patch.name,
+            names=list(answer.names),
+            environment=answer.environment,
+            box_image=plain_box(answer.box_image),
+        )
         for answer in answers
     ]
+    if not traced:
+        return Details(answers=described)
+    for item, answer in zip(described, answers if new else (), strict=new):
+        item["said"] = describe_chat(answer.said)
+    return Details(answers=described, patches=describe_patches(a.patch for a in answers))
+
+
+def describe_patches(patches: Iterable[Patch]) -> list[PatchDetails]:
+    """Where patches lie, for the record of a traced sample."""
+    return [PatchDetails(patch=patch.name, box_image=patch_box(patch)) for patch in patches]

@@ -6,17 +6,19 @@ the state; prompters and maskers hold options only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Protocol
 
 import numpy as np
 
 from int_bench.core import equations
+from int_bench.core.details import Details
 from int_bench.core.limits import Share, Within
 from int_bench.core.protocols import Ask
-from int_bench.core.types import Box, Iteration, Masks, Picture, Prediction, Sample
-from int_bench.methods.final_choice import CHOICES
+from int_bench.core.types import Box, Iteration, Masks, Picture, Pictures, Prediction, Sample
+from int_bench.methods.final_choice import COSTS, cheapest
+from int_bench.methods.tracing import small_view
 
 
 @dataclass(frozen=True)
@@ -44,16 +46,17 @@ class Proposal:
 
     ``foreground`` are the texts for Spatial CLIP where they are not the name; ``more_boxes_image``
     the boxes of further objects. ``memory`` comes back in the next iteration's state; ``details``
-    is JSON-ready.
+    is JSON-ready; ``pictures`` are those of a traced sample.
     """
 
     name: str
     box_image: Box | None = None
     environments: tuple[str, ...] = ()
     memory: Any = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
     foreground: tuple[str, ...] = ()
     more_boxes_image: tuple[Box, ...] = ()
+    pictures: Pictures = field(default_factory=dict)
 
     @property
     def boxes_image(self) -> tuple[Box, ...]:
@@ -98,7 +101,7 @@ class Cycle:
             five.
         w: weight of the masked image in Eq. (12).
         base: what Eq. (12) dims: ``once``, ``original`` or ``recursive`` (`equations.reweight`).
-        final: how the final mask is chosen, a key of ``final_choice.CHOICES``: ``closest``
+        final: how the final mask is chosen, a key of ``final_choice.COSTS``: ``closest``
             (Eq. 13), ``last``, or a predecessor's rule.
     """
 
@@ -137,18 +140,33 @@ class Cycle:
             # Section 3.1: the instance-specific prompt. Section 3.2: its masks.
             proposal = await self.prompter.propose(state, ask)
             masks = await self.masker.segment(state, proposal, ask)
-            details = {**proposal.details, **masks.details}
-            done.append(Iteration(masks, proposal.name, proposal.box_image, details))
+            done.append(_iteration(state, proposal, masks))
             if index + 1 == self.iterations:
                 break
             # Eq. (12): the next view. The models see it in 8 bits; it is kept in float.
             view = equations.reweight(sample.image.pixels, view, masks.soft, self.w, self.base)
             dimmed = Picture(np.rint(view).astype(np.uint8))
             state = State(sample, dimmed, index + 1, masks, proposal.memory)
-        # Eq. (13), or a predecessor's rule.
-        return Prediction(tuple(done), self._choose([iteration.masks for iteration in done]))
+        # Eq. (13), or a predecessor's rule: for each prefix of the iterations, how it would end.
+        made = [iteration.masks for iteration in done]
+        costs = [COSTS[self.final](made[:length]) for length in range(1, len(made) + 1)]
+        return Prediction(_with_costs(done, costs), tuple(map(cheapest, costs)))
 
-    def _choose(self, masks: Sequence[Masks]) -> tuple[int, ...]:
-        """For each prefix of the iterations, the one that it would have ended with."""
-        choose = CHOICES[self.final]
-        return tuple(choose(masks[:length]) for length in range(1, len(masks) + 1))
+
+def _iteration(state: State, proposal: Proposal, masks: Masks) -> Iteration:
+    details: Details = {**proposal.details, **masks.details}
+    pictures = {**proposal.pictures, **masks.pictures}
+    if state.sample.traced:
+        pictures = {"view": small_view(state.view.pixels), **pictures}
+    bare = replace(masks, details=Details(), pictures={})
+    return Iteration(bare, proposal.name, proposal.box_image, details, pictures)
+
+
+def _with_costs(
+    done: Sequence[Iteration], costs: Sequence[Sequence[float]]
+) -> tuple[Iteration, ...]:
+    """Each iteration with what its mask costs among the first n, for every n that holds it."""
+    return tuple(
+        replace(iteration, details={**iteration.details, "costs": [c[i] for c in costs[i:]]})
+        for i, iteration in enumerate(done)
+    )

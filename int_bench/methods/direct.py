@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+from int_bench.core.details import AnswerDetails, Details
 from int_bench.core.geometry import Patch, Preprocess
 from int_bench.core.limits import AtLeast, Within
 from int_bench.core.protocols import Ask
 from int_bench.core.templates import BOX, ENDPOINT_BOX, ENDPOINT_BOX_AGAIN
 from int_bench.errors import SampleError
 from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.talk import Talk, read_box
+from int_bench.methods.talk import Talk, describe_chat, read_box
+from int_bench.methods.tracing import plain_box
 
 QUESTIONS = {"int": BOX, "endpoint": ENDPOINT_BOX}
 
@@ -81,5 +83,11 @@ class BoxQuestion:
                 f"The vlm gave no box in {self.attempts} attempts; its last answer: "
                 f"{talk.turns[-1].answer[:120]!r}."
             )
-        answers = [turn.answer for turn in talk.turns]
-        return Proposal(sample.task, box_image, details={"answers": answers})
+        said = AnswerDetails(
+            patch=whole.name,
+            names=[],
+            environment="",
+            box_image=plain_box(box_image),
+            said=describe_chat(talk.turns),
+        )
+        return Proposal(sample.task, box_image, details=Details(answers=[said]))

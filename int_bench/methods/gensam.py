@@ -11,28 +11,45 @@ optional early stop by the change of the masks is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
+from int_bench.core.details import AnswerDetails, Details
 from int_bench.core.equations import min_max
 from int_bench.core.geometry import area, component_boxes, enlarge
 from int_bench.core.limits import AtLeast, Share
 from int_bench.core.parsing import parse_names
 from int_bench.core.protocols import Ask, gather
-from int_bench.core.requests import Heatmap, Segment
+from int_bench.core.requests import Heatmap, Segment, Turn
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import CAPTION, ENVIRONMENT, GENSAM_SYNONYMS, NAME
 from int_bench.core.types import Box, HardMask, Masks
 from int_bench.methods.cycle import Proposal, State
+from int_bench.methods.mask_generation import describe_prompts
 from int_bench.methods.points import PointPicker
-from int_bench.methods.talk import Talk
+from int_bench.methods.talk import Talk, describe_chat
 
 
 @dataclass(frozen=True)
 class _Words:
+    synonym: str
     name: str
     environment: str
+    said: tuple[Turn, ...]
+
+    def described(self, traced: bool) -> AnswerDetails:
+        """For the record of a sample."""
+        details = AnswerDetails(
+            patch="original",
+            names=[self.name],
+            environment=self.environment,
+            box_image=None,
+            task=self.synonym,
+        )
+        if traced:
+            details["said"] = describe_chat(self.said)
+        return details
 
 
 class SynonymPrompter:
@@ -67,12 +84,11 @@ class SynonymPrompter:
             words = await gather(self._ask_for(synonym, state, ask) for synonym in tasks)
         names = tuple(word.name for word in words)
         environments = tuple(word.environment for word in words if word.environment)
-        details = {"names": list(names), "environments": list(environments)}
         return Proposal(
             names[0],
             environments=environments,
             memory=words,
-            details=details,
+            details=Details(answers=[word.described(state.sample.traced) for word in words]),
             foreground=names,
         )
 
@@ -82,7 +98,8 @@ class SynonymPrompter:
         await talk.say(CAPTION.format(task=synonym))
         names = parse_names(await talk.say(NAME.format(task=synonym)))
         environments = parse_names(await talk.say(ENVIRONMENT.format(task=synonym)))
-        return _Words(names[0] if names else synonym, environments[0] if environments else "")
+        environment = environments[0] if environments else ""
+        return _Words(synonym, names[0] if names else synonym, environment, tuple(talk.turns))
 
 
 class HeatMapMask:
@@ -109,7 +126,7 @@ class HeatMapMask:
         picked = self.points.pick(heat, state.view.size)
         box = box_around(state.masks.hard, self.growth) if state.masks is not None else None
         answer = await ask(Segment(state.sample.image, box, picked))
-        details: Mapping[str, Any] = {"box_image": list(box) if box else None}
+        details = describe_prompts((box,) if box else (), picked, state.sample.traced)
         soft = min_max(enlarge(heat, state.view.size))
         return Masks(answer.logits > 0, soft, answer.logits, details)
 

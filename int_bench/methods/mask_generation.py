@@ -7,21 +7,24 @@ how well each mask shows what the prompt names (Eq. 10); the masks are summed by
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
 from int_bench.core import equations, geometry
+from int_bench.core.details import Details, MaskDetails
 from int_bench.core.geometry import Grid, Patch
 from int_bench.core.limits import Above, Share
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Detect, Heatmap, Point, Segment, Similarity
 from int_bench.core.templates import DETECT
-from int_bench.core.types import Box, Logits, Masks, Picture, SoftMask
+from int_bench.core.types import Box, Logits, Masks, Picture, Pictures, SoftMask
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.points import PointPicker
+from int_bench.methods.tracing import small_mask
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ class PatchMask:
     patch: Patch
     soft: SoftMask
     boxes: tuple[Box, ...]
+    points: tuple[Point, ...]
     similarity: float | None
 
 
@@ -167,7 +171,7 @@ class SemanticMaskGeneration:
         )
         shown = [mask for mask in masks if mask.similarity is not None]
         if not shown:
-            return Masks.empty(size, {"masks": _describe(masks, [])})
+            return replace(Masks.empty(size), **_told(masks, [], state.sample.traced))
         # Eq. (11): the sum of the masks, weighed by similarity.
         similarities = [mask.similarity for mask in shown if mask.similarity is not None]
         weights = self.weighing.weigh(similarities)
@@ -181,20 +185,20 @@ class SemanticMaskGeneration:
                 # Weights of other modes may all be small, and the whole image may be no patch.
                 chosen = weights == weights.max()
             hard = np.any([canvases[k] > 0.5 for k in np.flatnonzero(chosen)], axis=0)
-        return Masks(hard, soft, details={"masks": _describe(masks, weights.tolist())})
+        return Masks(hard, soft, **_told(masks, weights.tolist(), state.sample.traced))
 
     async def _mask_patch(
         self, view: Picture, patch: Patch, proposal: Proposal, ask: Ask
     ) -> PatchMask:
         picture = Picture(geometry.crop(view.pixels, patch))
         boxes = await self.boxes.find(picture, patch, proposal, ask)
-        logits = await segment_patch(picture, proposal, boxes, self.points, ask)
+        logits, points = await segment_patch(picture, proposal, boxes, self.points, ask)
         if logits is None or not (logits > 0).any():
-            return PatchMask(patch, np.zeros(patch.size, dtype=np.float32), boxes, None)
+            return PatchMask(patch, np.zeros(patch.size, dtype=np.float32), boxes, points, None)
         similarity = 0.0
         if self.weighing.mode != "uniform":
             similarity = await show(view, patch, logits, proposal.name, ask)
-        return PatchMask(patch, equations.sigmoid(logits), boxes, similarity)
+        return PatchMask(patch, equations.sigmoid(logits), boxes, points, similarity)
 
 
 async def segment_patch(
@@ -203,8 +207,10 @@ async def segment_patch(
     boxes: tuple[Box, ...],
     picker: PointPicker,
     ask: Ask,
-) -> Logits | None:
+) -> tuple[Logits | None, tuple[Point, ...]]:
     """Eq. (9): SAM's mask of a patch from Spatial CLIP's points and the boxes, as logits (h, w).
+
+    The points that went with any box come with it.
 
     Reading: several boxes are separate queries, each with the positive points inside it and the
     negative points outside all boxes; their logits are joined by the pixel-wise maximum. Without a
@@ -216,7 +222,7 @@ async def segment_patch(
         heat = await ask(Heatmap(picture, texts, proposal.environments))
         points = picker.pick(heat, picture.size)
     if not boxes and not points:
-        return None
+        return None, ()
     requests = (
         [Segment(picture, box, picker.place(points, box, boxes)) for box in boxes]
         if boxes
@@ -224,7 +230,7 @@ async def segment_patch(
     )
     answers = await gather(ask(request) for request in requests)
     joined: Logits = np.maximum.reduce([answer.logits for answer in answers])
-    return joined
+    return joined, tuple(dict.fromkeys(point for request in requests for point in request.points))
 
 
 async def show(view: Picture, patch: Patch, logits: Logits, name: str, ask: Ask) -> float:
@@ -242,23 +248,54 @@ async def show(view: Picture, patch: Patch, logits: Logits, name: str, ask: Ask)
 async def segment_whole(state: State, proposal: Proposal, picker: PointPicker, ask: Ask) -> Masks:
     """SAM on the whole view, from points and the prompt's own box, not weighed by similarity."""
     boxes = (proposal.box_image,) if proposal.box_image else ()
-    logits = await segment_patch(state.view, proposal, boxes, picker, ask)
+    logits, points = await segment_patch(state.view, proposal, boxes, picker, ask)
     if logits is None:
         logits = np.full(state.view.size, -np.inf, dtype=np.float32)
-    return Masks(logits > 0, equations.sigmoid(logits))
+    details = describe_prompts(boxes, points, state.sample.traced)
+    return Masks(logits > 0, equations.sigmoid(logits), details=details)
 
 
-def _describe(masks: list[PatchMask], weights: list[float]) -> list[dict[str, Any]]:
-    """Boxes (image frame), similarity and weight of every patch, JSON-ready."""
+def describe_prompts(boxes: Sequence[Box], points: Sequence[Point], traced: bool) -> Details:
+    """What SAM was given on the whole image, for the record of a sample."""
+    given = MaskDetails(
+        patch="original",
+        boxes_image=[[float(value) for value in box] for box in boxes],
+        similarity=None,
+        weight=None,
+    )
+    if traced:
+        given["points_image"] = _plain_points(points)
+    return Details(masks=[given])
+
+
+def _plain_points(points: Sequence[Point], patch: Patch | None = None) -> list[list[float]]:
+    left, top = (patch.x0, patch.y0) if patch else (0, 0)
+    return [[point.x + left, point.y + top, float(point.positive)] for point in points]
+
+
+class _Told(TypedDict):
+    details: Details
+    pictures: Pictures
+
+
+def _told(masks: Sequence[PatchMask], weights: list[float], traced: bool) -> _Told:
+    """Boxes, similarity and weight of every patch; of a traced sample points and masks, too."""
     left = iter(weights)
-    return [
-        {
-            "patch": item.patch.name,
-            "boxes_image": [
-                list(geometry.box_image_from_patch(box, item.patch)) for box in item.boxes
+    described = [
+        MaskDetails(
+            patch=item.patch.name,
+            boxes_image=[
+                [float(value) for value in geometry.box_image_from_patch(box, item.patch)]
+                for box in item.boxes
             ],
-            "similarity": item.similarity,
-            "weight": None if item.similarity is None else next(left, None),
-        }
+            similarity=item.similarity,
+            weight=None if item.similarity is None else next(left, None),
+        )
         for item in masks
     ]
+    if not traced:
+        return {"details": Details(masks=described), "pictures": {}}
+    for given, item in zip(described, masks, strict=True):
+        given["points_image"] = _plain_points(item.points, item.patch)
+    shown = {f"mask_{m.patch.name}": small_mask(m.soft) for m in masks if m.similarity is not None}
+    return {"details": Details(masks=described), "pictures": shown}

@@ -13,13 +13,14 @@ from typing import ClassVar
 import numpy as np
 
 from int_bench.core import equations
+from int_bench.core.details import Details, DetectionDetails
 from int_bench.core.limits import Share
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Detect, Segment, SegmentConcept
 from int_bench.core.templates import DETECT
-from int_bench.core.types import Box, Logits, Masks, Picture
+from int_bench.core.types import Box, Logits, Masks
 from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.mask_generation import segment_whole
+from int_bench.methods.mask_generation import describe_prompts, segment_whole
 from int_bench.methods.points import PointPicker
 
 
@@ -39,7 +40,7 @@ class PromptedMask:
         """The union of the masks of all boxes."""
         height, width = state.view.size
         boxes = proposal.boxes_image or ((0.0, 0.0, float(width), float(height)),)
-        return await _from_boxes(state.view, boxes, self.multimask, ask)
+        return await _from_boxes(state, boxes, self.multimask, ask)
 
 
 class DetectedMask:
@@ -70,9 +71,9 @@ class DetectedMask:
         text = DETECT.format(name=proposal.name.lower())
         detections = await ask(Detect(state.view, text, self.box_threshold, self.text_threshold))
         boxes = [detection.box for detection in detections]
-        masks = await _from_boxes(state.view, boxes, self.multimask, ask)
-        details = {"detections": [{"box_image": list(d.box), "score": d.score} for d in detections]}
-        return replace(masks, details=details)
+        masks = await _from_boxes(state, boxes, self.multimask, ask)
+        shown = [DetectionDetails(box_image=list(d.box), score=d.score) for d in detections]
+        return replace(masks, details={**masks.details, "detections": shown})
 
 
 class PointMask:
@@ -112,14 +113,15 @@ class ConceptMask:
         """The union of all instances."""
         instances = await ask(SegmentConcept(state.view, proposal.name, self.threshold))
         masks = _joined([instance.logits for instance in instances], state.view.size)
-        details = {"confidences": [instance.iou for instance in instances]}
-        return replace(masks, details=details)
+        shown = [DetectionDetails(box_image=None, score=instance.iou) for instance in instances]
+        return replace(masks, details=Details(detections=shown))
 
 
-async def _from_boxes(view: Picture, boxes: Sequence[Box], multimask: bool, ask: Ask) -> Masks:
-    requests = [Segment(view, box, multimask=multimask) for box in boxes]
+async def _from_boxes(state: State, boxes: Sequence[Box], multimask: bool, ask: Ask) -> Masks:
+    requests = [Segment(state.view, box, multimask=multimask) for box in boxes]
     answers = await gather(ask(request) for request in requests)
-    return _joined([answer.logits for answer in answers], view.size)
+    masks = _joined([answer.logits for answer in answers], state.view.size)
+    return replace(masks, details=describe_prompts(boxes, (), state.sample.traced))
 
 
 def _joined(logits: Sequence[Logits], size: tuple[int, int]) -> Masks:

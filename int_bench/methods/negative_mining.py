@@ -7,12 +7,13 @@ three parts of prompt generation together: candidates (HCG), negative mining (PS
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
 from int_bench.core import equations
+from int_bench.core.details import CandidateDetails, Details
 from int_bench.core.equations import Evidence
 from int_bench.core.limits import Share
 from int_bench.core.parsing import without
@@ -25,7 +26,7 @@ from int_bench.methods.candidate_generation import (
     describe,
 )
 from int_bench.methods.cycle import Proposal, State
-from int_bench.methods.prompt_selection import PromptSelection
+from int_bench.methods.prompt_selection import Mined, PromptSelection
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,8 @@ class NegativeMining:
         # Eq. (2): the candidates, and their weights so far.
         pool, weights = await self._candidates(state, memory, ask)
         # Eq. (3) and (4): what erasing the object costs each of them.
-        difference = await self.selection.differences(state, pool, ask)
+        mined = await self.selection.mine(state, pool, ask)
+        difference = mined.difference
         told = difference.max() > 0.0
         # Eq. (7), (5) and (6): accumulate, choose, and normalise for the next iteration.
         evidence = (
@@ -112,14 +114,23 @@ class NegativeMining:
             carry = np.ones_like(carry)
         # The prompt: the winner's name and box, and the surroundings that are not the winner.
         box_image = self._box(difference[:, c], pool.candidates[c])
-        details = self._details(pool, difference, carry, k)
-        environments = without(pool.environments, pool.candidates[c].key)
-        name = pool.candidates[c].surface
-        proposal = Proposal(name, box_image, environments, Memory(pool, carry), details)
+        traced, asked = state.sample.traced, memory is None or self.requery == "each_iter"
+        details: Details = {
+            **describe(pool.answers, traced, new=asked),
+            "winning_patch": pool.patches[k].name,
+            "candidates": _describe(pool, mined, carry, traced),
+        }
+        proposal = Proposal(
+            pool.candidates[c].surface,
+            box_image,
+            without(pool.environments, pool.candidates[c].key),
+            Memory(pool, carry),
+            details,
+            pictures=mined.pictures,
+        )
         if self.progress.mode != "freeze_first":
             return proposal
-        frozen = Memory(pool, carry, proposal)
-        return Proposal(name, box_image, environments, frozen, details)
+        return replace(proposal, memory=Memory(pool, carry, proposal))
 
     async def _candidates(
         self, state: State, memory: Memory | None, ask: Ask
@@ -147,23 +158,25 @@ class NegativeMining:
         boxed = [(column[k], box_image) for k, box_image in sources if box_image is not None]
         return max(boxed, key=lambda pair: pair[0])[1] if boxed else None
 
-    def _details(
-        self, pool: Pool, difference: Evidence, weights: Evidence, k: int
-    ) -> dict[str, Any]:
-        shares = np.broadcast_to(weights, difference.shape).max(axis=0)
-        return {
-            "winning_patch": pool.patches[k].name,
-            "candidates": [
-                {
-                    "name": candidate.surface,
-                    "patches": [pool.patches[i].name for i in candidate.patches],
-                    "difference": float(difference[:, c].max()),
-                    "weight": float(shares[c]),
-                }
-                for c, candidate in enumerate(pool.candidates)
-            ],
-            "answers": describe(pool.answers),
-        }
+
+def _describe(pool: Pool, mined: Mined, weights: Evidence, traced: bool) -> list[CandidateDetails]:
+    """What an iteration's record says of the names."""
+    shares = np.broadcast_to(weights, mined.difference.shape).max(axis=0)
+    candidates = [
+        CandidateDetails(
+            name=candidate.surface,
+            patches=[pool.patches[i].name for i in candidate.patches],
+            difference=float(mined.difference[:, c].max()),
+            weight=float(shares[c]),
+        )
+        for c, candidate in enumerate(pool.candidates)
+    ]
+    for c, item in enumerate(candidates if traced else ()):
+        if mined.before is not None:
+            item["before"] = mined.before[:, c].tolist()
+        if mined.after is not None:
+            item["after"] = mined.after[:, c].tolist()
+    return candidates
 
 
 def merge(old: Pool, new: Pool) -> Pool:

@@ -80,7 +80,7 @@ class TruthName:
         key = canonical(sample.truth_name)
         environments = without(pool.environments, key)
         box_image = _box_of(pool, key)
-        details = {"answers": describe(pool.answers)}
+        details = describe(pool.answers, sample.traced)
         return Proposal(sample.truth_name, box_image, environments, pool, details)
 
 

@@ -40,6 +40,7 @@ from int_bench.methods.candidate_generation import PatchAnswer, Pool, describe
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.prompt_selection import Erasure
 from int_bench.methods.talk import Contrast, Talk, read_box
+from int_bench.methods.tracing import small_view
 
 
 @dataclass(frozen=True)
@@ -176,13 +177,15 @@ class ContrastivePrompter:
         lists = self._lists(state, answers)
         name, box_image = await self._conclude(state, answers, erased, ask)
         foreground, background = lists.aligning(name)
+        shown = erased if state.sample.traced else None
         return Proposal(
             name,
             box_image,
             background,
             answers,
-            {"answers": describe(answers)},
+            describe(answers, state.sample.traced),
             foreground,
+            pictures={} if shown is None else {"erased": small_view(shown)},
         )
 
     def _lists(self, state: State, answers: Sequence[PatchAnswer]) -> _Lists:
@@ -217,6 +220,7 @@ class ContrastivePrompter:
             parse_names(said["name"]),
             environments[0] if environments else "",
             read_box(said["box"], patch, self.view.frame),
+            tuple(talk.turns),
         )
 
     async def _conclude(

@@ -6,6 +6,7 @@ the model hallucinates from the surroundings does not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Literal, cast
 
 import numpy as np
@@ -18,9 +19,35 @@ from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Answer, FirstToken, Inpaint, Score
 from int_bench.core.seeding import derive_seed
 from int_bench.core.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
-from int_bench.core.types import HardMask, Masks, Picture, Stencil
+from int_bench.core.types import HardMask, Masks, Picture, Pictures, Stencil
 from int_bench.methods.candidate_generation import Pool
 from int_bench.methods.cycle import State
+from int_bench.methods.tracing import VIEW_SIDE, small_mask, small_view
+
+
+@dataclass(frozen=True)
+class Erased:
+    """Eq. (4): the patches without the object, X'_k; ``pictures`` of a traced sample."""
+
+    patches: list[Picture]
+    pictures: Pictures = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Mined:
+    """What negative mining tells of each name in each patch.
+
+    Attributes:
+        difference: D_i, (K, C): Eq. (3); zeros if nothing is erased.
+        before: p(c | X_k), (K, C); None where the reading has none.
+        after: p(c | X'_k), (K, C); None likewise, or where nothing is erased.
+        pictures: of a traced sample, what was erased.
+    """
+
+    difference: Evidence
+    before: Evidence | None = None
+    after: Evidence | None = None
+    pictures: Pictures = field(default_factory=dict)
 
 
 class Erasure:
@@ -74,7 +101,7 @@ class Erasure:
         chosen = geometry.fill_box(pool.whole_box or smallest, size)
         return chosen if chosen.mean() <= self.max_cover else geometry.fill_box(smallest, size)
 
-    async def erase(self, state: State, pool: Pool, ask: Ask) -> list[Picture] | None:
+    async def erase(self, state: State, pool: Pool, ask: Ask) -> Erased | None:
         """Eq. (4): the patches without the object, X'_k; None if there is nothing to erase.
 
         A patch that the mask does not touch comes back as it was, so that scoring it again costs
@@ -90,10 +117,14 @@ class Erasure:
             INPAINT_NEGATIVE.format(name=", ".join(pool.names), task=task),
         )
         seed = derive_seed(state.sample.seed, "inpaint")
+        seen: Pictures = {}
+        if state.sample.traced:
+            seen = {"hole": small_mask(mask, VIEW_SIDE)}
         if self.scope == "image":
             filled = await ask(Inpaint(image, Stencil(mask), *texts, seed))
-            return [Picture(geometry.crop(filled, patch)) for patch in pool.patches]
-        return await gather(
+            patches = [Picture(geometry.crop(filled, patch)) for patch in pool.patches]
+            return Erased(patches, {**seen, "erased": small_view(filled)} if seen else {})
+        patches = await gather(
             self._erase_patch(
                 Picture(geometry.crop(image.pixels, p)),
                 mask[p.y0 : p.y1, p.x0 : p.x1],
@@ -103,6 +134,10 @@ class Erasure:
             )
             for p in pool.patches
         )
+        if seen:
+            of = zip(pool.patches, patches, strict=True)
+            seen = {**seen, **{f"erased_{p.name}": small_view(x.pixels) for p, x in of}}
+        return Erased(patches, seen)
 
     @staticmethod
     async def _erase_patch(
@@ -156,21 +191,24 @@ class PromptSelection:
         """The model roles that it can ask: nothing is erased without negative mining."""
         return frozenset({"vlm"}) | (self.erasure.roles if self.negative else frozenset())
 
-    async def differences(self, state: State, pool: Pool, ask: Ask) -> Evidence:
-        """D_i, (K, C): Eq. (3) for each patch and candidate; zeros if nothing is erased."""
+    async def mine(self, state: State, pool: Pool, ask: Ask) -> Mined:
+        """Eq. (3) for each patch and candidate."""
         pixels = state.sample.image.pixels
         originals = [Picture(geometry.crop(pixels, patch)) for patch in pool.patches]
         if not self.negative:
-            return self._own_only(await self._score(state, pool, originals, ask), pool)
+            before = await self._score(state, pool, originals, ask)
+            return Mined(self._own_only(before, pool), before)
         erased = await self.erasure.erase(state, pool, ask)
         if erased is None:
-            return np.zeros((len(pool.patches), len(pool.candidates)))
+            return Mined(np.zeros((len(pool.patches), len(pool.candidates))))
         if self.reading == "vocab_max":
-            return await self._vocab_max(state, pool, originals, erased, ask)
+            largest = await self._vocab_max(state, pool, originals, erased.patches, ask)
+            return Mined(largest, pictures=erased.pictures)
         # One batch for both sides: neither waits for the other's model call.
-        scores = await self._score(state, pool, [*originals, *erased], ask)
-        fall = equations.differences(scores[: len(originals)], scores[len(originals) :], self.clamp)
-        return self._own_only(fall, pool)
+        scores = await self._score(state, pool, [*originals, *erased.patches], ask)
+        before, after = scores[: len(originals)], scores[len(originals) :]
+        fall = equations.differences(before, after, self.clamp)
+        return Mined(self._own_only(fall, pool), before, after, erased.pictures)
 
     async def _score(self, state: State, pool: Pool, pictures: list[Picture], ask: Ask) -> Evidence:
         question = NAME.format(task=state.sample.task)

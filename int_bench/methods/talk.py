@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from int_bench.core.details import SaidDetails
 from int_bench.core.geometry import (
     Patch,
     box_image_from_patch,
@@ -88,6 +90,11 @@ class Talk:
                 seed=seed,
             )
         )
+
+
+def describe_chat(turns: Sequence[Turn]) -> list[SaidDetails]:
+    """Questions and answers, for the record of a traced sample."""
+    return [SaidDetails(question=turn.question, answer=turn.answer) for turn in turns]
 
 
 def read_box(text: str, patch: Patch, frame: str) -> Box | None:

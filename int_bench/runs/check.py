@@ -8,14 +8,14 @@ from pathlib import Path
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.errors import UserError
-from int_bench.runs.layout import MASKS, SCORES
+from int_bench.runs.layout import MASKS, SCORES, TRACES
 from int_bench.runs.reader import Damage, Records, Run, broken_files, record_files
 from int_bench.runs.records import OK
 from int_bench.runs.scorable import StoredRun
 
 
 def check(run: Run, thorough: bool = False) -> Iterator[Damage]:
-    """What is torn, gone, changed or stale: lines, masks, data, scores; nothing where all is well.
+    """What is torn, gone, changed or stale: lines, files, data, scores; nothing where all is well.
 
     Args:
         run: the folder; ``run.json`` was checked when it was opened.
@@ -27,8 +27,9 @@ def check(run: Run, thorough: bool = False) -> Iterator[Damage]:
     for key, record in records.items():
         if record.status == OK:
             yield from broken_files(run.path, record, records.written(key), thorough)
-    for aside in sorted((run.path / MASKS).glob("*/*/.*.part")):
-        yield Damage("is half of a file", path=aside)
+    for kind in (MASKS, TRACES):
+        for aside in sorted((run.path / kind).glob("*/*/.*.part")):
+            yield Damage("is half of a file", path=aside)
     if run.manifest.kind == "run":
         yield from _data(run)
     if (run.path / SCORES).is_dir():

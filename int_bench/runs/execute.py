@@ -21,7 +21,9 @@ from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.engine.broker import Broker, Job, Outcome
 from int_bench.engine.serving import Observer
 from int_bench.errors import SampleError
-from int_bench.runs.folder import Files, RunFolder, encoded
+from int_bench.runs.folder import RunFolder
+from int_bench.runs.kept.encoding import Files, encoded, places
+from int_bench.runs.layout import Keep
 from int_bench.runs.records import FAILED, OK, Record, Step
 
 _WAITING = 4
@@ -54,6 +56,11 @@ class Plan(Protocol):
     @property
     def trials(self) -> int:
         """Repetitions of every sample, each with its own seed."""
+        ...
+
+    @property
+    def traced(self) -> bool:
+        """Whether methods tell what they see and weigh."""
         ...
 
 
@@ -139,7 +146,7 @@ def jobs(
         yield Job(item, _start(plan, methods[item.variant], item, begun), owner=item.variant)
 
 
-def product(outcome: Outcome[Prediction], keep: str) -> Product:
+def product(outcome: Outcome[Prediction], keep: Keep) -> Product:
     """What is stored of an outcome; ``keep`` as in :class:`int_bench.runs.folder.RunFolder`."""
     item = outcome.key
     assert isinstance(item, Item)
@@ -201,6 +208,7 @@ def _sample(plan: Plan, method: Method, item: Item) -> Sample:
         seed=derive_seed(plan.seed, item.trial, item.sample.id),
         truth=plan.dataset.load_mask(item.sample) if wants_truth else None,
         truth_name=item.sample.truth_name if wants_truth else None,
+        traced=plan.traced,
     )
 
 
@@ -224,7 +232,10 @@ def _record(item: Item, outcome: Outcome[Prediction]) -> Record:
 
 
 def _described(item: Iteration) -> Step:
-    return Step(item.prompt, item.box_image, item.details)
+    details = item.details
+    if item.pictures:
+        details = {**details, "pictures": places(item.pictures)}
+    return Step(item.prompt, item.box_image, details)
 
 
 def _sentence(error: Exception | None) -> str:

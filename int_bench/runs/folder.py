@@ -17,32 +17,29 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-
 from int_bench.core.files import flush, make_folder, write_aside, write_whole
 from int_bench.core.types import Prediction
 from int_bench.errors import UsageError
 from int_bench.runs.executors.claims import Held, Lock
+from int_bench.runs.kept.encoding import Files, encoded
+from int_bench.runs.kept.standing import unfinished
 from int_bench.runs.layout import (
     LOCK,
     MANIFEST,
     MASKS,
     RECORDS,
     SHARDS,
+    TRACES,
+    Keep,
     Key,
     file_name,
-    mask_file,
+    kept_file,
     records_file,
     shard_of,
 )
 from int_bench.runs.manifest import sealed
-from int_bench.runs.reader import Damage, Records, broken_files, record_files
+from int_bench.runs.reader import Damage, Records, record_files
 from int_bench.runs.records import FAILED, INTENT, OK, FileMark, Record, cleaned, line_of
-
-Files = Sequence[tuple[str, bytes]]
-"""Encoded masks by their folder: ``final``, ``1``, ``soft_1``, ..."""
 
 
 class Writer:
@@ -50,7 +47,7 @@ class Writer:
 
     Args:
         path: the folder.
-        keep: ``final``, ``iterations`` or ``soft`` masks.
+        keep: ``final``, ``iterations`` or ``soft`` masks, or the ``trace`` with them.
         names: the samples' file names, see :func:`int_bench.runs.layout.file_names`.
         host: ``name`` and ``device`` of this machine, for the records.
         lines: the file of a record's line, which nobody else writes.
@@ -59,7 +56,7 @@ class Writer:
     def __init__(
         self,
         path: Path,
-        keep: str,
+        keep: Keep,
         names: Mapping[str, str],
         host: Mapping[str, str],
         lines: Callable[[Key], Path],
@@ -81,22 +78,33 @@ class Writer:
         kept = []
         with _told(self.path):
             places: list[Path] = []
-            for record, masks in items:
+            for record, files in items:
                 record = cleaned(replace(record, host=record.host or self._host))
                 if record.status == OK:
-                    name = self._names.get(record.id) or file_name(record.id)
-                    marks = {}
-                    for which, content in masks:
-                        path = self.path / mask_file(record.trial, which, name)
-                        make_folder(path.parent)
-                        write_aside(path, content)
-                        places += [path, path.parent]
-                        marks[which] = FileMark(_sha256(content), len(content))
-                    record = replace(record, file=name).with_marks(marks)
+                    record = replace(record, keep=record.keep or self.keep)
+                    record = self._write(record, files, places)
                 kept.append(record)
             flush(places)
             self._append(kept)
         return kept
+
+    def _write(self, record: Record, files: Files, places: list[Path]) -> Record:
+        """Write a sample's files; the record with their marks; ``places`` are to be flushed."""
+        name = self._names.get(record.id) or file_name(record.id)
+        marks: dict[str, FileMark] = {}
+        traces: dict[str, FileMark] = {}
+        for which, content in files:
+            inside = kept_file(record.trial, which, name)
+            path = self.path / inside
+            make_folder(path.parent)
+            write_aside(path, content)
+            places += [path, path.parent]
+            mark = FileMark(_sha256(content), len(content))
+            if inside.startswith(f"{TRACES}/"):
+                traces[inside] = mark
+            else:
+                marks[which] = mark
+        return replace(record, file=name, files={**record.files, **traces}).with_marks(marks)
 
     def _append(self, records: Sequence[Record]) -> None:
         """Append lines; where one cannot be written none of its file's stays."""
@@ -128,9 +136,11 @@ class RunFolder(Writer):
     Args:
         path: the folder.
         content: of ``run.json``, see :func:`int_bench.runs.manifest.sealed`.
-        keep: ``final``, ``iterations`` or ``soft`` masks.
+        keep: ``final``, ``iterations`` or ``soft`` masks, or the ``trace`` with them.
         names: the samples' file names, see :func:`int_bench.runs.layout.file_names`.
         host: ``name`` and ``device`` of this machine, for the records.
+        refill: whether finished samples of which less is kept, or whose traces are broken, count as
+            unfinished.
 
     Raises:
         UsageError: the folder cannot be written, or another process writes to it.
@@ -140,12 +150,14 @@ class RunFolder(Writer):
         self,
         path: Path,
         content: Mapping[str, Any],
-        keep: str = "iterations",
+        keep: Keep = "iterations",
         names: Mapping[str, str] | None = None,
         host: Mapping[str, str] | None = None,
+        refill: bool = False,
     ) -> None:
         super().__init__(path, keep, names or {}, host or {}, self._file_of)
         self.damages: list[Damage] = []
+        self._refill = refill
         self._status: dict[Key, str] = {}
         self._begun: dict[Key, int] = {}
         with _told(path):
@@ -207,8 +219,9 @@ class RunFolder(Writer):
 
     def _mend(self) -> None:
         """Cut what is torn, remove what was never finished, and find out what is done."""
-        for aside in (self.path / MASKS).glob("*/*/.*.part"):
-            aside.unlink(missing_ok=True)
+        for kind in (MASKS, TRACES):
+            for aside in (self.path / kind).glob("*/*/.*.part"):
+                aside.unlink(missing_ok=True)
         files = record_files(self.path, form=2) or []
         for path in files:
             _cut_torn_line(path)
@@ -217,8 +230,9 @@ class RunFolder(Writer):
         def look(record: Record, path: Path) -> None:
             lost: list[Damage] = []
             if record.status == OK:
-                lost = list(broken_files(self.path, record, path.stat().st_mtime_ns, False))
-            self._status[record.key] = FAILED if lost else record.status
+                lost = unfinished(self.path, record, path.stat().st_mtime_ns, self._refill)
+            lacking = self._refill and record.lacks(self.keep)
+            self._status[record.key] = FAILED if lost or lacking else record.status
             broken[record.key] = lost
 
         records = Records(files, form=2, mend=True, on_record=look)
@@ -228,11 +242,6 @@ class RunFolder(Writer):
             _drop_lines(path, {number for file, number in records.damaged if file == path})
         self.damages += [damage for key in sorted(broken) for damage in broken[key]]
         self._begun = dict(records.intents)
-
-
-def encoded(prediction: Prediction | None, keep: str) -> Files:
-    """The masks of a prediction that are kept, as PNG, by their folder."""
-    return [(which, _png(mask)) for which, mask in _masks_of(prediction, keep)]
 
 
 def describe(path: Path, content: Mapping[str, Any]) -> None:
@@ -292,21 +301,5 @@ def _drop_lines(path: Path, numbers: set[int]) -> None:
     write_whole(path, b"\n".join(kept))
 
 
-def _masks_of(prediction: Prediction | None, keep: str) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    if prediction is None:
-        return
-    if keep != "final":
-        for number, item in enumerate(prediction.iterations, start=1):
-            yield str(number), item.masks.hard.astype(np.uint8) * 255
-            if keep == "soft":
-                yield f"soft_{number}", np.rint(item.masks.soft * 255).astype(np.uint8)
-    yield "final", prediction.final.masks.hard.astype(np.uint8) * 255
-
-
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _png(mask: NDArray[np.uint8]) -> bytes:
-    _, encoded = cv2.imencode(".png", mask)
-    return bytes(encoded.tobytes())

@@ -6,7 +6,8 @@ Layout of format 2::
     records/<shard>.jsonl   a line per sample and trial; a key's last line counts
     masks/<trial>/final/<name>.png       0 and 255, at the image's size
     masks/<trial>/<1..I>/<name>.png      the same for each iteration
-    masks/<trial>/soft_<1..I>/<name>.png soft masks, 0..255 (keep=soft)
+    masks/<trial>/soft_<1..I>/<name>.png soft masks, 0..255 (keep=soft or trace)
+    traces/<trial>/<name>/<1..I>.webp    what each iteration saw (keep=trace)
     scores/<protocol>.<trial>.csv        one row per sample
     logs/<worker>.log       what a worker printed
     lock                    there while a process writes
@@ -22,6 +23,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, get_args
 
 FORMAT = 2
 """What this version writes; it also reads format 1."""
@@ -29,11 +31,15 @@ SHARDS = 64
 MANIFEST, RECORDS, MASKS, SCORES, LOCK = "run.json", "records", "masks", "scores", "lock"
 LOGS = "logs"
 """What workers printed, a file each."""
+TRACES = "traces"
 OLD_RECORDS = "records.jsonl"
 """The records of a folder of format 1."""
 
 Key = tuple[int, str]
 """Trial and sample id."""
+Keep = Literal["final", "iterations", "soft", "trace"]
+"""What is kept of a sample; each holds all that the one before it does."""
+KEEPS: tuple[Keep, ...] = get_args(Keep)
 
 _LONGEST_NAME = 200  # bytes; with ".png" and the mark of an unfinished file below 255
 _REFUSED = frozenset('/\\:*?"<>|%')
@@ -55,6 +61,19 @@ def records_file(shard: int) -> str:
 def mask_file(trial: int, which: str, name: str) -> str:
     """The file of a mask below the run folder; ``which`` as ``final``, ``1`` or ``soft_1``."""
     return f"{MASKS}/{trial}/{which}/{name}.png"
+
+
+def trace_file(trial: int, number: int, name: str) -> str:
+    """The file below the run folder of what an iteration saw, from 1."""
+    return f"{TRACES}/{trial}/{name}/{number}.webp"
+
+
+def kept_file(trial: int, which: str, name: str) -> str:
+    """The file of a mask, or of ``trace_<number>``."""
+    kind, _, number = which.partition("_")
+    return (
+        trace_file(trial, int(number), name) if kind == "trace" else mask_file(trial, which, name)
+    )
 
 
 def file_name(sample_id: str) -> str:

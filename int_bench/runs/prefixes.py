@@ -13,9 +13,9 @@ from pathlib import Path
 
 from int_bench.errors import MissingAsset
 from int_bench.runs.folder import RunFolder
-from int_bench.runs.layout import Key, mask_file
+from int_bench.runs.layout import Key, kept_file
 from int_bench.runs.reader import Run
-from int_bench.runs.records import OK, Record
+from int_bench.runs.records import OK, Record, Step
 
 
 def derive(longer: Run, shorter: RunFolder, iterations: int, keys: Iterable[Key]) -> None:
@@ -41,7 +41,7 @@ def derive(longer: Run, shorter: RunFolder, iterations: int, keys: Iterable[Key]
 
 def cut_record(record: Record, iterations: int) -> Record:
     """The record of the first iterations; without seconds and counters: nothing was computed."""
-    bare = replace(record, seconds={}, counters={})
+    bare = replace(record, seconds={}, counters={}, files={})
     if record.status != OK:
         return bare
     final = record.iterations[record.chosen[iterations - 1]]
@@ -50,8 +50,18 @@ def cut_record(record: Record, iterations: int) -> Record:
         prompt=final.prompt,
         box=final.box,
         chosen=record.chosen[:iterations],
-        iterations=record.iterations[:iterations],
+        iterations=tuple(
+            _cut_step(step, iterations - index)
+            for index, step in enumerate(record.iterations[:iterations])
+        ),
     )
+
+
+def _cut_step(step: Step, left: int) -> Step:
+    """An iteration of a run that ends ``left`` iterations later than it began."""
+    if "costs" not in step.details:
+        return step
+    return replace(step, details={**step.details, "costs": step.details["costs"][:left]})
 
 
 def _masks(longer: Path, cut: Record, iterations: int) -> Iterator[tuple[str, bytes]]:
@@ -60,13 +70,16 @@ def _masks(longer: Path, cut: Record, iterations: int) -> Iterator[tuple[str, by
         return
 
     def path_of(which: str) -> Path:
-        return longer / mask_file(cut.trial, which, cut.name)
+        return longer / kept_file(cut.trial, which, cut.name)
 
     for number in range(1, iterations + 1):
         yield str(number), _read(path_of(str(number)))
         soft = path_of(f"soft_{number}")
         if soft.is_file():
             yield f"soft_{number}", _read(soft)
+        seen = path_of(f"trace_{number}")
+        if seen.is_file():
+            yield f"trace_{number}", _read(seen)
     yield "final", _read(path_of(str(cut.chosen[-1] + 1)))
 
 

@@ -19,11 +19,12 @@ from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.data.subset import First
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.folder import RunFolder, describe
+from int_bench.runs.kept.standing import Standing
 from int_bench.runs.layout import MANIFEST, Key, file_names
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.prefixes import derive
 from int_bench.runs.provenance import code, device, machine
-from int_bench.runs.reader import Run, Standing
+from int_bench.runs.reader import Run
 from int_bench.runs.variants import RunRequest
 
 PREFIX_OF = "prefix_of"
@@ -78,6 +79,11 @@ class Prepared:
         return self.config.trials
 
     @property
+    def traced(self) -> bool:
+        """Whether methods tell what they see and weigh."""
+        return self.config.keep == "trace"
+
+    @property
     def keys(self) -> list[Key]:
         """All samples of all trials."""
         return [(trial, sample.id) for trial in range(self.trials) for sample in self.samples]
@@ -89,7 +95,7 @@ class Prepared:
 
     def standing(self) -> Standing:
         """How much of it is done and well, and whether the folder needs mending."""
-        return Standing.of(self.path, self.keys)
+        return Standing.of(self.path, self.keys, self.config.keep, self.config.refill)
 
     def open(self, models: Mapping[str, Any]) -> RunFolder:
         """The run folder, open for a run with these models' identities, all roles of the command's.
@@ -183,7 +189,8 @@ class Prepared:
     def _open(self, description: Mapping[str, Any]) -> RunFolder:
         names = file_names(sample.id for sample in _whole(self.dataset).samples())
         host = {"name": description["machine"]["host"], "device": device()}
-        return RunFolder(self.path, description, self.config.keep, names, host)
+        refill = self.config.refill
+        return RunFolder(self.path, description, self.config.keep, names, host, refill)
 
     def _data(self) -> dict[str, Any]:
         whole = _whole(self.dataset)

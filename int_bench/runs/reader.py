@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +18,7 @@ from int_bench.runs.layout import (
     SCORES,
     Key,
     mask_file,
+    trace_file,
 )
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.records import FAILED, INTENT, OK, FileMark, Record, record_of
@@ -204,6 +204,16 @@ class Run:
             raise MissingAsset(f"{self.path} has no record of {sample_id!r}, trial {trial}.")
         return self.path / mask_file(trial, which, self.records.name((trial, sample_id)))
 
+    def trace(self, trial: int, sample_id: str, number: int) -> Path | None:
+        """Where the sheet of what an iteration saw lies, from 1; None if none was kept.
+
+        Raises:
+            MissingAsset: there is no record of the sample.
+        """
+        record = self.records[trial, sample_id]
+        inside = trace_file(trial, number, record.name)
+        return self.path / inside if inside in record.files else None
+
     def masks(self, trial: int = 0) -> dict[str, Path]:
         """The final masks of the finished samples of a trial, by sample."""
         return {
@@ -253,31 +263,6 @@ class Run:
                 self.path, self.records[key], self.records.written(key), thorough
             )
         ]
-
-
-class Standing(NamedTuple):
-    """How far the samples that are asked for are.
-
-    Attributes:
-        done: how many are finished and well, with their files.
-        torn: whether the folder holds torn or damaged lines.
-    """
-
-    done: int = 0
-    torn: bool = False
-
-    @classmethod
-    def of(cls, path: Path, keys: Iterable[Key]) -> Standing:
-        """The standing of a folder of today's format, also of one without ``run.json``."""
-        files = record_files(path, form=2) or []
-        records = Records(files, form=2, mend=True)
-        torn = bool(records.damaged) or any(not _whole(file) for file in files)
-        well = (
-            records.status(key) == OK
-            and not any(broken_files(path, records[key], records.written(key), thorough=False))
-            for key in keys
-        )
-        return cls(sum(well), torn)
 
 
 def broken_files(path: Path, record: Record, written: int, thorough: bool) -> Iterator[Damage]:
@@ -331,15 +316,6 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
                 offset += len(line)
     except OSError as error:
         raise MissingAsset(f"{path} cannot be read: {error.strerror}.") from error
-
-
-def _whole(path: Path) -> bool:
-    """Whether a file is empty or ends with a whole line."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
 
 
 def _folder_of(path: Path) -> Path:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
+from int_bench.core.details import VERSION, Details
 from int_bench.core.text import kept, kept_value, whole
 from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.core.types import Box
-from int_bench.runs.layout import FORMAT, Key, file_name, is_file_name
+from int_bench.runs.layout import FORMAT, KEEPS, TRACES, Keep, Key, file_name, is_file_name
 
 OK, FAILED, INTENT = "ok", "failed", "intent"
 """What a record says: done and well; done and failed; begun (written before a risky sample)."""
@@ -32,14 +33,15 @@ class Step:
     Attributes:
         prompt: its instance-specific prompt.
         box: its box in the image frame, pixels.
-        details: what was proposed and scored on the way, JSON-ready.
+        details: what was proposed and scored on the way, JSON-ready; as a file may hold anything,
+            :func:`int_bench.runs.kept.details.checked` is for who shows it.
         mask: its stored hard mask; None if it was not kept, or in format 1.
         soft: its stored soft mask, likewise.
     """
 
     prompt: str
     box: Box | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: Details = field(default_factory=Details)
     mask: FileMark | None = None
     soft: FileMark | None = None
 
@@ -65,6 +67,8 @@ class Record:
         counters: requests, hits, shared and rows by role and verb.
         host: ``name`` and ``device`` of the machine that computed it.
         notes: what was done to the record before it was kept.
+        keep: what is kept of the sample; None in records of before they said so.
+        details: version of the iterations' details; 0 for those of before they had one.
     """
 
     id: str
@@ -83,6 +87,8 @@ class Record:
     counters: Mapping[str, int] = field(default_factory=dict)
     host: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    keep: Keep | None = None
+    details: int = VERSION
 
     @property
     def key(self) -> Key:
@@ -104,6 +110,19 @@ class Record:
                 yield f"soft_{number}", step.soft
         if self.mask is not None:
             yield "final", self.mask
+
+    @property
+    def traces(self) -> dict[str, FileMark]:
+        """Of :attr:`files` those that show what was seen."""
+        return {path: mark for path, mark in self.files.items() if path.startswith(f"{TRACES}/")}
+
+    def lacks(self, keep: Keep) -> bool:
+        """Whether less of the sample is kept than asked for."""
+        if self.keep is not None:
+            return KEEPS.index(self.keep) < KEEPS.index(keep)
+        steps = self.iterations or (Step(""),)
+        has: Keep = "soft" if steps[0].soft else "iterations" if steps[0].mask else "final"
+        return KEEPS.index(has) < KEEPS.index(keep)
 
     def with_marks(self, marks: Mapping[str, FileMark]) -> Record:
         """The record with the marks of its masks by their folder."""
@@ -164,6 +183,8 @@ def line_of(record: Record) -> bytes:
         "counters": record.counters,
         "host": record.host,
         "notes": record.notes,
+        "keep": record.keep,
+        "details": (record.details or None) if _has_details(record) else None,
     }
     present = {key: value for key, value in content.items() if value not in (None, [], (), {})}
     return json.dumps(present, allow_nan=False).encode() + b"\n"
@@ -200,7 +221,13 @@ def record_of(line: bytes, form: int = FORMAT) -> Record:
         counters=node.numbers("counters"),
         host={key: str(value) for key, value in node.node("host", {}).raw.items()},
         notes=tuple(str(note) for note in node.items("notes", [])),
+        keep=_keep_of(node),
+        details=node.whole("details", 0),
     )
+
+
+def _has_details(record: Record) -> bool:
+    return any(step.details for step in record.iterations)
 
 
 def _step(step: Step) -> dict[str, Any]:
@@ -218,7 +245,7 @@ def _step_of(node: Node) -> Step:
     return Step(
         node.text("prompt"),
         node.box("box"),
-        node.node("details", {}).raw,
+        cast(Details, node.node("details", {}).raw),
         _mark_of(node),
         _mark_of(node, "soft"),
     )
@@ -239,6 +266,13 @@ def _file_mark(node: Node, path: str) -> FileMark:
         raise Malformed(f"{path[:80]!r} is no path within a run folder")
     mark = node.node("files").node(path)
     return FileMark(mark.hash("hash"), mark.whole("size"))
+
+
+def _keep_of(node: Node) -> Keep | None:
+    keep = node.maybe_text("keep")
+    if keep is not None and keep not in KEEPS:
+        raise Malformed(f"keep is not {', '.join(KEEPS)}")
+    return cast(Keep, keep)
 
 
 def _file_of(node: Node) -> str:

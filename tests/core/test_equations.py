@@ -122,9 +122,10 @@ def test_eq13_closest_to_the_mean_not_the_smallest() -> None:
     empty = np.zeros((4, 4), dtype=np.float32)
     half = full.copy()
     half[:2] = 0
-    assert eq.closest_to_mean([full, half, empty]) == 1
-    assert eq.closest_to_mean([full, full, empty]) == 0
-    assert eq.closest_to_mean([half, half]) == 0
+    # The mean of the three is 1/3 above and 2/3 below.
+    assert eq.distances_to_mean([full, half, empty]) == pytest.approx([8, 16 / 3, 8])
+    assert eq.distances_to_mean([full, full, empty]) == pytest.approx([16 / 3, 16 / 3, 32 / 3])
+    assert eq.distances_to_mean([half, half]) == [0, 0]
 
 
 @pytest.mark.parametrize(

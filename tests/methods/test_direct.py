@@ -138,7 +138,7 @@ def test_sam3_unites_its_instances() -> None:
     prediction, asked = run(method("sam3"), {"concept_segmenter": Instances()})
     assert (prediction.final.masks.hard == red(scene())).all()
     assert of(SegmentConcept, asked)[0].text == "camouflaged animal"
-    assert prediction.final.details["confidences"] == [0.9, 0.6]
+    assert [d["score"] for d in prediction.final.details["detections"]] == [0.9, 0.6]
 
 
 def test_sam3_without_an_instance_is_empty() -> None:

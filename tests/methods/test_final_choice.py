@@ -7,7 +7,7 @@ import pytest
 
 from int_bench.core.types import Masks
 from int_bench.methods.cycle import Cycle, Proposal
-from int_bench.methods.final_choice import CHOICES
+from int_bench.methods.final_choice import COSTS, cheapest
 from tests.methods.running import method, run, sample
 
 
@@ -25,13 +25,13 @@ TYPICAL, LARGER, SPECK = vote("##.", "##."), vote("###", "##."), vote("#..", "..
 )
 def test_each_rule_on_the_same_three_masks(rule: str, index: int) -> None:
     """The mean is 1 on one pixel, 2/3 on three, 1/3 on one: distance 2, 4/3 and 7/3."""
-    assert CHOICES[rule]([LARGER, TYPICAL, SPECK]) == index
+    assert cheapest(COSTS[rule]([LARGER, TYPICAL, SPECK])) == index
 
 
 def test_an_empty_mask_wins_as_released_and_nowhere_else() -> None:
     votes = [TYPICAL, LARGER, vote("...", "...")]
-    assert CHOICES["smallest"](votes) == 2
-    assert CHOICES["closest"](votes) == 0 and CHOICES["closest_hard"](votes) == 0
+    assert cheapest(COSTS["smallest"](votes)) == 2
+    assert cheapest(COSTS["closest"](votes)) == 0 and cheapest(COSTS["closest_hard"](votes)) == 0
 
 
 def test_the_smallest_mask_is_what_the_released_arithmetic_gives() -> None:
@@ -43,13 +43,13 @@ def test_the_smallest_mask_is_what_the_released_arithmetic_gives() -> None:
         images = [np.where(mask, 255, 0).astype(np.uint8) for mask in masks]
         costs = [int(((image - ones) ** 2).astype(np.uint8).sum()) for image in images]
         votes = [Masks(mask, mask.astype(np.float32)) for mask in masks]
-        assert CHOICES["smallest"](votes) == int(np.argmin(costs))
+        assert cheapest(COSTS["smallest"](votes)) == int(np.argmin(costs))
 
 
 def test_votes_are_weighed_by_their_logits() -> None:
     """One confident mask outvotes two hesitant ones."""
     strong, weak = vote("#.", logits=9.0), vote("..", logits=1.0)
-    assert CHOICES["closest_hard"]([weak, strong, weak]) == 1
+    assert cheapest(COSTS["closest_hard"]([weak, strong, weak])) == 1
 
 
 class Scripted:

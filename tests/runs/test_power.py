@@ -115,22 +115,25 @@ def test_no_loss_of_power_takes_what_was_acknowledged(tmp_path_factory, sessions
         assert run.records.status(key) in {status, attempted.get(key, status)}
 
 
-@pytest.mark.parametrize("loss", range(0, 40, 3))
-def test_power_lost_at_any_flush_of_a_run(tmp_path, loss):
-    """The same at every third of some forty flushes, from run.json on."""
+@pytest.mark.parametrize(
+    ("keep", "loss"),
+    [*(("iterations", n) for n in range(0, 40, 3)), *(("trace", n) for n in range(4, 70, 6))],
+)
+def test_power_lost_at_any_flush_of_a_run(tmp_path, keep, loss):
+    """The same at every third of some forty flushes, from run.json on; of more with traces."""
     disk, acknowledged = Disk(tmp_path / "a"), []
     disk.root.mkdir()
     disk.left = loss
     with flushing_to(disk):
         try:
-            with opened(disk.root / "run") as folder:
+            with opened(disk.root / "run", keep) as folder:
                 for name in "abcd":
                     folder.commit(record(name), prediction(level(name)))
                     acknowledged.append((0, name))
         except PowerLost:
             pass
     assert disk.dead
-    with opened(disk.restored(tmp_path / "b") / "run") as folder:
+    with opened(disk.restored(tmp_path / "b") / "run", keep, refill=True) as folder:
         assert all(folder.finished(key) for key in acknowledged)
     run = Run(tmp_path / "b" / "run")
     assert set(acknowledged) <= set(run.records) and not run.verify(thorough=True)

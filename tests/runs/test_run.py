@@ -40,6 +40,7 @@ class Plan:
     task_prompt: str
     seed: int = 0
     trials: int = 1
+    traced: bool = False
 
 
 @dataclass(frozen=True)

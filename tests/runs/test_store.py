@@ -27,6 +27,9 @@ CONTENT = {
 }
 
 
+PICTURES = {"view": np.full((4, 6, 3), 9, dtype=np.uint8), "hole": np.zeros((4, 6), np.uint8)}
+
+
 def opened(path, keep="iterations", **more):
     return RunFolder(path, CONTENT, keep, **more)
 
@@ -37,13 +40,15 @@ def prediction(levels=(0.2, 0.8)):
         soft = np.full((4, 6), level, dtype=np.float32)
         soft[0, 0] = 1.0
         iterations.append(
-            Iteration(Masks(soft >= 0.5, soft), "frog", (0.0, 0.0, 3.0, 2.0), {"d": 1})
+            Iteration(
+                Masks(soft >= 0.5, soft), "frog", (0.0, 0.0, 3.0, 2.0), {"costs": [1.0]}, PICTURES
+            )
         )
     return Prediction(tuple(iterations), (0, 0))
 
 
 def record(name="a", trial=0, status="ok", **more):
-    steps = tuple(Step("frog", (0.0, 0.0, 3.0, 2.0), {"d": 1}) for _ in range(2))
+    steps = tuple(Step("frog", (0.0, 0.0, 3.0, 2.0), {"costs": [1.0]}) for _ in range(2))
     fields = {"prompt": "frog", "box": (0.0, 1.5, 2.0, 3.0), "chosen": (0, 0), "iterations": steps}
     return Record(name, trial, status, **{**fields, **more})
 
@@ -78,6 +83,7 @@ def test_a_committed_sample_is_read_back(tmp_path):
         ("final", {"final"}),
         ("iterations", {"final", "1", "2"}),
         ("soft", {"final", "1", "2", "soft_1", "soft_2"}),
+        ("trace", {"final", "1", "2", "soft_1", "soft_2"}),
     ],
 )
 def test_keep_says_which_masks_are_stored_and_each_is_marked(tmp_path, keep, folders):
@@ -85,6 +91,8 @@ def test_keep_says_which_masks_are_stored_and_each_is_marked(tmp_path, keep, fol
         kept = folder.commit(record(), prediction())
     assert {path.name for path in (tmp_path / "masks" / "0").iterdir()} == folders
     assert {which for which, _ in kept.marks} == folders
+    assert sorted(kept.traces) == ["traces/0/a/1.webp", "traces/0/a/2.webp"] * (keep == "trace")
+    assert kept.keep == keep and not Run(tmp_path).verify(thorough=True)
     if keep == "soft":
         assert png(tmp_path / "masks/0/soft_2/a.png")[1, 1] == 204  # round(0.8 * 255)
 

@@ -77,7 +77,14 @@ def compute(
         UserError: what every sample would meet; all finished samples are stored.
     """
     total = sum(len(prepared.keys) for prepared in runs)
-    if sum(prepared.standing().done for prepared in runs) == total:
+    standings = [prepared.standing() for prepared in runs]
+    for prepared, standing in zip(runs, standings, strict=True):
+        if standing.lacking and not config.refill:
+            tell(
+                f"{prepared.label}: {standing.lacking} images were finished before with less than"
+                " keep asks for and stay so; refill=true computes them again."
+            )
+    if sum(standing.done for standing in standings) == total:
         for prepared in runs:
             prepared.settle()
         return Done()

@@ -1,0 +1,76 @@
+"""How far the samples of a run folder are: what is done, and what is to be computed again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from int_bench.runs.layout import Keep, Key
+from int_bench.runs.reader import Damage, Records, broken_files, record_files
+from int_bench.runs.records import OK, Record
+
+
+class Standing(NamedTuple):
+    """How far the samples that are asked for are.
+
+    Attributes:
+        done: how many are finished and well, with their files.
+        torn: whether the folder holds torn or damaged lines.
+        lacking: how many of the finished ones less is kept of than asked for.
+    """
+
+    done: int = 0
+    torn: bool = False
+    lacking: int = 0
+
+    @classmethod
+    def of(
+        cls, path: Path, keys: Iterable[Key], keep: Keep = "final", refill: bool = False
+    ) -> Standing:
+        """The standing of a folder of today's format, also of one without ``run.json``.
+
+        Args:
+            path: the folder.
+            keys: the samples that are asked for.
+            keep: what is to be kept of them.
+            refill: whether those of which less is kept are not done.
+        """
+        files = record_files(path, form=2) or []
+        records = Records(files, form=2, mend=True)
+        torn = bool(records.damaged) or any(not _whole(file) for file in files)
+        done = lacking = 0
+        for key in keys:
+            if records.status(key) == OK:
+                record = records[key]
+                if not unfinished(path, record, records.written(key), refill):
+                    less = record.lacks(keep)
+                    lacking += less
+                    done += not (less and refill)
+        return cls(done, torn, lacking)
+
+
+def unfinished(path: Path, record: Record, written: int, refill: bool) -> list[Damage]:
+    """What of a record's files has its sample computed again: broken masks.
+
+    Broken traces as well where that is asked for; they decide no result, and a sample is costly.
+
+    Args:
+        path: the run folder.
+        record: a sample that is done.
+        written: when the record's file was last written, ns since 1970.
+        refill: whether traces are asked for.
+    """
+    traces = set() if refill else {path / inside for inside in record.traces}
+    broken = broken_files(path, record, written, thorough=False)
+    return [damage for damage in broken if damage.path not in traces]
+
+
+def _whole(path: Path) -> bool:
+    """Whether a file is empty or ends with a whole line."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
