@@ -132,17 +132,9 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
     if not isinstance(dataset, PairedFolders):
         print(f"{config.dataset_name} is drawn when it is needed; there is nothing to download.")
         return 0
-    try:
-        print(f"{dataset.name}: {len(dataset.samples())} samples in {dataset.image_folder}.")
-        return 0
-    except MissingAsset as error:
-        if not archives_of(dataset):
-            print("\n".join(_instructions(dataset)))
-            return Exit.MISSING
-        if not missing_archives(dataset):
-            raise MissingAsset(
-                f"{error} Its folders are there but not whole: move them away and fetch again."
-            ) from error
+    code = _without_download(dataset)
+    if code is not None:
+        return code
     print("\n".join(_plan(dataset)), flush=True)
     if not yes:
         _ask()
@@ -155,6 +147,22 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
     print(f"{dataset.name}: {count} samples, verified; look closer with:")
     print(f"int-bench data check dataset={config.choices['dataset']} data_root={dataset.root}")
     return 0
+
+
+def _without_download(dataset: PairedFolders) -> int | None:
+    """0 if the set is here, 3 after saying how to get it by hand; None where one can be fetched."""
+    try:
+        print(f"{dataset.name}: {len(dataset.samples())} samples in {dataset.image_folder}.")
+        return 0
+    except MissingAsset as error:
+        if not archives_of(dataset):
+            print("\n".join(_instructions(dataset)))
+            return Exit.MISSING
+        if not missing_archives(dataset):
+            raise MissingAsset(
+                f"{error} Its folders are there but not whole: move them away and fetch again."
+            ) from error
+    return None
 
 
 def _check_dataset(overrides: Sequence[str]) -> Report:

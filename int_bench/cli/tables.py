@@ -57,21 +57,24 @@ def table_command(
     render = FORMATS[_format(form, out)]
     if len(words) == 1 and not (names or runs):
         _check_name(words[0])
-    scored, unscored = _loaded(places, verify)
-    if unscored and not (scored or names):
-        table = found_by(unscored)
-    else:
-        loaded = _with_base(scored, settings.against)
-        table = paper_table(names[0], loaded, settings) if names else runs_table(loaded, settings)
-        lists = "`int-bench table` of each lists what was found"
-        say_some([f"left out {folder}: no ground truth; {lists}" for folder in unscored], lists)
-    text = render(table)
+    text = render(_table(names, places, settings, verify))
     if out is None:
         print(text, end="")
     else:
         write_file(out, text.encode())
         say(f"wrote {out}")
     return Exit.DONE
+
+
+def _table(names: Sequence[str], places: Sequence[Path], settings: Settings, verify: bool) -> Table:
+    """The paper's table, or runs beside each other, or what runs without ground truth found."""
+    scored, unscored = _loaded(places, verify)
+    if unscored and not (scored or names):
+        return found_by(unscored)
+    lists = "`int-bench table` of each lists what was found"
+    say_some([f"left out {folder}: no ground truth; {lists}" for folder in unscored], lists)
+    loaded = _with_base(scored, settings.against)
+    return paper_table(names[0], loaded, settings) if names else runs_table(loaded, settings)
 
 
 def _check_name(word: str) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from int_bench.config.run_config import RunConfig
 
 _NAMED = re.compile(rf"""^[^#\n]*?{TARGET}["']?\s*:\s*["']?([\w.]+)""", re.MULTILINE)
+# A class that a data set's YAML has ever named and that moves gets an entry, from where it was to
+# where it is, for good: run folders keep the name, and are scored and compared by it.
 _FORMER = {"int_bench.data.drawn.DrawnScenes": "int_bench.data.world.dataset.DrawnScenes"}
 """Data sets that older run folders name by the module that they were in."""
 _typed: set[str] = set()

@@ -1,4 +1,8 @@
-"""The rows of a run in a table of statistics: ours, spreads, differences and verdicts."""
+"""The rows of a run in a table of statistics: ours, spreads, differences and verdicts.
+
+Apart from :mod:`int_bench.report.paper_tables`, which decides what stands in a table and in which
+order: here is what one run says, whatever stands beside it.
+"""
 
 from __future__ import annotations
 

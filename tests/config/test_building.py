@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import sys
 from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +131,24 @@ def test_a_stored_data_set_is_a_data_set(tmp_path):
     node = load_config(["method=full"]).method
     with pytest.raises(MissingAsset, match=r"dataset names 'int_bench\.methods"):
         build_stored_dataset({"config": {"dataset": node}}, tmp_path / "run.json")
+
+
+NAMED = {
+    "int_bench.data.drawn.DrawnScenes",
+    "int_bench.data.folders.PairedFolders",
+    "int_bench.data.pictures.Pictures",
+    "int_bench.data.world.dataset.DrawnScenes",
+}
+"""Every class that a data set's YAML names or has named; none ever leaves this list."""
+
+
+def test_a_data_set_that_moves_is_found_by_older_runs():
+    texts = [path.read_text(encoding="utf-8") for path in (CONF / "dataset").glob("*.yaml")]
+    today = set(re.findall(r"^_target_: (\S+)$", "\n".join(texts), re.MULTILINE))
+    assert today <= NAMED, "a new class: list it here; a moved one: in building._FORMER as well"
+    moved = {building._FORMER.get(name, name) for name in NAMED}
+    assert moved == today, "name in building._FORMER where it is now"
+    assert all(hasattr(import_module(m), n) for m, _, n in (name.rpartition(".") for name in moved))
 
 
 def test_a_data_set_is_found_under_its_former_module(tmp_path):

@@ -60,8 +60,7 @@ def download(
         patience: when to give up.
 
     Raises:
-        MissingAsset: the file is not to be had there, or not after so many attempts, or the disk is
-            full.
+        MissingAsset: it is not to be had there, or not after so many attempts, or the disk is full.
     """
     fruitless = 0
     while True:
