@@ -17,6 +17,8 @@ from int_bench.errors import MissingAsset
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+MODELS_AND_DATA = (ROOT / "docs" / "models_and_data.md").read_text(encoding="utf-8")
+DOCUMENTS = ["docs/models_and_data.md", *sorted(path.name for path in ROOT.glob("*.md"))]
 
 
 def headline(group: str, name: str) -> str:
@@ -24,7 +26,7 @@ def headline(group: str, name: str) -> str:
 
 
 def test_the_full_models_weigh_what_is_said():
-    rows = dict(re.findall(r"^\| ([a-z-]+(?: model)?) \|.*\| ([\d.]+) \|$", README, re.MULTILINE))
+    rows = dict(re.findall(r"^\| ([a-z-]+(?: model)?) \|.*\| ([\d.]+) \|$", MODELS_AND_DATA, re.M))
     roles = {"vision-language model": "vlm"} | {role: role for role in rows if " " not in role}
     preset = yaml.safe_load((CONF / "models" / "paper.yaml").read_text())["defaults"]
     chosen = {key.rpartition("/")[2]: name for entry in preset for key, name in entry.items()}
@@ -33,12 +35,12 @@ def test_the_full_models_weigh_what_is_said():
         role = roles[row]
         assert f": {gigabytes} GB in" in headline(f"backbone/{role}", chosen[role])
     total = f"{sum(map(float, rows.values())):.1f} GB of weights"
-    assert total in headline("models", "paper") and total in README
+    assert all(total in text for text in (headline("models", "paper"), README, MODELS_AND_DATA))
 
 
 def layouts() -> list[tuple[str, list[str]]]:
-    """(data set, the two folders) of each layout in the README's table of data sets."""
-    rows = re.findall(r"^\| `(\w+)` \| \d+ \| (.*) \| \w+ \|$", README, re.MULTILINE)
+    """(data set, the two folders) of each layout in the table of data sets."""
+    rows = re.findall(r"^\| `(\w+)` \| \d+ \| (.*) \| \w+ \|$", MODELS_AND_DATA, re.MULTILINE)
     found = []
     for name, cell in rows:
         for texts in [cell.split(", `")] if "{" not in cell else re.findall(r"`([^`]+)`", cell):
@@ -80,7 +82,7 @@ def test_the_list_of_models_says_what_the_loaders_say(command, monkeypatch, tmp_
     assert len(listed) == 8
 
 
-@pytest.mark.parametrize("document", sorted(path.name for path in ROOT.glob("*.md")))
+@pytest.mark.parametrize("document", DOCUMENTS)
 def test_files_that_are_named_are_there(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     text = re.sub(r"^`[^`\n]+`$|^```.*?^```", "", text, flags=re.M | re.S)  # files to be made

@@ -1,4 +1,4 @@
-"""Each equation of the paper has exactly one owner in the code, and the README's map agrees."""
+"""Each equation of the paper has exactly one owner in the code, and ARCHITECTURE's map agrees."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def test_every_equation_has_one_owner() -> None:
     assert {n: places for n, places in found.items() if len(places) != 1} == {}
 
 
-def test_the_readme_agrees() -> None:
+def test_the_map_agrees() -> None:
     rows = re.findall(
         r"^\| Eq\. \((\d+)\) \|[^|]*\| `([^`]+)` \| `([^`]+)` \|$",
-        (ROOT / "README.md").read_text(),
+        (ROOT / "ARCHITECTURE.md").read_text(),
         flags=re.MULTILINE,
     )
     written = {int(n): (path, name.split(".")[-1]) for n, path, name in rows}
