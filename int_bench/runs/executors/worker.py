@@ -64,7 +64,7 @@ class Sealed:
         """The order.
 
         Raises:
-            UsageError: This worker is of another version.
+            UsageError: this worker is of another version.
         """
         if self.version != _version():
             raise UsageError(
@@ -113,7 +113,7 @@ class Batch:
         """Raise what the worker met.
 
         Raises:
-            UserError: Every sample would meet it.
+            UserError: every sample would meet it.
         """
         if self.error is not None:
             name, sentence = self.error
@@ -127,7 +127,7 @@ class Worker:
         sealed: what is to be computed.
 
     Raises:
-        UserError: Of another version, or the same configuration is another run on this machine.
+        UserError: of another version, or the same configuration is another run on this machine.
     """
 
     def __init__(self, sealed: Sealed) -> None:
@@ -184,7 +184,7 @@ class Worker:
         """As :meth:`work`, one by one; ``batch`` receives all but the products.
 
         Raises:
-            UserError: What every sample would meet.
+            UserError: what every sample would meet.
         """
         items = [Item(variant, trial, self.samples[name]) for variant, trial, name in wanted]
         shift = time.time() - time.perf_counter()
