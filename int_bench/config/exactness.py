@@ -28,7 +28,6 @@ from int_bench.config import binding
 from int_bench.errors import UsageError
 
 CLASSES = ("E0", "E1", "E2")
-CHOICES = ("auto", *CLASSES)
 Nodes = Mapping[str, Mapping[str, Any]]
 """Constructor arguments of the models, by role."""
 
