@@ -24,7 +24,7 @@ from int_bench.report.field import Entry, Field, claims_table, field_table
 from int_bench.report.tables import Table
 from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Run
-from int_bench.runs.variants import RunRequest, ablations, methods
+from int_bench.runs.variants import RunRequest, ablations, sweep
 
 ROOT = Path(__file__).parents[2]
 REMARKS = Path(__file__).with_name("field_remarks.md")
@@ -68,7 +68,7 @@ def _measure(dataset: str, n: int) -> Field:
     options.append("in_flight=16")
     axes = ["module=all", "patches=all", f"iterations=1..{TASKS[dataset]}"]
     options.append(f"out={ROOT / 'results' / 'runs'}")
-    requests: list[RunRequest] = [*methods([*options, "method=all"]), *ablations([*options, *axes])]
+    requests: list[RunRequest] = [*sweep([*options, "method=all"]), *ablations([*options, *axes])]
     code = run_all(Command("run", tuple(options)), requests)
     if code not in (0, 4):
         raise typer.Exit(code)
