@@ -124,11 +124,11 @@ def _counted(side: Side) -> str:
         states = Counter(record.status for record in side.records.values())
         done, failed = states[OK] or len(side.maps.paths), states[FAILED]
         return f"{done} done, {failed} failed; not scored"
-    each = f" in {counts.trials} trials" if counts.trials > 1 else ""
+    trials = f" in {counts.trials} trials" if counts.trials > 1 else ""
     told = [f"{counts.scored} scored"]
     told += [f"{counts.failed} failed"] * bool(counts.failed)
     told += [f"{counts.missing} missing"] * bool(counts.missing)
-    return f"{counts.images}{each}: {', '.join(told)}"
+    return f"{counts.images}{trials}: {', '.join(told)}"
 
 
 def _role(role: str) -> str:
