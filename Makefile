@@ -58,8 +58,9 @@ bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench/gpu.p
 	    $(BIN)/python -m scripts.bench.$$name || missed=1; \
 	done; $(BIN)/python -m scripts.bench.gpu --device cpu || missed=1; exit $$missed
 
-tables: $(STAMP) ## all methods and ablations on the drawn world: results/tables/camoworld.md (an hour and a half)
+tables: $(STAMP) ## all methods and ablations on the drawn world, results/tables, and the bars of the card (hours)
 	$(BIN)/python -m scripts.experiments.field
+	$(BIN)/python -m int_bench.zoo.report --only int
 
 clean: ## remove caches and build products; .venv and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
