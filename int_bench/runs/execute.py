@@ -148,7 +148,8 @@ def jobs(
     """
     for item in items:
         own = plans[item.variant] if plans else plan
-        yield Job(item, _start(own, methods[item.variant], item, begun), owner=item.variant)
+        start = _start(own, methods[item.variant], item, begun)
+        yield Job(item, start, owner=item.variant, topic=item.sample.id)
 
 
 def product(outcome: Outcome[Prediction], keep: Keep) -> Product:
