@@ -275,6 +275,20 @@ def _told(path: Path) -> Iterator[None]:
         raise UsageError(sentence) from error
 
 
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Within it nobody else writes a run folder.
+
+    Raises:
+        UsageError: somebody does.
+    """
+    lock = _locked(path)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _locked(path: Path) -> Lock:
     try:
         return Lock(path / LOCK)

@@ -61,7 +61,7 @@ class Prepared:
     @property
     def label(self) -> str:
         """What tables print."""
-        return self.request.label or self.config.label or self.config.method_name
+        return self.request.label or self.config.method_name
 
     @property
     def task_prompt(self) -> str:
@@ -120,8 +120,7 @@ class Prepared:
             with self.open({}):
                 pass
         elif self.before is None or any(
-            self.before.config.get(key) != getattr(self.config, key)
-            for key in ("limit", "trials", "label")
+            self.before.config.get(key) != getattr(self.config, key) for key in ("limit", "trials")
         ):
             describe(self.path, self.description({}))
 
@@ -156,7 +155,7 @@ class Prepared:
         return {
             "kind": "run",
             "name": self.config.method_name,
-            "label": self.config.label or self.config.method_name,
+            "label": self.label,
             "digest": self.path.name,
             "identity": self.identity,
             "config": _resolved(self.config),

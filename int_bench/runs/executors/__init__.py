@@ -6,7 +6,7 @@ part of a run's identity, and in exactness class E0 every one of them leaves the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 class Executor(Protocol):
-    """Runs what is not finished, stores it, and mends what is torn."""
+    """Runs what is not finished, stores it, and mends what is torn.
+
+    ``attaches`` says whether it goes on with an array that is at it already.
+    """
+
+    attaches: ClassVar[bool]
 
     def compute(
         self,

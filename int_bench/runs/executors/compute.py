@@ -12,6 +12,7 @@ from int_bench.engine.serving import Observer
 from int_bench.engine.work import Sharing, Work
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors import Executor
+from int_bench.runs.executors.arrays import absorb
 from int_bench.runs.prepare import Prepared
 from int_bench.runs.records import Record
 
@@ -76,6 +77,9 @@ def compute(
     Raises:
         UserError: what every sample would meet; all finished samples are stored.
     """
+    executor: Executor = build(config.executor, "executor")
+    for prepared in runs:
+        absorb(prepared.path, executor.attaches)
     total = sum(len(prepared.keys) for prepared in runs)
     standings = [prepared.standing() for prepared in runs]
     for prepared, standing in zip(runs, standings, strict=True):
@@ -88,5 +92,4 @@ def compute(
         for prepared in runs:
             prepared.settle()
         return Done()
-    executor: Executor = build(config.executor, "executor")
     return executor.compute(runs, methods, config, Listeners(watch, observe, tell))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import ClassVar
 
 from int_bench.config import RunConfig, build_backbones
 from int_bench.config.schedule import schedule
@@ -22,6 +23,8 @@ from int_bench.runs.records import Record
 @dataclass(frozen=True)
 class Inline:
     """One process, one device."""
+
+    attaches: ClassVar[bool] = False
 
     def compute(
         self,
@@ -51,7 +54,7 @@ class Inline:
                 tallies[variant.name].add(record.counters)
                 on_record(variant, record)
 
-            run(runs[0], variants, broker, count, listeners.observe, runs)
+            run(runs[0], variants, broker, count, listeners.observe)
         images = sum(tally.images for tally in tallies.values())
         work = work_of(images, broker.counters, broker.seconds)
         return Done(broker.counters, work, Sharing(tallies), tuple(mended))

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from int_bench.config import RunConfig
 from int_bench.config.exactness import on_cuda
@@ -48,6 +48,8 @@ class Ray:
         start_seconds: what a worker's first sample may take longer, for loading the models.
         mixed: whether workers may compute on different kinds of GPU.
     """
+
+    attaches: ClassVar[bool] = False
 
     workers: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     threads: Count = 1

@@ -1,0 +1,257 @@
+"""One process of an array: takes shard after shard, computes what is left of it, stores it.
+
+Started by :mod:`int_bench.runs.executors.supervisor`, which it tells on standard output what it
+begins and ends. It may be started twice, killed at any point and started again anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import signal
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from types import FrameType
+
+from int_bench.core.files import make_folder, write_aside
+from int_bench.errors import MissingAsset, UsageError, UserError
+from int_bench.runs.execute import Item, Product
+from int_bench.runs.executors.claims import claim
+from int_bench.runs.executors.merge import records_in
+from int_bench.runs.executors.shards import PARTS, Part, Shards
+from int_bench.runs.executors.worker import Batch, Sealed, Wanted, Worker
+from int_bench.runs.folder import Writer
+from int_bench.runs.kept.encoding import Files
+from int_bench.runs.layout import Key, file_names, shard_of
+from int_bench.runs.records import FAILED, OK, Record
+
+ORDER, LATE = "order.pickle", "INT_BENCH_LATE"
+STOPPED = 75
+"""The exit code of a task that was asked to stop."""
+
+
+@dataclass(frozen=True)
+class ArrayOrder:
+    """What the tasks of an array compute.
+
+    Attributes:
+        sealed: for the worker.
+        folders: of the runs, by variant.
+        wanted: every item that is not finished, in order; outside E0 whole shards, of which
+            ``stored`` items are there already.
+        stored: what is computed again for its batches and not stored again.
+        patience: seconds without a sign of life until a task elsewhere counts as dead.
+        sample_seconds: after which the supervisor ends a sample.
+    """
+
+    sealed: Sealed
+    folders: tuple[Path, ...]
+    wanted: tuple[Wanted, ...]
+    stored: frozenset[Wanted]
+    patience: float
+    sample_seconds: float
+
+
+class Lost(Exception):
+    """The shard was taken over by somebody else."""
+
+
+class Task:
+    """The process, with its models.
+
+    Args:
+        folder: ``parts/<array>`` of the first run.
+        index: of the task in its array.
+        digest: of the order.
+        late: samples that the supervisor has ended because they took too long.
+    """
+
+    def __init__(self, folder: Path, index: int, digest: str, late: frozenset[Key]) -> None:
+        self._folder, self._late = folder, late
+        self.order = _read_order(folder, digest)
+        self._worker = Worker(self.order.sealed)
+        self._by_shard: dict[int, list[Wanted]] = {}
+        for wanted in self.order.wanted:
+            self._by_shard.setdefault(shard_of(wanted[1:]), []).append(wanted)
+        numbers = sorted(self._by_shard)
+        start = index * 7919 % max(len(numbers), 1)
+        self._part: Part | None = None
+        self.shards = Shards(folder, numbers[start:] + numbers[:start], self.order.patience)
+        whole = self._worker.runs[0].dataset
+        self._names = file_names(s.id for s in getattr(whole, "whole", whole).samples())
+
+    def run(self) -> None:
+        """Work until nothing is left, or nothing has become free for a while.
+
+        Raises:
+            UserError: what every sample would meet.
+        """
+        beating = self.shards.beating()
+        idle_since = time.monotonic()
+        while self.shards.left:
+            part = self.shards.take()
+            if part is not None:
+                self._compute(part)
+                idle_since = time.monotonic()
+            elif time.monotonic() - idle_since > 2 * self.order.patience:
+                break
+            else:
+                time.sleep(min(1.0, self.order.patience / 4))
+        beating.set()
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Give back what is under way and end at once: a model's call cannot be cut short."""
+        if self._part is not None:
+            self._part.release()
+        os._exit(STOPPED)
+
+    def _compute(self, part: Part) -> None:
+        batch = Batch()
+        self._part = part
+        try:
+            self._items(part, batch)
+        except Lost:
+            return
+        except BaseException:
+            part.release()
+            raise
+        finally:
+            self._part = None
+        work = {"counters": batch.counters, "seconds": batch.seconds, "events": batch.events}
+        write_aside(part.file("work"), json.dumps(work).encode())
+        part.finish()
+
+    def _items(self, part: Part, batch: Batch) -> None:
+        """What is left of a shard: first together, then alone what has ended a worker.
+
+        In E0 what was begun when a worker died is under suspicion. Otherwise it is tried together
+        once more, as batches decide the bits.
+        """
+        writers = self._writers(part)
+        done = self._done(part)
+        times = part.interrupted()
+        patient = 0 if self._worker.order.config.exactness == "E0" else 1
+        left = [wanted for wanted in self._by_shard[part.shard] if wanted not in done]
+        given_up = [w for w in left if times[w[1:]] > 1 + patient or w[1:] in self._late]
+        self._store(part, writers, [self._failure(wanted) for wanted in given_up])
+        left = [wanted for wanted in left if wanted not in given_up]
+        alone = [wanted for wanted in left if times[wanted[1:]] > patient]
+        together = [wanted for wanted in left if wanted not in alone]
+        for group, apart in ((together, False), *(([wanted], True) for wanted in alone)):
+            self._run(part, writers, group, batch, apart)
+
+    def _run(
+        self,
+        part: Part,
+        writers: Sequence[Writer],
+        group: Sequence[Wanted],
+        batch: Batch,
+        apart: bool,
+    ) -> None:
+        def begun(item: Item) -> None:
+            part.note("begin", (item.trial, item.sample.id))
+            _tell("begin", (item.trial, item.sample.id))
+
+        cost = Batch(events=batch.events)
+        waiting: Counter[Key] = Counter(wanted[1:] for wanted in group)
+        for product in self._worker.products(group, cost, begun, apart):
+            self._store(part, writers, [product])
+            waiting[product.record.key] -= 1
+            if not waiting[product.record.key]:
+                part.note("end", product.record.key)
+                _tell("end", product.record.key)
+        for name, number in cost.counters.items():
+            batch.counters[name] = batch.counters.get(name, 0) + number
+        for name, seconds in cost.seconds.items():
+            batch.seconds[name] = batch.seconds.get(name, 0.0) + seconds
+
+    def _store(self, part: Part, writers: Sequence[Writer], products: Sequence[Product]) -> None:
+        if products and part.lost():
+            raise Lost
+        for product in products:
+            record = product.record
+            if (product.variant, *record.key) not in self.order.stored:
+                items: list[tuple[Record, Files]] = [(record, product.files)]
+                writers[product.variant].commit_all(items)
+
+    def _failure(self, wanted: Wanted) -> Product:
+        variant, trial, sample = wanted
+        reason = "It ended two workers that computed it; see the logs of this run."
+        if (trial, sample) in self._late:
+            limit = f"executor.sample_seconds={self.order.sample_seconds:g}"
+            reason = f"It took longer than {limit} and was ended."
+        record = Record(sample, trial, FAILED, error=reason, host=self._worker.host)
+        return Product(variant, record, ())
+
+    def _writers(self, part: Part) -> list[Writer]:
+        writers = []
+        keep = self._worker.order.config.keep
+        for folder in self.order.folders:
+            place = folder / PARTS / self._folder.name
+            make_folder(place)
+            lines = partial(_same, place / part.file("jsonl").name)
+            writers.append(Writer(folder, keep, self._names, self._worker.host, lines))
+        return writers
+
+    def _done(self, part: Part) -> set[Wanted]:
+        """What earlier owners have finished; outside E0 a shard counts as a whole."""
+        done: set[Wanted] = set()
+        for variant, folder in enumerate(self.order.folders):
+            for epoch in range(part.epoch):
+                file = folder / PARTS / self._folder.name / part.file("jsonl", epoch).name
+                if file.is_file():
+                    records = records_in(file.read_bytes())
+                    done |= {(variant, *r.key) for r in records if r.status in (OK, FAILED)}
+        wanted = set(self._by_shard[part.shard]) - self.order.stored
+        whole = self._worker.order.config.exactness != "E0"
+        return set() if whole and wanted - done else done
+
+
+def _read_order(folder: Path, digest: str) -> ArrayOrder:
+    """What an array computes, if it is what was handed in: nothing else is unpacked."""
+    try:
+        content = (folder / ORDER).read_bytes()
+    except FileNotFoundError as error:
+        raise MissingAsset(
+            f"{folder} is not seen on {os.uname().nodename}; put --out on a file system that all "
+            "nodes share."
+        ) from error
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UsageError(f"{folder / ORDER} is not what was handed in; give the command again.")
+    order = pickle.loads(content)
+    assert isinstance(order, ArrayOrder)
+    return order
+
+
+def _same(file: Path, key: Key) -> Path:
+    """All lines of a claim lie in one file."""
+    return file
+
+
+def _tell(what: str, key: Key) -> None:
+    os.write(1, json.dumps([what, *key]).encode() + b"\n")
+
+
+def main(words: Sequence[str]) -> int:
+    """Work as a task; see the module."""
+    folder, index = Path(words[0]), int(words[1])
+    late = frozenset((trial, sample) for trial, sample in json.loads(os.environ.get(LATE, "[]")))
+    try:
+        task = Task(folder, index, words[2], late)
+        for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR1, signal.SIGINT):
+            signal.signal(number, task.stop)
+        task.run()
+    except UserError as error:
+        os.write(2, f"{error}\n".encode())
+        content = json.dumps([type(error).__name__, str(error)]).encode()
+        with suppress(OSError):
+            claim(folder / f"error.{index}", content)
+        return int(error.exit_code)
+    return 0

@@ -1,0 +1,180 @@
+"""A job array that works on run folders: whether it is at it, how far, and what it has left."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from int_bench import errors
+from int_bench.core.files import make_folder, write_whole
+from int_bench.engine.work import Tally
+from int_bench.errors import Exit, MissingAsset, UsageError, UserError
+from int_bench.runs.executors.merge import merge, records_in
+from int_bench.runs.executors.shards import PARTS
+from int_bench.runs.folder import locked
+from int_bench.runs.layout import LOGS
+from int_bench.runs.records import Record
+
+_POLL = 2.0
+"""Seconds between two looks at the folder; the scheduler is asked every fifth time."""
+_JOB = "job.json"
+
+
+class Submitted(UserError):
+    """The array is under way; nothing is wrong."""
+
+    exit_code = Exit.DONE
+
+
+@dataclass(frozen=True)
+class Array:
+    """A job array.
+
+    Attributes:
+        name: of its ``parts/<name>`` in each run folder.
+        job: the scheduler's number.
+        tasks: how many.
+        runs: the folders that it works on.
+    """
+
+    name: str
+    job: str
+    tasks: int
+    runs: tuple[Path, ...]
+
+    @property
+    def folder(self) -> Path:
+        """Where its tasks claim shards."""
+        return self.runs[0] / PARTS / self.name
+
+    def write(self) -> None:
+        """Keep it in every run folder, for the next command."""
+        content = {"job": self.job, "tasks": self.tasks, "runs": [str(run) for run in self.runs]}
+        for run in self.runs:
+            make_folder(run / PARTS / self.name)
+            write_whole(run / PARTS / self.name / _JOB, json.dumps(content).encode())
+
+    def active(self) -> bool:
+        """Whether the scheduler still has it, waiting or running.
+
+        Raises:
+            UsageError: there is no scheduler here that could be asked.
+        """
+        if shutil.which("squeue") is None:
+            raise UsageError(
+                f"Slurm job {self.job} was submitted for {self.folder.parents[1]}, and no squeue "
+                f"is here to ask whether it has ended; go on where it is, or remove {self.folder}."
+            )
+        words = ["squeue", "--noheader", "--jobs", self.job, "--format", "%T"]
+        for _ in range(3):
+            with suppress(OSError, subprocess.SubprocessError):
+                asked = subprocess.run(words, capture_output=True, text=True, timeout=30)
+                if asked.returncode == 0:
+                    return bool(asked.stdout.strip())
+                if "Invalid job id" in asked.stderr:
+                    return False
+            time.sleep(1)
+        return True  # a scheduler that does not answer has forgotten nothing
+
+    def watch(self, told: Callable[[Path, Record], None]) -> None:
+        """Wait until it has ended; tell of the records that it leaves on the way."""
+        seen: dict[Path, int] = {}
+        for turn in range(10**9):
+            for run in self.runs:
+                for path in sorted((run / PARTS / self.folder.name).glob("*.jsonl")):
+                    content = path.read_bytes()[seen.get(path, 0) :]
+                    seen[path] = seen.get(path, 0) + content.rfind(b"\n") + 1
+                    for record in records_in(content):
+                        told(run, record)
+            if turn % 5 == 4 and not self.active():
+                return
+            time.sleep(_POLL)
+
+    def check(self) -> None:
+        """Raise what a task has met.
+
+        Raises:
+            UserError: every sample would meet it.
+        """
+        for path in sorted(self.folder.glob("error.*")):
+            name, sentence = json.loads(path.read_bytes())
+            raise getattr(errors, name, UserError)(sentence)
+        if not any(self.folder.glob("*.claim")):
+            raise UsageError(
+                f"Slurm job {self.job} has ended and no task has begun; look at the logs in "
+                f"{self.runs[0] / LOGS}, which must lie on a file system that all nodes share."
+            )
+
+    def remove(self) -> None:
+        """Remove what it was at; what it has finished was merged before."""
+        for run in self.runs:
+            folder = run / PARTS / self.name
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                folder.parent.rmdir()
+
+
+def arrays_of(run: Path) -> list[Array]:
+    """The arrays that have left something in a run folder.
+
+    Raises:
+        MissingAsset: a description of one cannot be read.
+    """
+    arrays = []
+    for path in sorted((run / PARTS).glob(f"*/{_JOB}")):
+        try:
+            content = json.loads(path.read_bytes())
+            folders = tuple(Path(folder) for folder in content["runs"])
+            arrays.append(
+                Array(path.parent.name, str(content["job"]), int(content["tasks"]), folders)
+            )
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise MissingAsset(
+                f"{path} does not say which job works on the run; remove {path.parent}, and what "
+                "it holds is computed again."
+            ) from error
+    return arrays
+
+
+def under_way(run: Path) -> Array | None:
+    """The array that works on a run folder now."""
+    return next((array for array in arrays_of(run) if array.active()), None)
+
+
+def absorb(run: Path, attaches: bool) -> None:
+    """Merge what arrays that have ended left in a run folder.
+
+    Args:
+        run: the folder.
+        attaches: whether who asks goes on with an array that is still at it.
+
+    Raises:
+        UsageError: one is still at it, two workers disagree, or nobody here knows.
+    """
+    for array in arrays_of(run):
+        if array.active():
+            if attaches:
+                continue
+            raise UsageError(
+                f"Slurm job {array.job} works on {run}; wait for it with executor=slurm, or end it "
+                f"with `scancel {array.job}`."
+            )
+        collect(array, {})
+
+
+def collect(array: Array, tallies: Mapping[Path, Tally]) -> None:
+    """Merge all of it, then raise what it met, then forget it."""
+    for run in array.runs:
+        with locked(run):
+            for record in merge(run):
+                tallies.get(run, Tally()).add(record.counters)
+    try:
+        array.check()
+    finally:
+        array.remove()
