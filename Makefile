@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services test-long check zoo report bench tables clean
+.PHONY: help setup demo test test-services check zoo report bench tables clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -28,12 +28,8 @@ demo: $(STAMP) ## run INT on eight drawn scenes with the shipped models; draws r
 test: $(STAMP) ## run the tests
 	$(BIN)/python -m pytest --quiet --numprocesses=auto --maxprocesses=4 --dist=loadfile
 
-test-services: $(STAMP) ## the long tests: kills, memory of large pictures, walks, examples (minutes)
+test-services: $(STAMP) ## the long tests: kills, soak, memory of large pictures, walks, examples (minutes)
 	$(BIN)/python -m pytest --quiet -m services
-
-test-long: $(STAMP) ## 60 kills over all commands, and a soak: longer than the check of a clean clone may take
-	$(BIN)/python -m scripts.experiments.kills
-	$(BIN)/python -m scripts.experiments.soak --images 20 --every 10
 
 check: $(STAMP) ## format, lint, types and import contracts
 	$(BIN)/ruff format --check .
@@ -58,8 +54,9 @@ bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench/gpu.p
 	    $(BIN)/python -m scripts.bench.$$name || missed=1; \
 	done; $(BIN)/python -m scripts.bench.gpu --device cpu || missed=1; exit $$missed
 
-tables: $(STAMP) ## all methods and ablations on the drawn world: results/tables/camoworld.md (an hour and a half)
+tables: $(STAMP) ## all methods and ablations on the drawn world, results/tables, and the bars of the card (hours)
 	$(BIN)/python -m scripts.experiments.field
+	$(BIN)/python -m int_bench.zoo.report --only int
 
 clean: ## remove caches and build products; .venv and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

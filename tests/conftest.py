@@ -21,6 +21,9 @@ from PIL import Image  # noqa: E402
 
 from int_bench.cli import app as cli  # noqa: E402
 
+HANGING = 600
+"""Seconds after which a test that hangs is ended; none that passes depends on it."""
+
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):

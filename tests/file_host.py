@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from int_bench.data.fetching.download import Patience
 
-SWIFT = Patience(attempts=3, wait=0.001, timeout=5.0)
+SWIFT = Patience(attempts=3, wait=0.001, timeout=600.0)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from int_bench.cli import views
 from int_bench.cli.options import DryRun, Json, Limit, Out, Overrides, Profile, Verbose
 from int_bench.errors import Exit, UserError
 
@@ -140,17 +141,8 @@ def evaluate(  # noqa: PLR0913 - an option each
     return eval_command(runs or [], (pred, gt), rules, method, json)
 
 
-@app.command()
-def picture(
-    run_dir: Annotated[Path, typer.Argument(help="A run folder made with keep=soft.")],
-    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")] = Path("picture.png"),
-    most: Annotated[int, typer.Option("-n", "--count", min=1, help="At most N images.")] = 4,
-) -> int:
-    """Draw the masks and names of a run over its iterations."""
-    from int_bench.cli.picture import picture_command
-
-    print(picture_command(run_dir, out, most))
-    return 0
+app.command()(views.picture)
+app.command()(views.report)
 
 
 @app.command()

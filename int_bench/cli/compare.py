@@ -11,6 +11,7 @@ from int_bench.config.binding import closest
 from int_bench.errors import Exit, UsageError
 from int_bench.metrics.metrics import METRICS
 from int_bench.report.comparison import compare
+from int_bench.runs.labels import labelled_scores
 from int_bench.scoring.results import metric_names
 
 
@@ -35,7 +36,8 @@ def compare_command(
         MissingAsset: a folder is no scored run.
     """
     _check(metric)
-    comparison = compare(load_run(runs[0]), load_run(runs[1]), metric, common)
+    a, b = labelled_scores([load_run(place) for place in runs])
+    comparison = compare(a, b, metric, common)
     if json:
         print(json_format.dumps(comparison.as_json(most), allow_nan=False))
     else:

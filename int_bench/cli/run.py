@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import (
@@ -17,23 +18,28 @@ from int_bench.cli.screen import (
     say,
     say_some,
 )
-from int_bench.config import build_method
+from int_bench.config import RunConfig, build_method
+from int_bench.config.building import keep_models
+from int_bench.core.protocols import Method
 from int_bench.core.text import shown
 from int_bench.engine.trace import Trace
 from int_bench.errors import Exit, UsageError
+from int_bench.report.scores import spread_as_json
+from int_bench.runs.batches import batches
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
+from int_bench.runs.labels import Seeds, of_datasets, seeds_of
 from int_bench.runs.prepare import Prepared, former, prepare, with_all_models
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.scorable import scorable
-from int_bench.runs.variants import RunRequest, ablations, methods
+from int_bench.runs.variants import RunRequest, ablations, labelled, sweep
 from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
 
 
 def run_command(command: Command) -> int:
-    """Segment a data set with one method or several and score the masks."""
-    return run_all(command, methods(command.overrides))
+    """Segment one data set or several, by one method or several, and score the masks."""
+    return run_all(command, sweep(command.overrides))
 
 
 def ablate_command(command: Command) -> int:
@@ -42,33 +48,65 @@ def ablate_command(command: Command) -> int:
 
 
 def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
-    """Run what shares one data set and one set of models, score it and print the table.
+    """Run what is asked for, what can share a broker over one, score it and print the table.
 
     Returns:
         The exit code: 0, 4 if a sample failed, 130 if interrupted.
     """
     quiet_libraries()
-    prepared = prepare(requests)
-    runs = [run for run in prepared if run.source is None]
-    config = with_all_models(runs)
-    built = [build_method(run.config) for run in runs]
+    groups = [prepare(batch) for batch in batches(requests)]
+    prepared = [run for group in groups for run in group]
+    shared = [_Batch.of(group) for group in groups]
     if command.dry_run:
         return describe(prepared)
+    runs = [run for batch in shared for run in batch.runs]
     for run in runs:
         _tell_of_former(run)
     started = time.monotonic()
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            done = compute(runs, built, config, watched, trace, say)
+            done = _compute(shared, trace)
             for run in prepared:
                 if run.source is not None:
                     run.take(run.source)
-            scored = _score(prepared)
+            scored = _with_datasets(_score(prepared), prepared)
         except KeyboardInterrupt:
             return _interrupted(command, runs)
-    _print(command, scored, done, time.monotonic() - started)
+    _print(
+        command,
+        scored,
+        seeds_of([labelled(run.config, run.path) for run in prepared]),
+        done,
+        time.monotonic() - started,
+    )
     return Exit.DONE if all(run.complete for run in scored) else Exit.INCOMPLETE
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """The runs of one broker: those that are computed, their methods, and the models of all."""
+
+    runs: Sequence[Prepared]
+    methods: Sequence[Method]
+    config: RunConfig
+
+    @classmethod
+    def of(cls, group: Sequence[Prepared]) -> _Batch:
+        runs = [run for run in group if run.source is None]
+        return cls(runs, [build_method(run.config) for run in runs], with_all_models(runs))
+
+
+def _compute(shared: Sequence[_Batch], trace: Trace | None) -> list[Done]:
+    """One broker after the other; a model that several need is loaded once."""
+    done = []
+    try:
+        for number, batch in enumerate(shared):
+            keep_models([later.config for later in shared[number:]])
+            done.append(compute(batch.runs, batch.methods, batch.config, watched, trace, say))
+    finally:
+        keep_models(())
+    return done
 
 
 def _tell_of_former(run: Prepared) -> None:
@@ -80,17 +118,29 @@ def _tell_of_former(run: Prepared) -> None:
         )
 
 
-def _print(command: Command, scored: Sequence[Scored], done: Done, seconds: float) -> None:
-    say_some(done.mended, "`int-bench check` names all")
+def _print(
+    command: Command,
+    scored: Sequence[Scored],
+    seeds: Sequence[Seeds],
+    done: Sequence[Done],
+    seconds: float,
+) -> None:
+    mended = [text for batch in done for text in batch.mended]
+    say_some(mended, "`int-bench check` names all")
     say_some(remarks_of(scored), "the notes in the run's scores name all")
     if command.json:
         key = "runs" if command.verb == "run" else "variants"
-        report = {"work": done.work.as_json(), "sharing": done.sharing.as_json()}
-        print_json(scored, seconds, done.counters, key, report)
+        counters = sum((Counter(batch.counters) for batch in done), Counter[str]())
+        reports = [
+            {"work": batch.work.as_json(), "sharing": batch.sharing.as_json()} for batch in done
+        ]
+        more = reports[0] if len(reports) == 1 else {"brokers": reports}
+        print_json(scored, seconds, counters, key, more | spread_as_json(scored, seeds))
         return
-    for block in (done.work.lines() if command.verbose else [], done.sharing.lines()):
-        print("\n".join([*block, ""]), end="\n" if block else "")
-    print_scores(scored)
+    for batch in done:
+        for block in (batch.work.lines() if command.verbose else [], batch.sharing.lines()):
+            print("\n".join([*block, ""]), end="\n" if block else "")
+    print_scores(scored, seeds)
 
 
 @contextmanager
@@ -107,11 +157,24 @@ def watched(total: int, done: int) -> Iterator[OnRecord]:
 
 
 def _score(prepared: Sequence[Prepared]) -> list[Scored]:
-    """All runs in one pass over the ground truth."""
-    first = prepared[0]
-    runs = [_scorable(run) for run in prepared]
-    rules = Rules(backend=first.config.metrics["backend"])
-    return score_runs(first.dataset, runs, rules, first.config.limit)[0]
+    """All runs of a data set in one pass over its ground truth; in the order of the runs."""
+    groups: dict[str, list[Prepared]] = {}
+    for run in prepared:
+        groups.setdefault(str((run.config.dataset, run.config.limit)), []).append(run)
+    scored: dict[int, Scored] = {}
+    for group in groups.values():
+        first = group[0]
+        rules = Rules(backend=first.config.metrics["backend"])
+        runs = [_scorable(run) for run in group]
+        results, _ = score_runs(first.dataset, runs, rules, first.config.limit)
+        scored |= {id(run): result for run, result in zip(group, results, strict=True)}
+    return [scored[id(run)] for run in prepared]
+
+
+def _with_datasets(scored: Sequence[Scored], prepared: Sequence[Prepared]) -> list[Scored]:
+    """The results with a name for each data set that no other of the command has."""
+    runs = of_datasets([labelled(run.config, run.path) for run in prepared])
+    return [replace(of, dataset=run.dataset) for of, run in zip(scored, runs, strict=True)]
 
 
 def _scorable(run: Prepared) -> Scorable:

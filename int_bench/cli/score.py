@@ -19,7 +19,9 @@ from int_bench.cli.screen import print_json, print_scores, say, say_some
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.metrics.metrics import BACKENDS
+from int_bench.report.scores import spread_as_json
 from int_bench.runs.folder import describe
+from int_bench.runs.labels import Labelled, labelled_results, seeds_of
 from int_bench.runs.provenance import code, machine
 from int_bench.runs.scorable import StoredRun
 from int_bench.scoring.evaluate import Evaluation, Missing
@@ -54,20 +56,25 @@ def eval_command(
     _check(places, masks, rules, method)
     started = time.monotonic()
     scored: list[Scored] = []
+    known: list[Labelled] = []
     try:
         with terminable():
             pred, gt = masks
             if pred is not None and gt is not None:
                 scored.append(_score_masks(pred, gt, rules, method))
             else:
-                _score_all(places, rules, scored)
+                known = _score_all(places, rules, scored)
     except KeyboardInterrupt:
         return _interrupted(scored)
+    seeds = seeds_of(known)
+    if known:
+        scored = labelled_results(scored, known)
     say_some(remarks_of(scored), "the notes in the run's scores name all")
     if json:
-        print_json(scored, time.monotonic() - started, {}, "runs")
+        more = spread_as_json(scored, seeds)
+        print_json(scored, time.monotonic() - started, {}, "runs", more)
     else:
-        print_scores(scored)
+        print_scores(scored, seeds)
     return Exit.DONE if all(run.complete for run in scored) else Exit.INCOMPLETE
 
 
@@ -148,8 +155,8 @@ def _tell(evaluation: Evaluation, details: str) -> None:
         say_some(messages, f"`{details}` names all")
 
 
-def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> None:
-    """Score runs, adding each as it is done.
+def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> list[Labelled]:
+    """Score runs, adding each as it is done; what tells them apart.
 
     Of several, those that cannot be scored are named on stderr.
     """
@@ -159,25 +166,28 @@ def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> No
             " `int-bench run`."
         )
     folders = runs_in(places or [DEFAULT_ROOT])
+    known = []
     for folder in folders:
         try:
-            scored.append(_score_folder(folder, rules))
+            run = StoredRun(folder)
+            scored.append(_score_folder(run, rules))
+            known.append(run.labelled)
         except UserError as error:
             if len(folders) == 1:
                 raise
             say(f"left out {folder}: {error}")
     if not scored:
         raise MissingAsset("None of these runs could be scored.")
+    return known
 
 
-def _score_folder(folder: Path, rules: Rules) -> Scored:
+def _score_folder(run: StoredRun, rules: Rules) -> Scored:
     """Score a run on the samples that it was asked for."""
-    run = StoredRun(folder)
     maps = run.maps()
     if run.masks is not None:
         return _score_pair(*run.masks, rules, run.dataset, maps)
     truths = run.truths()
     (scored,), evaluations = score_runs(truths, [maps], rules, run.asked(truths))
     for evaluation in evaluations:
-        _tell(evaluation, f"int-bench check {folder}")
+        _tell(evaluation, f"int-bench check {run.folder}")
     return scored

@@ -28,6 +28,7 @@ from int_bench.core.text import shown
 from int_bench.report.scores import score_table
 from int_bench.report.segments import found_by, shortened
 from int_bench.report.tables import Table
+from int_bench.runs.labels import Seeds
 from int_bench.runs.reader import Run
 from int_bench.runs.segments import segments
 from int_bench.scoring.score import Scored
@@ -120,10 +121,10 @@ def drawn(table: Table) -> str:
     return capture.get()
 
 
-def print_scores(scored: Sequence[Scored]) -> None:
+def print_scores(scored: Sequence[Scored], seeds: Sequence[Seeds] = ()) -> None:
     """The table, and where the results lie, on stdout."""
     if any(run.summaries for run in scored):
-        print(drawn(score_table("Scores", scored)), end="")
+        print(drawn(score_table("Scores", scored, seeds)), end="")
     unscored = [run.folder for run in scored if not run.summaries]
     if unscored:
         every = "`int-bench table RUN --format csv` prints all"

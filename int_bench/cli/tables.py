@@ -15,6 +15,7 @@ from int_bench.report.published import TABLES
 from int_bench.report.rows import Settings
 from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
+from int_bench.runs.labels import labelled_scores
 from int_bench.runs.scorable import NoTruth
 from int_bench.scoring.results import RunScores
 
@@ -111,7 +112,8 @@ def _loaded(places: Sequence[Path], verify: bool) -> tuple[list[RunScores], list
 
 def _with_base(runs: list[RunScores], against: str | None) -> list[RunScores]:
     """The runs, the one that others are compared with among them."""
-    methods = list(dict.fromkeys(run.method for run in runs))
+    labels = [run.title for run in labelled_scores(runs)]
+    methods = list(dict.fromkeys((*(run.method for run in runs), *labels)))
     if against is not None and against not in methods:
         raise UsageError(f"No run of --against {against} here; there are {', '.join(methods)}.")
     return runs

@@ -7,9 +7,10 @@ looked at before the first one is imported, and no text in a node is evaluated.
 
 from __future__ import annotations
 
+import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -31,6 +32,8 @@ _NAMED = re.compile(rf"""^[^#\n]*?{TARGET}["']?\s*:\s*["']?([\w.]+)""", re.MULTI
 _FORMER = {"int_bench.data.drawn.DrawnScenes": "int_bench.data.world.dataset.DrawnScenes"}
 """Data sets that older run folders name by the module that they were in."""
 _typed: set[str] = set()
+_models: dict[str, Backbone | None] = {}
+"""What later runs of the command need as well, where it is built already."""
 
 
 def trust(tree: Any) -> None:
@@ -122,7 +125,35 @@ def build_backbones(config: RunConfig) -> dict[str, Backbone]:
         from int_bench.backbones.common.precision import allow_tf32
 
         allow_tf32(config.exactness == "E2")
-    return {role: build(node, f"backbone.{role}") for role, node in config.backbone.items()}
+    return {role: _model(role, node) for role, node in config.backbone.items()}
+
+
+def keep_models(configs: Sequence[RunConfig]) -> None:
+    """From now on a model that any of these configurations needs is built once, and let go after.
+
+    Args:
+        configs: the runs that are left to be computed; none lets go of all models.
+    """
+    wanted = {_name_of(role, node) for config in configs for role, node in config.backbone.items()}
+    kept = {name: model for name, model in _models.items() if name in wanted}
+    _models.clear()
+    _models.update(dict.fromkeys(wanted) | kept)
+
+
+def _model(role: str, node: Mapping[str, Any]) -> Backbone:
+    name = _name_of(role, node)
+    model = _models.get(name)
+    if model is None:
+        model = build(node, f"backbone.{role}")
+    elif isinstance(model.counters, dict):
+        model.counters.clear()  # they are of one broker
+    if name in _models:
+        _models[name] = model
+    return model
+
+
+def _name_of(role: str, node: Mapping[str, Any]) -> str:
+    return json.dumps([role, node], sort_keys=True, default=str)
 
 
 def _named(group: str = "") -> frozenset[str]:

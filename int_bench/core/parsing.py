@@ -6,20 +6,25 @@ what is around it is taken off. Two names count as the same if their :func:`cano
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 
 from int_bench.core.types import Box
 
-_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)")
+_DIGITS = r"[-+]?(?:\d++(?:\.\d*+)?+|\.\d++)(?:e[-+]?\d++)?+"
+_NUMBER = re.compile(rf"(?<![\w.]){_DIGITS}(?!\.?(?!px\b)\w)", re.IGNORECASE)
+"""A number that stands alone: not the one in "x0", nor any in the version "0.1.2"."""
+_BARE_NUMBER = re.compile(rf"{_DIGITS}|[-+]?0x[\da-f]+", re.IGNORECASE)
 _BRACKETS = re.compile(r"[\[(]([^\[\]()]*)[\])]")
 _THOUSANDTHS = ("<box>", "<|box_start|>")
 """Marks of models (InternVL, Qwen-VL) whose boxes are in thousandths of the square."""
 
 _NOTHING = """
 none nothing nobody unanswerable unknown unidentified unclear undefined uncertain null nil na no not
-yes image picture photo photograph background sorry ninguno ninguna nada aucun aucune rien keine
+nan inf infinity yes image picture photo photograph background sorry
+ninguno ninguna nada aucun aucune rien keine
 keiner nichts nessuno nenhum нет ничего 无 没有 なし 없음
 """
 NO_NAMES = frozenset(_NOTHING.split()) | {"n/a", "not applicable", "not available"}
@@ -37,6 +42,11 @@ _LABELS = (
     "label|name|names|animal|object|class|category|answer|species|common name|environment|habitat"
 )
 
+_CONTROL = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|\x1b?[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]"
+)
+"""What terminals take for commands: escape sequences (ECMA-48), and control characters."""
 _THOUGHT = re.compile(r"<think>.*?(?:</think>|$)", re.DOTALL | re.IGNORECASE)
 _ANSWER = re.compile(
     r"<answer>(.*?)(?:</answer>|$)|\\boxed\{(?:\\text\{)?([^{}]+)\}", re.DOTALL | re.IGNORECASE
@@ -115,7 +125,7 @@ MIN_AREA_SQUARE = 1e-4
 def parse_box(text: str, side: int = 336) -> Box | None:
     """The first box in an answer, in 0..1 of the square that the model saw; None if there is none.
 
-    Accepts ``[]`` and ``()``, integers, decimals and leading dots, corners in any order. The scale
+    Accepts ``[]`` and ``()``, integers, decimals and exponents, corners in any order. The scale
     is read from the largest number: below 2 fractions, up to 100 per cent, beyond that pixels of
     the square; thousandths between the marks of models that write them so. Boxes are clipped to
     0..1, so that one that leads slightly outside is kept, and refused below an area of 1e-4.
@@ -139,6 +149,8 @@ def parse_box(text: str, side: int = 336) -> Box | None:
     if len(numbers) < 4:
         return None
     values = [float(number) for number in numbers[:4]]
+    if not all(map(math.isfinite, values)):
+        return None
     scale = _scale(max(values), text, side)
     a, b, c, d = (min(max(value / scale, 0.0), 1.0) for value in values)
     box = (min(a, c), min(b, d), max(a, c), max(b, d))
@@ -192,6 +204,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 def _plain(text: str) -> str:
     """The answer without thoughts, tags and marks; what is bold is quoted."""
+    text = _CONTROL.sub("", text)
     text = unicodedata.normalize("NFC", _EMPTY.sub(" ", _THOUGHT.sub("", text)))
     answer = _ANSWER.search(text)
     if answer:
@@ -246,7 +259,9 @@ def _pieces(text: str) -> Iterator[str]:
         whole, held = held + name, ""
         if (has_name and _describes(whole)) or _is_none(whole) or _DENIED.match(whole):
             continue
-        if any(letter.isalpha() for letter in whole) and _length(whole) <= _MOST_WORDS:
+        if _BARE_NUMBER.fullmatch(whole) or not any(map(str.isalpha, whole)):
+            continue
+        if _length(whole) <= _MOST_WORDS:
             has_name = True
             yield whole
 

@@ -26,6 +26,7 @@ from typing import Any, Generic, TypeVar
 
 from int_bench.core.protocols import Ask, Backbone, Gather
 from int_bench.core.requests import Request, key_of
+from int_bench.engine.heap import trim
 from int_bench.engine.memo import Memo
 from int_bench.engine.serving import Observer, Served, Server
 from int_bench.errors import SampleError, UserError
@@ -39,11 +40,16 @@ _Batch = list[tuple[Hashable, Request[Any]]]
 
 @dataclass(frozen=True)
 class Job(Generic[R]):
-    """One unit of work of an owner: ``start`` is called when the job is admitted, not before."""
+    """One unit of work of an owner: ``start`` is called when the job is admitted, not before.
+
+    Jobs of one ``topic`` (an image, say) follow one another: its answers are forgotten when they
+    have all ended. None: what they asked stays while there is room.
+    """
 
     key: Hashable
     start: Callable[[Ask], Coroutine[Any, Any, R]]
     owner: Hashable = None
+    topic: Hashable = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class _Root:
     key: Hashable
     group: int
     owner: Hashable = None
+    topic: Hashable = None
     counters: Counter[str] = field(default_factory=Counter)
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
@@ -143,6 +150,8 @@ class Broker:
         self._ready: deque[tuple[_Task, Any, Exception | None]] = deque()
         self._done: deque[Outcome[Any]] = deque()
         self._counters: Counter[str] = Counter()
+        self._topics: Counter[Hashable] = Counter()
+        self._newest: Hashable = None
 
     @property
     def counters(self) -> dict[str, int]:
@@ -199,8 +208,18 @@ class Broker:
             self._close()
 
     def _admit(self, job: Job[Any], group: int) -> None:
-        task = _Task(job.start(_Call), _Root(job.key, group, job.owner))
+        before, self._newest = self._newest, job.topic
+        self._topics[job.topic] += 1
+        self._forget(before)
+        task = _Task(job.start(_Call), _Root(job.key, group, job.owner, job.topic))
         self._ready.append((task, None, None))
+
+    def _forget(self, topic: Hashable) -> None:
+        """Drop the answers about a topic of which no job is in flight and none is to come."""
+        if topic != self._newest and not self._topics[topic]:
+            del self._topics[topic]
+            self._memo.forget(topic)
+            trim()
 
     def _fullest(self, last: int) -> _Queue | None:
         """The fullest queue, of another group than the last call's if one waits."""
@@ -231,7 +250,7 @@ class Broker:
             if served.error is None:
                 # The first task of each owner: reversed, it is the one that stays.
                 owners = {task.root.owner: task.root for task in reversed(tasks)}
-                self._memo.keep(key, served.answer, owners)
+                self._memo.keep(key, served.answer, owners, root.topic)
                 for other in owners.keys() - {root.owner}:
                     self._count(owners[other], f"{role}.{verb}.shared", 1)
             self._ready.extend((task, served.answer, served.error) for task in tasks)
@@ -279,6 +298,8 @@ class Broker:
         if join is None:
             counters, seconds = dict(root.counters), dict(root.seconds)
             self._done.append(Outcome(root.key, value, error, counters, seconds))
+            self._topics[root.topic] -= 1
+            self._forget(root.topic)
         elif error is not None:
             join.failed = True
             self._ready.append((join.parent, None, error))
@@ -291,7 +312,7 @@ class Broker:
     def _enqueue(self, task: _Task, request: Request[Any]) -> None:
         key, label = key_of(request), f"{request.role}.{request.verb}"
         self._count(task.root, f"{label}.requests", 1)
-        remembered = self._memo.find(key, task.root.owner)
+        remembered = self._memo.find(key, task.root.owner, task.root.topic)
         if remembered is not None:
             answer, first_of_owner = remembered
             self._count(task.root, f"{label}.hits", 1)

@@ -136,9 +136,12 @@ class SemanticMaskGeneration:
             models compares the two).
         semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
             patches, no weighing.
+        unboxed: what a part of the image without any box gives. Reading: ``nothing``, since most
+            parts show nothing of the object, and points alone segment whatever lies there;
+            ``points``, as in the predecessors' code.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  (the readings of Eq. 8 to 11)
         self,
         grid: Grid,
         boxes: BoxFinder,
@@ -146,6 +149,7 @@ class SemanticMaskGeneration:
         weighing: Weighing | None = None,
         output: Literal["union", "soft"] = "union",
         semantic: bool = True,
+        unboxed: Literal["nothing", "points"] = "nothing",
     ) -> None:
         self.grid = grid
         self.boxes = boxes
@@ -153,6 +157,7 @@ class SemanticMaskGeneration:
         self.weighing = weighing or Weighing()
         self.output = output
         self.semantic = semantic
+        self.unboxed = unboxed
 
     @property
     def roles(self) -> frozenset[str]:
@@ -192,7 +197,9 @@ class SemanticMaskGeneration:
     ) -> PatchMask:
         picture = Picture(geometry.crop(view.pixels, patch))
         boxes = await self.boxes.find(picture, patch, proposal, ask)
-        logits, points = await segment_patch(picture, proposal, boxes, self.points, ask)
+        logits, points = None, tuple[Point, ...]()
+        if boxes or self.unboxed == "points":
+            logits, points = await segment_patch(picture, proposal, boxes, self.points, ask)
         if logits is None or not (logits > 0).any():
             return PatchMask(patch, np.zeros(patch.size, dtype=np.float32), boxes, points, None)
         similarity = 0.0

@@ -188,7 +188,7 @@ def pair_up(base: RunScores, new: RunScores, metric: str, seed: int = 0) -> Pair
 
 
 def _named(run: RunScores) -> str:
-    return f"{run.method} on {run.dataset} ({run.folder.name})"
+    return f"{run.title} on {run.dataset} ({run.folder.name})"
 
 
 def _examples(names: Sequence[str]) -> str:

@@ -180,6 +180,8 @@ def _row(entry: Entry, pair: Paired | None, floor: RunScores | None) -> Row:
 
 def _claims(paper: str, entry: Entry, pair: Paired | None) -> Iterator[Row]:
     run = entry.run
+    if entry.section in ("readings", "sampled"):
+        return  # conditions of ours, under which the paper measured nothing
     for which, of_int in _BASES.items():
         if (which == "3a") != (entry.section == "iterations"):
             continue

@@ -7,9 +7,10 @@ Both are :class:`int_bench.report.tables.Table`. Each method is a block of rows;
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from statistics import fmean, stdev
 
 from int_bench.metrics.rules import PROTOCOLS
-from int_bench.report.columns import columns
+from int_bench.report.columns import columns, stored_names
 from int_bench.report.published import (
     OF_METHODS,
     PROTOCOL,
@@ -23,6 +24,7 @@ from int_bench.report.published import (
 from int_bench.report.rows import DAGGER, Block, Settings
 from int_bench.report.scores import trials_note
 from int_bench.report.tables import Cell, Column, Row, Table, absent_samples
+from int_bench.runs.labels import known, labelled_scores, seeds_of
 from int_bench.scoring.results import RunScores
 
 OF_F = (
@@ -67,7 +69,7 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
     Raises:
         UsageError: no such table.
     """
-    settings = settings or Settings()
+    settings, runs = settings or Settings(), labelled_scores(runs)
     printed = published(which)
     rows: list[Row] = []
     placed: list[RunScores] = []
@@ -99,18 +101,21 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
 
     With ``settings.against`` each run is compared, sample by sample, with that method's run.
     """
-    settings = settings or Settings()
+    groups = seeds_of([known(run) for run in runs])
+    settings, runs = settings or Settings(), labelled_scores(runs)
+    over_seeds = [(group.label, [runs[index] for index in group.members]) for group in groups]
     tasks = {run.task for run in runs}
     rows: list[Row] = []
-    for dataset in dict.fromkeys(run.dataset for run in runs):
-        of_set = [run for run in runs if run.dataset == dataset]
-        base = next((run for run in of_set if run.method == settings.against), None)
+    for dataset in dict.fromkeys((run.dataset, run.data) for run in runs):
+        of_set = [run for run in runs if (run.dataset, run.data) == dataset]
+        base = _base(of_set, settings.against)
         for protocol in PROTOCOLS:
             for run in of_set:
-                twins = [twin for twin in of_set if twin.method == run.method]
-                label = f"ours ({_which(run, twins)})" if len(twins) > 1 else "ours"
                 shared = _shared(run, protocol)
-                rows += _of_run(Block(run, protocol, settings, label, shared, tasks), base)
+                rows += _of_run(Block(run, protocol, settings, "ours", shared, tasks), base)
+            for label, members in over_seeds:
+                if members[0] in of_set:
+                    rows += _over_seeds(label, members, protocol, tasks)
     notes = [*(protocol.text for protocol in PROTOCOLS.values()), settings.interval_note]
     if settings.against:
         notes.append(
@@ -140,14 +145,14 @@ def _of_run(block: Block, base: RunScores | None) -> Iterator[Row]:
 
 
 def _shared(run: RunScores, protocol: str) -> dict[str, Cell]:
-    return {"dataset": run.dataset, "method": run.method, "protocol": protocol}
+    return {"dataset": run.dataset, "method": run.title, "protocol": protocol}
 
 
 def _beside(
     run: RunScores, printed: PublishedRow, settings: Settings, fitting: Sequence[RunScores]
 ) -> Iterator[Row]:
     """Ours beneath a published row; named by method and folder where several fit."""
-    label = f"ours ({run.method} {_which(run, fitting)})" if len(fitting) > 1 else "ours"
+    label = f"ours ({run.title})" if len(fitting) > 1 else "ours"
     shared: dict[str, Cell] = {
         "dataset": printed.dataset,
         "setting": printed.setting,
@@ -159,11 +164,26 @@ def _beside(
     yield from block.beside(printed, estimates)
 
 
-def _which(run: RunScores, among: Sequence[RunScores]) -> str:
-    """What tells a run from others: its folder, and its iterations where theirs differ."""
-    folder = run.folder.name[:6]
-    alike = len({rival.iterations for rival in among}) == 1
-    return folder if alike else f"{folder}, {run.iterations} iterations"
+def _base(runs: Sequence[RunScores], against: str | None) -> RunScores | None:
+    """The run that others are compared with: by its label, else the first of its method."""
+    named = [run for run in runs if run.title == against]
+    return next((run for run in (*named, *runs) if against in (run.title, run.method)), None)
+
+
+def _over_seeds(
+    label: str, members: Sequence[RunScores], protocol: str, tasks: Collection[str | None]
+) -> Iterator[Row]:
+    """Of runs that differ in the seed alone, mean and standard deviation of their numbers."""
+    means: dict[str, Cell] = {}
+    deviations: dict[str, Cell] = {}
+    for key, name in stored_names(protocol, tasks).items():
+        numbers = [run.mean(name) for run in members if name in run.values]
+        known_numbers = [number for number in numbers if number is not None]
+        if len(known_numbers) == len(members):
+            means[key], deviations[key] = fmean(known_numbers), stdev(known_numbers)
+    shared = {**_shared(members[0], protocol), "method": label}
+    yield Row({**shared, "row": f"mean of {len(members)} seeds", **means}, ranked=False)
+    yield Row({**shared, "row": f"sd over {len(members)} seeds", **deviations}, ranked=False)
 
 
 def _place(which: str, run: RunScores) -> PublishedRow | None:
@@ -194,7 +214,7 @@ def _published_row(printed: PublishedRow) -> Row:
 
 def _elsewhere(runs: Sequence[RunScores]) -> list[str]:
     """The runs that a table has no row for: by name if they are few, else how many."""
-    names = list(dict.fromkeys(f"{run.method} on {run.dataset}" for run in runs))
+    names = list(dict.fromkeys(f"{run.title} on {run.dataset}" for run in runs))
     if len(names) > _NAMED:
         return [f"not in this table: {len(names)} other runs"]
     return [f"not in this table: {', '.join(names)}"] if names else []
@@ -221,13 +241,13 @@ def _sizes(runs: Sequence[RunScores]) -> list[str]:
     notes = []
     for run in runs:
         if run.counts.trials > 1:
-            notes.append(trials_note(f"{run.method} on {run.dataset}", run.counts))
+            notes.append(trials_note(f"{run.title} on {run.dataset}", run.counts))
         if run.unseen:
-            notes.append(f"{run.method} on {run.dataset}: not held against {run.unseen}")
+            notes.append(f"{run.title} on {run.dataset}: not held against {run.unseen}")
         known = SETS.get(run.dataset)
         if known is not None and len(run.ids) != known.size:
             notes.append(
-                f"{run.method} on {run.dataset}: {len(run.ids)} of {known.size} images, no verdict"
+                f"{run.title} on {run.dataset}: {len(run.ids)} of {known.size} images, no verdict"
             )
         if not run.counts.complete:
             notes.append(

@@ -145,7 +145,7 @@ class Block:
         for key, pair in paired.items():
             differences |= with_interval(key, pair.difference, pair.interval)
         images = max((pair.n for pair in paired.values()), default=0)
-        yield self._row(f"minus {base.method}", {**differences, "n": images})
+        yield self._row(f"minus {base.title}", {**differences, "n": images})
         chances = {key: pair.p for key, pair in paired.items() if pair.p is not None}
         shown = {key: f"{p:.4f}" for key, p in chances.items()}
         yield Row({**self.shared, "row": "p of it", **chances}, ranked=False, shown=shown)

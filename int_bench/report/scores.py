@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import fmean, stdev
+from typing import Any
 
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.columns import SCORE_COLUMNS, columns
 from int_bench.report.tables import Cell, Column, Row, Table, absent_samples
+from int_bench.runs.labels import Seeds
 from int_bench.scoring.score import Scored
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Numbers over seeds, by measure."""
+
+    mean: Mapping[str, float]
+    sd: Mapping[str, float]
+
 
 _FIRST = (
     Column("dataset", "data", numeric=False),
@@ -22,16 +35,18 @@ _LAST = (
 )
 
 
-def score_table(title: str, scored: Sequence[Scored]) -> Table:
+def score_table(title: str, scored: Sequence[Scored], seeds: Sequence[Seeds] = ()) -> Table:
     """The scores of methods, and of the trivial answers on the same samples.
 
     Args:
         title: what the table is of.
         scored: methods on one or several data sets (which then get a column).
+        seeds: which of them differ in the seed alone; their mean and spread are rows of their own.
     """
     protocols = list(dict.fromkeys(s.protocol for run in scored for s in run.summaries))
     datasets = {run.dataset: run for run in scored}
     methods = [_row(run.dataset, run.name, s) for run in scored for s in run.summaries]
+    methods += [row for group in seeds for row in _spread_rows(group, scored)]
     floor = [row for run in datasets.values() for row in _floor(run, scored)]
     rows = [
         row
@@ -68,6 +83,51 @@ def _row(dataset: str, method: str, summary: Summary, floor: bool = False) -> Ro
         "missing": counts.missing,
     }
     return Row(cells, floor)
+
+
+def spread(scored: Sequence[Scored], group: Seeds) -> dict[str, Spread]:
+    """Mean and standard deviation over seeds, by protocol; unrounded.
+
+    The deviation is that of a sample (one less than their number below the root).
+    """
+    by_protocol: dict[str, list[Mapping[str, float]]] = {}
+    for index in group.members:
+        for summary in scored[index].summaries:
+            by_protocol.setdefault(summary.protocol.name, []).append(summary.values)
+    return {
+        protocol: Spread(
+            *({name: of([v[name] for v in values]) for name in values[0]} for of in (fmean, stdev))
+        )
+        for protocol, values in by_protocol.items()
+        if len(values) > 1
+    }
+
+
+def spread_as_json(scored: Sequence[Scored], seeds: Sequence[Seeds]) -> dict[str, Any]:
+    """``seeds``: a group each, with mean and sd by protocol; nothing without groups."""
+    groups = [
+        {
+            "label": group.label,
+            "runs": [str(scored[index].folder) for index in group.members],
+            "metrics": {name: asdict(values) for name, values in spread(scored, group).items()},
+        }
+        for group in seeds
+    ]
+    return {"seeds": groups} if groups else {}
+
+
+def _spread_rows(group: Seeds, scored: Sequence[Scored]) -> Iterator[Row]:
+    first, count = scored[group.members[0]], len(group.members)
+    by_protocol = {summary.protocol.name: summary.protocol for summary in first.summaries}
+    for name, values in spread(scored, group).items():
+        protocol = by_protocol[name]
+        for label, numbers in (
+            (f"{group.label}: mean of {count} seeds", values.mean),
+            (f"{group.label}: sd over {count} seeds", values.sd),
+        ):
+            cells = {c.key: numbers.get(c.variant(protocol)) for c in SCORE_COLUMNS}
+            known = {"dataset": first.dataset, "protocol": name, "method": label}
+            yield Row({**known, **cells, "F_variant": protocol.printed_f}, ranked=False)
 
 
 def _notes(scored: Sequence[Scored]) -> Iterator[str]:

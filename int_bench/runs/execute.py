@@ -100,6 +100,7 @@ def run(
     broker: Broker,
     on_record: Callable[[Variant, Record], None] = lambda *_: None,
     observe: Observer | None = None,
+    plans: Sequence[Plan] = (),
 ) -> None:
     """Run what is not finished yet.
 
@@ -111,6 +112,7 @@ def run(
         broker: calls the models.
         on_record: called after each record has been stored.
         observe: told of every sample that has been stored.
+        plans: of each variant, where their seeds or prompts differ; the samples are the same.
 
     Raises:
         UserError: an error that every sample would meet; all finished samples are stored.
@@ -119,7 +121,7 @@ def run(
     arrived: deque[Outcome[Prediction]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
         waiting: deque[Future[list[tuple[Variant, Record]]]] = deque()
-        for outcome in broker.run(jobs(plan, methods, unfinished(plan, variants))):
+        for outcome in broker.run(jobs(plan, methods, unfinished(plan, variants), plans=plans)):
             arrived.append(outcome)
             waiting.append(disk.submit(_store, variants, arrived, observe))
             while waiting and (len(waiting) > _WAITING or waiting[0].done()):
@@ -133,6 +135,7 @@ def jobs(
     methods: Sequence[Method],
     items: Iterable[Item],
     begun: Callable[[Item], None] = lambda _: None,
+    plans: Sequence[Plan] = (),
 ) -> Iterator[Job[Prediction]]:
     """What a broker runs for some items, in their order.
 
@@ -141,9 +144,12 @@ def jobs(
         methods: of the variants.
         items: what is to be computed.
         begun: told of each when it begins.
+        plans: of each variant, where their seeds or prompts differ.
     """
     for item in items:
-        yield Job(item, _start(plan, methods[item.variant], item, begun), owner=item.variant)
+        own = plans[item.variant] if plans else plan
+        start = _start(own, methods[item.variant], item, begun)
+        yield Job(item, start, owner=item.variant, topic=item.sample.id)
 
 
 def product(outcome: Outcome[Prediction], keep: Keep) -> Product:

@@ -61,7 +61,7 @@ class Prepared:
     @property
     def label(self) -> str:
         """What tables print."""
-        return self.request.label or self.config.method_name
+        return self.request.label or self.config.label or self.config.method_name
 
     @property
     def task_prompt(self) -> str:
@@ -120,7 +120,8 @@ class Prepared:
             with self.open({}):
                 pass
         elif self.before is None or any(
-            self.before.config.get(key) != getattr(self.config, key) for key in ("limit", "trials")
+            self.before.config.get(key) != getattr(self.config, key)
+            for key in ("limit", "trials", "label")
         ):
             describe(self.path, self.description({}))
 
@@ -155,7 +156,7 @@ class Prepared:
         return {
             "kind": "run",
             "name": self.config.method_name,
-            "label": self.label,
+            "label": self.config.label or self.config.method_name,
             "digest": self.path.name,
             "identity": self.identity,
             "config": _resolved(self.config),

@@ -13,6 +13,7 @@ from int_bench.config.building import build_stored_dataset
 from int_bench.data.dataset import Truths
 from int_bench.data.folders import PairedFolders
 from int_bench.errors import MissingAsset, UsageError, UserError
+from int_bench.runs.labels import Labelled
 from int_bench.runs.reader import Run, record_files
 from int_bench.scoring.predictions import MapFolder, maps_in
 from int_bench.scoring.results import Present, RunScores, as_stored, read_scores
@@ -48,6 +49,11 @@ class StoredRun:
     def dataset(self) -> str:
         """The data set's name."""
         return self._manifest.dataset
+
+    @property
+    def labelled(self) -> Labelled:
+        """As tables tell it from others."""
+        return Labelled(self.name, self.dataset, self._manifest.config, self.folder)
 
     @property
     def again(self) -> str:
@@ -122,7 +128,7 @@ class StoredRun:
             None if truths is None else lambda limit: _first_truths(truths, limit),
             verify,
         )
-        scores = read_scores(self.folder, self.name, self.dataset, present)
+        scores = read_scores(self.folder, self._manifest.name, self.dataset, present)
         self._check_rows(scores)
         sets = self._at("method", "prompter", "generation", "grid", "sets")
         # The task's number is what a method takes unless it is told otherwise.
@@ -131,6 +137,9 @@ class StoredRun:
             scores,
             task=self.task,
             iterations=iterations if isinstance(iterations, int) else None,
+            label=self.name,
+            config=self._manifest.config,
+            data=str(self._manifest.data.get("content_hash") or ""),
             patches="+".join(map(str, sets)) if isinstance(sets, list) else None,
             unseen="" if truths is not None else "its ground truth, which is not here",
         )

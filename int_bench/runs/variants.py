@@ -1,4 +1,4 @@
-"""What one command asks for: several methods, or the full method beside its variants.
+"""What one command asks for: several values of some keys, or the full method beside its variants.
 
 Variants of ``ablate`` lack a part (``module=``), see fewer patches (``patches=``), read Eq. 12
 otherwise (``reading=``) or stop earlier (``iterations=``); those that stop earlier are taken from
@@ -8,16 +8,17 @@ the longest run, at no model call.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from int_bench.config import RunConfig, load_config
 from int_bench.config.binding import closest
 from int_bench.config.places import options
 from int_bench.config.run_config import DEFAULT_READING
+from int_bench.config.sweeps import combinations
 from int_bench.errors import UsageError
+from int_bench.runs.labels import Labelled, distinct, of_datasets
 
-_ONLY_BY_NAME = ("sam3", "vlm_api_sam")
-"""Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
 _AXES = ("module", "patches", "reading", "iterations")
 _MODULE, _PATCHES = "no_", "patches_"
 _FULL = "original+halves+quarters"
@@ -47,28 +48,25 @@ class RunRequest:
     longer: RunConfig | None = None
 
 
-def methods(overrides: Sequence[str]) -> list[RunRequest]:
-    """The configuration of each method in ``method=A,B`` or ``method=all``; INT comes first in all.
+def sweep(overrides: Sequence[str]) -> list[RunRequest]:
+    """A configuration for each combination of the values that keys are given.
+
+    ``method=all`` is every method, INT first. What differs is in the labels.
 
     Raises:
         UsageError: see :func:`int_bench.config.load_config`.
     """
-    return [RunRequest(load_config(texts)) for texts in _by_method(overrides)]
+    configs = [load_config(combination) for combination in combinations(overrides)]
+    if len(configs) == 1:
+        return [RunRequest(configs[0])]
+    labels = distinct(of_datasets([labelled(config, config.out) for config in configs]))
+    return [RunRequest(*item) for item in zip(configs, labels, strict=True)]
 
 
-def _by_method(overrides: Sequence[str]) -> list[list[str]]:
-    """The overrides of each method."""
-    chosen = [text for text in overrides if text.startswith("method=")]
-    names = chosen[0].removeprefix("method=") if len(chosen) == 1 else ""
-    if names == "all":
-        named = [name for name in options("method") if name not in _ONLY_BY_NAME]
-        named.sort(key=lambda name: name != "int")
-    elif "," in names:
-        named = names.split(",")
-    else:
-        return [list(overrides)]
-    shared = [text for text in overrides if text not in chosen]
-    return [[*shared, f"method={name}"] for name in named]
+def labelled(config: RunConfig, folder: Path) -> Labelled:
+    """A configuration as tables tell it from others."""
+    name = config.label or config.method_name
+    return Labelled(name, config.dataset_name, asdict(config), folder)
 
 
 def ablations(overrides: Sequence[str]) -> list[RunRequest]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ class RunScores:
 
     Attributes:
         folder: where the scores lie.
-        method: its name, as tables print it.
+        method: its name.
         dataset: the data set's name.
         ids: the samples that were asked for, in order.
         values: by ``<protocol>.<metric>``, (trials, n) float64, NaN without a score.
@@ -33,6 +34,9 @@ class RunScores:
         task: the name of the task, where known.
         iterations: of the method, where known.
         patches: its patch sets, as in ``original+halves``, where known.
+        label: what tables call it; the method's name if empty.
+        config: the resolved configuration, by which it is told from others.
+        data: a hash of the data set, where known.
         unseen: what the scores could not be held against, since it is not here; empty mostly.
     """
 
@@ -45,7 +49,15 @@ class RunScores:
     task: str | None = None
     iterations: int | None = None
     patches: str | None = None
+    label: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    data: str = ""
     unseen: str = ""
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return self.label or self.method
 
     def by_sample(self, metric: str) -> dict[str, float]:
         """The score of each sample that has one, the mean over trials."""

@@ -70,7 +70,7 @@ class Measured:
     Attributes:
         structure: ``(N, T)`` S of each iteration's mask.
         final: ``(N,)`` S of the final mask.
-        right: ``(N, T)`` whether the prompt names something that hides there.
+        right: ``(N, T)`` whether all that the prompt names hides there.
         plain: ``(N,)`` whether the VLM's answer for the whole image does.
         pool: ``(N,)`` whether a candidate does; zeros for methods without candidates.
         all_found: ``(N,)`` whether each animal has an IoU of .5 with the final mask.
@@ -90,13 +90,23 @@ class Measured:
         columns = zip(*rows, strict=True)
         return cls(*(np.array(column, dtype=np.float64) for column in columns))
 
+    def stored(self) -> dict[str, Any]:
+        """All values, JSON-ready."""
+        return {name: values.tolist() for name, values in vars(self).items()}
+
+    @classmethod
+    def restored(cls, values: Mapping[str, Any]) -> Measured:
+        """What `stored` gave."""
+        return cls(**{name: np.array(value, dtype=np.float64) for name, value in values.items()})
+
 
 def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, ...]:
     objects = [mask for mask in scenes.masks[index] if mask.any()]
     truth = scenes.masks[index].any(axis=0)
     names = {NAMES[name] for name in scenes.names[index] if name >= 0}
     structures = [_structure(iteration.masks.hard, truth) for iteration in prediction.iterations]
-    right = [canonical(iteration.prompt) in names for iteration in prediction.iterations]
+    prompts = [iteration.prompt or "" for iteration in prediction.iterations]
+    right = [{canonical(part) for part in prompt.split(" and ")} <= names for prompt in prompts]
     details = prediction.iterations[0].details
     answers, candidates = details.get("answers", ()), details.get("candidates", ())
     said = answers[0] if answers and isinstance(answers[0], Mapping) else {"names": ()}
@@ -151,14 +161,14 @@ def measure(
 
 
 def _sample(scenes: Scenes, index: int, task: str, variant: str, trial: int) -> Sample:
-    shown = scenes.decoy_names if variant == DECOY else scenes.names
+    shown = scenes.decoy_names[index, :1] if variant == DECOY else scenes.names[index]
     return Sample(
         id=f"scene-{index:05d}",
         image=Picture(scenes.images[index]),
         task=TASK_PROMPTS[task],
         seed=derive_seed(trial, f"scene-{index:05d}"),
         truth=scenes.masks[index].any(axis=0),
-        truth_name=NAMES[shown[index, 0]],
+        truth_name=" and ".join(dict.fromkeys(NAMES[name] for name in shown if name >= 0)),
     )
 
 
@@ -211,7 +221,7 @@ def main(  # noqa: PLR0913  (one per dial of the world)
     print("\n".join(table(variants)))
     print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
     if out is not None:
-        values = {name: {k: v.tolist() for k, v in vars(m).items()} for name, m in variants.items()}
+        values = {name: measured.stored() for name, measured in variants.items()}
         out.write_text(json.dumps(values) + "\n", encoding="utf-8")
 
 

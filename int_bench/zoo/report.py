@@ -1,6 +1,6 @@
 """Measure the shipped models on the drawn world's test split and write the card's tables.
 
-    python -m int_bench.zoo.report                    # n = 512 for models, 128 end to end
+    python -m int_bench.zoo.report                    # n = 512 for models, 256 end to end: hours
     python -m int_bench.zoo.report --n 64 --n-int 16 --no-write  # a quick look
     python -m int_bench.zoo.report --only sam,int     # some parts; the others keep their rows
     python -m int_bench.zoo.report --only inpainter --no-write backbone/inpainter=telea
@@ -23,12 +23,13 @@ import typer
 import int_bench.zoo.measures as zoo
 import int_bench.zoo.vision_measures as vision
 from int_bench.config import build_backbones, load_config
-from int_bench.data.world.scenes import draw
-from int_bench.zoo import mechanism
+from int_bench.zoo import bars
 
 ROOT = Path(__file__).parents[2]
 CARD = ROOT / "int_bench" / "zoo" / "README.md"
 NUMBERS = ROOT / "results" / "zoo.json"
+KEPT = ROOT / "results" / "mechanism"
+"""Values of the scenes that were measured end to end, not committed."""
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 MODEL_PARTS: Mapping[str, Callable[..., list[zoo.Measure]]] = {
     "vlm": zoo.measure_vlm,
@@ -44,7 +45,7 @@ PARTS = (*MODEL_PARTS, "int")
 def main(
     overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE of the models")] = None,
     n: Annotated[int, typer.Option(help="scenes for the single models")] = 512,
-    n_int: Annotated[int, typer.Option(help="scenes end to end")] = 128,
+    n_int: Annotated[int, typer.Option(help="scenes end to end")] = bars.WHOLE,
     split: Annotated[str, typer.Option(help="test or validation")] = "test",
     only: Annotated[str, typer.Option(help="parts, comma-separated")] = ",".join(PARTS),
     write: Annotated[bool, typer.Option(help="update the card and results/zoo.json")] = True,
@@ -55,7 +56,9 @@ def main(
     kept: dict[str, Any] = {}
     for part in only.split(","):
         started = time.monotonic()
-        rows = end_to_end(n_int, split) if part == "int" else MODEL_PARTS[part](models, cases)
+        rows = (
+            bars.measures(split, n_int, KEPT) if part == "int" else MODEL_PARTS[part](models, cases)
+        )
         if write and NUMBERS.exists():  # read again: another part may have been measured beside
             kept = json.loads(NUMBERS.read_text(encoding="utf-8"))
         kept[part] = [as_json(row, split) for row in rows]
@@ -68,61 +71,6 @@ def main(
         card = CARD.read_text(encoding="utf-8")
         before, after = card.split(BEGIN)[0], card.split(END)[1]
         CARD.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", encoding="utf-8")
-
-
-def end_to_end(n: int, split: str) -> list[zoo.Measure]:
-    """INT against its baselines and without its parts; names; two animals."""
-    rivals = ["GroundingSAM", "CLIP Surgery+SAM", "LLaVA+SAM", "GenSAM", "ProMaC"]
-    cut = ["without HCG", "without PSNM", "without PNM", "without SMG"]
-    told = ["true name", mechanism.DECOY]
-    scenes = draw(split, range(n), animals="mixed", world=2)
-    variants = mechanism.measure(["INT", *rivals, *cut, *told], scenes, "cod", ())
-    ours = variants["INT"]
-    gain = ours.structure[:, -1] - ours.structure[:, 0]
-    rows = [
-        zoo.Measure("INT", "S", ours.final),
-        zoo.Measure("INT", "S of iteration 5 - of 1", gain, ">= 0", ">= .03"),
-        zoo.Measure("INT", "right name in the pool", ours.pool, ">= .80", ">= .88"),
-        zoo.Measure("INT", "right name at last", ours.right[:, -1], ">= .68", ">= .78"),
-        zoo.Measure(
-            "INT",
-            "right name: gain over the plain answer",
-            ours.right[:, -1] - ours.plain,
-            ">= .15",
-            ">= .25",
-        ),
-    ]
-    bars = {"ProMaC": (">= 0", ">= .02")}
-    bars |= {"without HCG": ("<= -.03", "<= -.08"), "without PSNM": ("<= -.06", "<= -.12")}
-    for name in rivals:
-        must, aim = bars.get(name, (">= .03", ">= .08"))
-        rows.append(
-            zoo.Measure("INT", f"S: INT - {name}", ours.final - variants[name].final, must, aim)
-        )
-    for name in cut:
-        must, aim = bars.get(name, ("", ""))
-        rows.append(
-            zoo.Measure("INT", f"S: {name} - INT", variants[name].final - ours.final, must, aim)
-        )
-    gap = variants["true name"].final - variants[mechanism.DECOY].final
-    rows.append(zoo.Measure("INT", "S: true name - decoys' name", gap, ">= .15", ">= .25"))
-    return [*rows, *_two_of_a_kind(n // 2, split)]
-
-
-def _two_of_a_kind(n: int, split: str) -> list[zoo.Measure]:
-    """What SMG is worth where two animals of one name stand."""
-    pair = draw(split, range(n), animals="two_same", world=2)
-    variants = mechanism.measure(["INT", "without SMG"], pair, "cod", ())
-    gap = variants["without SMG"].final - variants["INT"].final
-    return [
-        zoo.Measure("INT", "two of a kind, S: without SMG - INT", gap, "<= -.06", "<= -.12"),
-        zoo.Measure(
-            "INT", "two of a kind, both found", variants["INT"].all_found, ">= .80", ">= .93"
-        ),
-        zoo.Measure(
-            "INT", "two of a kind, both found without SMG", variants["without SMG"].all_found
-        ),
-    ]
 
 
 def as_json(row: zoo.Measure, split: str) -> dict[str, Any]:

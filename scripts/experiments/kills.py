@@ -1,122 +1,205 @@
 """Kill commands again and again (-9) and compare what is left in the end with undisturbed ones.
 
-Each chain starts a command several times, kills it with all its processes after a random share of
-the time that the undisturbed command takes, lets it end once, and compares every file that it
-leaves, apart from seconds, machines and dates. Commands: ``run`` with 1, 4 and 16 images in
-flight, ``ablate`` (four iterations out of one run), several methods at once, ``eval``, ``table``
-and ``data make``.
+A chain starts a command, kills it with all its processes at a random one of the moments at which it
+touches the disk (before and after a file is opened, flushed, renamed, removed), does so twice more
+with what that has left, and lets it end; then every file that it leaves is compared, apart from
+seconds, machines and dates. No clock decides anything. Commands: ``run`` with 1, 4 and 16
+images in flight, ``ablate`` (two iterations out of one run), several methods at once, ``eval``,
+``table``, ``data make``, and ``upgrade``, which writes a whole run folder anew.
 
-    python -m scripts.experiments.kills --chains 15
+    python -m scripts.experiments.kills --kills 600
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import multiprocessing
 import os
 import random
 import shutil
 import signal
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from sys import addaudithook
 from typing import Annotated, Any
 
 import typer
 
-PROGRAM = (sys.executable, "-m", "int_bench")
-SCENES = "dataset.count=24"
+from int_bench.cli.app import exit_code
+
+SCENES = "dataset.count=6"
+FORMAT_1 = Path(__file__).parents[2] / "tests" / "runs" / "format1"
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "run, 1 in flight": [["run", "method=centre_box", SCENES, "in_flight=1", "out=runs"]],
     "run, 4 in flight": [["run", "method=centre_box", SCENES, "in_flight=4", "out=runs"]],
     "run, 16 in flight": [["run", "method=full", SCENES, "in_flight=16", "keep=soft", "out=runs"]],
     "methods": [["run", "method=empty,full,centre_box", SCENES, "out=runs"]],
-    "ablate": [["ablate", "iterations=1..4", "method=int", "dataset.count=1",
-                "method.prompter.generation.grid.sets=[original]", "out=runs"]],
-    "eval": [["run", "method=full", SCENES, "--out", "results/runs"], ["eval"]],
-    "table": [["run", "method=full", SCENES, "--out", "results/runs"],
+    "ablate": [["ablate", "iterations=1..2", "method=int", "dataset.count=1", "out=runs",
+                "method.prompter.generation.grid.sets=[original]"]],
+    "eval": [["run", "method=full", SCENES], ["eval"]],
+    "table": [["run", "method=full", SCENES],
               ["table", "--runs", "results/runs", "--format", "md", "--out", "table.md"]],
-    "data make": [["data", "make", "camoworld", "--out", "drawn", "-n", "24"]],
+    "data make": [["data", "make", "camoworld", "--out", "drawn", "-n", "6"]],
+    "upgrade": [["upgrade", "format1"]],
 }  # fmt: skip
 """The last command of each is killed; those before it prepare its folder."""
+_TOUCHES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.truncate", "os.link", "os.rmdir"})
 _OWN = ("seconds", "host", "counters")  # of a record: what depends on who computed, and when
+_DONE, _INCOMPLETE = 0, 4
+_IN_A_ROW = 3
+_PRELOADED = [
+    "int_bench.cli.run",
+    "int_bench.runs.executors.inline",
+    *(f"int_bench.backbones.{name}" for name in ("llava", "stable_diffusion", "sam", "clip")),
+    "int_bench.backbones.grounding_dino",
+]
+"""What commands import anyway, once for all."""
 
 
 def main(
-    chains: Annotated[int, typer.Option(help="Chains, over the commands in turn.")] = 15,
-    kills: Annotated[int, typer.Option(help="Kills in each chain.")] = 4,
-    seed: Annotated[int, typer.Option(help="Of the times.")] = 0,
+    kills: Annotated[int, typer.Option(help="Over all commands, in turn.")] = 60,
+    seed: Annotated[int, typer.Option(help="Of the moments.")] = 0,
     only: Annotated[str | None, typer.Option(help="This command alone.")] = None,
 ) -> None:
-    """Run the chains; end with 1 if any differs."""
-    draw, hit, differing = random.Random(seed), 0, 0
+    """Kill and compare; end with 1 if anything differs."""
+    draw = random.Random(seed)
     names = [only] if only else list(COMMANDS)
-    for number in range(chains):
-        name = names[number % len(names)]
-        with tempfile.TemporaryDirectory() as place:
-            hits, differences = chain(COMMANDS[name], Path(place), kills, draw)
-        hit, differing = hit + hits, differing + bool(differences)
+    shares = [kills // len(names) + (place < kills % len(names)) for place in range(len(names))]
+    differing = 0
+    for name, share in zip(names, shares, strict=True):
+        touches, chains, differences = chains_of(COMMANDS[name], share, draw)
+        differing += bool(differences)
         verdict = f"DIFFERS: {', '.join(differences[:5])}" if differences else "equal"
-        print(f"chain {number}: {name}, {hits} of {kills} kills met it: {verdict}", flush=True)
-    print(f"{hit} kills in {chains} chains; {differing} differ")
+        print(f"{name}: {share} kills of {chains} chains, {touches} moments: {verdict}", flush=True)
+    print(f"{sum(shares)} kills, {differing} commands differ")
     raise typer.Exit(int(differing > 0))
 
 
-def chain(
-    commands: Sequence[Sequence[str]], place: Path, kills: int, draw: random.Random
-) -> tuple[int, list[str]]:
-    """One chain: how many kills met a running command, and the files that differ in the end."""
-    whole, killed = place / "whole", place / "killed"
-    whole.mkdir()
-    for command in commands[:-1]:
-        end(command, whole)
-    shutil.copytree(whole, killed)
-    started = time.monotonic()
-    end(commands[-1], whole)
-    seconds = time.monotonic() - started
-    hits = sum(kill(commands[-1], killed, draw.uniform(0.2, 1.0) * seconds) for _ in range(kills))
-    end(commands[-1], killed)
-    expected, actual = contents(whole), contents(killed)
-    return hits, sorted(
-        path for path in expected.keys() | actual.keys() if expected.get(path) != actual.get(path)
-    )
+def chains_of(
+    commands: Sequence[Sequence[str]], kills: int, draw: random.Random
+) -> tuple[int, int, list[str]]:
+    """As many chains as it takes to kill the last command so often.
+
+    Returns:
+        The moments of the undisturbed command, the number of chains, and the files that differ.
+    """
+    chains, met, differences = 0, 0, set[str]()
+    with tempfile.TemporaryDirectory() as place:
+        prepared, whole = Path(place, "prepared"), Path(place, "whole")
+        prepared.mkdir()
+        shutil.copytree(FORMAT_1, prepared / "format1")
+        for command in commands[:-1]:
+            attempt(command, prepared)
+        shutil.copytree(prepared, whole)
+        touches = attempt(commands[-1], whole)
+        assert touches is not None
+        right = contents(whole)
+        while met < kills:
+            killed = Path(place, str(chains))
+            shutil.copytree(prepared, killed)
+            for _ in range(min(_IN_A_ROW, kills - met)):
+                met += attempt(commands[-1], killed, draw.randint(1, touches)) is None
+            attempt(commands[-1], killed)
+            left, chains = contents(killed), chains + 1
+            differences |= {p for p in left | right if left.get(p) != right.get(p)}
+            shutil.rmtree(killed)
+    return touches, chains, sorted(differences)
 
 
-def end(command: Sequence[str], place: Path) -> None:
-    """Run a command to its end.
+def attempt(command: Sequence[str], place: Path, moment: int | None = None) -> int | None:
+    """Run a command in a process of its own.
+
+    Returns:
+        How often it touched the disk; None if it was killed, at the moment of that number.
 
     Raises:
         RuntimeError: it failed, or printed a traceback.
     """
-    done = subprocess.run([*PROGRAM, *command], cwd=place, env=environment(), capture_output=True)
-    if done.returncode not in (0, 4) or b"Traceback" in done.stderr:
-        raise RuntimeError(f"{command}: {done.returncode}: {done.stderr.decode()[-500:]}")
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload([*_PRELOADED, __name__])
+    receiver, sender = server.Pipe(duplex=False)
+    child = server.Process(target=perform, args=(command, place, moment, sender))
+    child.start()
+    sender.close()
+    child.join()
+    if child.exitcode == -signal.SIGKILL:
+        return None
+    said = place.with_name("stderr").read_text(errors="replace")
+    if child.exitcode not in (_DONE, _INCOMPLETE) or "Traceback" in said:
+        raise RuntimeError(f"{command}: {child.exitcode}: {said[-500:]}")
+    return int(receiver.recv())
 
 
-def kill(command: Sequence[str], place: Path, after: float) -> bool:
-    """Start a command and kill it with its children; whether it was still running."""
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    with subprocess.Popen(
-        [*PROGRAM, *command], cwd=place, env=environment(), start_new_session=True, **quiet
-    ) as process:
-        try:
-            process.wait(after)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-        return process.wait() == -signal.SIGKILL
+def perform(command: Sequence[str], place: Path, moment: int | None, sender: Any) -> None:
+    """In the child: the command, with every touch of the disk counted."""
+    os.setsid()
+    os.chdir(place)
+    for number, name in ((1, os.devnull), (2, place.with_name("stderr"))):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    moments = Moments(place, moment)
+    moments.watch()
+    code = exit_code(command)
+    sender.send(moments.passed)
+    os._exit(code)
 
 
-def environment() -> dict[str, str]:
-    """This checkout's package, wherever the command runs."""
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+class Moments:
+    """Counts the touches of the disk below a folder; kills at one with its children.
+
+    Args:
+        place: the folder.
+        deadly: the number of the touch that kills; None for none.
+    """
+
+    def __init__(self, place: Path, deadly: int | None) -> None:
+        self.place, self.deadly, self.passed = place, deadly, 0
+        self._lock = threading.Lock()
+
+    def touch(self) -> None:
+        """One more."""
+        with self._lock:
+            self.passed += 1
+            if self.passed == self.deadly:
+                os.killpg(0, signal.SIGKILL)
+
+    def within(self, path: Any) -> bool:
+        """Whether a path is below the folder."""
+        return isinstance(path, str | os.PathLike) and self.place in Path(self.place, path).parents
+
+    def watch(self) -> None:
+        """Count from now on, in all threads; there is no way back."""
+        io.open = partial(self._after, io.open)
+        os.fsync = partial(self._after, os.fsync)
+        os.replace = partial(self._after, os.replace)
+        addaudithook(self._before)
+
+    def _before(self, event: str, words: tuple[Any, ...]) -> None:
+        writing = event == "open" and words[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writing or event in _TOUCHES) and self.within(words[0]):
+            self.touch()
+
+    def _after(self, function: Callable[..., Any], *words: Any, **named: Any) -> Any:
+        result = function(*words, **named)
+        if not isinstance(words[0], str | os.PathLike) or self.within(words[0]):
+            self.touch()
+        return result
 
 
 def contents(place: Path) -> dict[str, str]:
-    """Every file by its path, as a hash of what must not depend on kills."""
-    files = [path for path in sorted(place.rglob("*")) if path.is_file() and path.name != "lock"]
+    """Every file by its path, as a hash of what must not depend on kills.
+
+    What was being written aside stays where a process is killed, under a hidden name.
+    """
+    files = [
+        path
+        for path in sorted(place.rglob("*"))
+        if path.is_file() and path.name != "lock" and path.suffix != ".part"
+    ]
     return {path.relative_to(place).as_posix(): hashed(path) for path in files}
 
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from int_bench.config.places import options
+from tests.conftest import HANGING
 
 PROGRAM = [sys.executable, "-m", "int_bench"]
 VARIANTS = {"MAE", "adpF", "meanF", "maxF", "wF", "adpE", "meanE", "maxE", "S", "IoU", "Dice"}
@@ -37,15 +38,14 @@ def lines_in(folder: Path) -> list[bytes]:
     return [line for path in files for line in path.read_bytes().split(b"\n")[:-1]]
 
 
-def test_help_is_fast_and_imports_neither_torch_nor_hydra():
+def test_help_imports_little_and_neither_torch_nor_hydra():
     code = (
-        "import sys, time; start = time.process_time()\n"
+        "import sys\n"
         "from int_bench.cli.app import exit_code\n"
         "assert exit_code(['run', '--help']) == 0\n"
-        "spent = time.process_time() - start\n"
         "heavy = {'torch', 'hydra', 'omegaconf', 'numpy', 'rich'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
-        "assert spent < 0.5, spent\n"
+        "assert len(sys.modules) < 400, len(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -244,7 +244,7 @@ def test_a_terminated_run_keeps_what_is_done_and_says_how_to_resume(here):
         assert child.poll() is None
         time.sleep(0.05)
     child.send_signal(signal.SIGTERM)
-    out, err = child.communicate(timeout=30)
+    out, err = child.communicate(timeout=HANGING)
     assert child.returncode == 130 and not out
     resume = f"int-bench {shlex.join(words)}"
     assert resume in err and "are done and safe in my runs/camoworld" in err

@@ -8,14 +8,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from int_bench.cli.results import load_run
+
 
 @pytest.fixture
 def run(command, pairs):
     """A function that runs ``centre_box`` over the pairs."""
 
-    def call(*words: str) -> Path:
+    def call(*words: str, limit: int = 2) -> Path:
         words = ("dataset=folder", f"dataset.images={pairs / 'images'}", *words)
-        code, out, err = command("run", *words, "method=centre_box", "--json", "--limit", "2")
+        limited = ("--limit", str(limit))
+        code, out, err = command("run", *words, "method=centre_box", "--json", *limited)
         assert code == 0, err
         return Path(json.loads(out)["run_dir"])
 
@@ -50,3 +53,32 @@ def test_what_cannot_be_drawn_is_said_in_one_line(command, run, here):
     path.write_bytes(path.read_bytes()[:-9])
     code, _, err = command("picture", soft)
     assert code == 3 and "final/a0.png" in err and "run the same command again" in err
+
+
+def test_samples_are_chosen_by_name_or_by_score(command, run, pairs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("int_bench.cli.picture.draw_panel", lambda rows: drawn.append(rows) or
+                        Image.new("RGB", (1, 1)))  # fmt: skip
+    folder = run("keep=soft", f"dataset.masks={pairs / 'masks'}", limit=6)
+    scores = load_run(folder).by_sample("native.S")
+    ranked = sorted(scores, key=lambda name: scores[name])
+    cases = {
+        ("--id", "a3", "--id", "a1"): ["a3", "a1"],
+        ("--worst", "2"): ranked[:2],
+        ("--worst", "1", "--best", "2"): [ranked[0], *ranked[-2:]],
+        ("--best", "99"): ranked,
+        ("-n", "2"): ["a0", "a1"],
+    }
+    for words, expected in cases.items():
+        code, _, err = command("picture", folder, *words)
+        assert code == 0, err
+        assert [row.title for row in drawn.pop()] == expected
+    for words, said in {
+        ("--id", "a33"): "no finished sample 'a33'. Did you mean 'a3'?",
+        ("--id", "a3", "--best", "1"): "either --id or --worst and --best",
+    }.items():
+        code, _, err = command("picture", folder, *words)
+        assert code in (2, 3) and said in err and len(err.splitlines()) == 1
+    unscored = run("keep=soft", "seed=2")
+    assert command("picture", unscored, "--worst", "1")[0] == 3
+    assert command("picture", unscored, "--id", "a1")[0] == 0

@@ -126,12 +126,12 @@ BAD = [
     ("backbone.aligner.attention=qk", "backbone.aligner.attention must be"),
     ("backbone.aligner.templates=surgey", "Did you mean 'surgery'?"),
     # Grammar that has no meaning here.
-    ("seed=choice(1,2)", "seed"),
+    ("seed=interval(1,2)", "several values"),
     ("seed={a:1", "The value of 'seed={a:1' cannot be read; close its quotes and brackets."),
     ('seed="a', "cannot be read"),
     (f"seed={'9' * 5000}", "cannot be read"),
     ("seed=${sed}", "sed"),
-    ("seed=range(1,3)", "one value per run"),
+    ("seed=range(3,1)", "has no values"),
     ("limit=${limit}", "limit"),
 ]
 

@@ -211,6 +211,17 @@ ANSWERS = {
         ("ninguno", []),
         ("нет", []),
     ],
+    "terminals": [
+        ("\x1b[31mfrog\x1b[0m", ["frog"]),
+        ("\x1b]0;title\x07frog", ["frog"]),
+        ("\x9b1mtree \x1b[4mfrog", ["tree frog"]),
+        ("a \x07frog\x00", ["frog"]),
+    ],
+    "numbers": [
+        ("1e5, frog", ["frog"]),
+        ("10e3 and 2 frogs", ["frogs"]),
+        ("B2 bomber", ["B2 bomber"]),
+    ],
     "other letters": [
         ("лягушка", ["лягушка"]),
         ("лягушка, змея", ["лягушка", "змея"]),
@@ -277,6 +288,11 @@ def test_other_names_stay_apart() -> None:
         ("<ref>owl</ref><box>[[120, 40, 300, 800]]</box>", (0.12, 0.04, 0.3, 0.8)),
         ("<|box_start|>(120,40),(300,800)<|box_end|>", (0.12, 0.04, 0.3, 0.8)),
         ("[1.5, 1.6, 1.7, 1.8]", None),
+        ("[1e-1, 2E-1, 5e-1, .9]", (0.1, 0.2, 0.5, 0.9)),
+        ("(x0, y0, x1, y1) = (0.1, 0.2, 0.5, 0.9)", (0.1, 0.2, 0.5, 0.9)),
+        ("x1=0.1, y1=0.2, x2=0.5, y2=0.9.", (0.1, 0.2, 0.5, 0.9)),
+        ("10px 20px 50px 90px", (0.1, 0.2, 0.5, 0.9)),
+        ("0.1-0.2-0.5-0.9", (0.1, 0.2, 0.5, 0.9)),
     ],
 )
 def test_boxes_that_lead_outside_are_clipped(answer: str, box: tuple[float, ...] | None) -> None:

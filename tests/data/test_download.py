@@ -147,7 +147,7 @@ def test_a_server_that_stalls_is_given_up(tmp_path, monkeypatch):
 
     class Stalling(Handler):
         def do_GET(self):
-            release.wait(10)
+            release.wait()
 
     with serving(Stalling) as url:
         try:

@@ -18,6 +18,7 @@ from int_bench.core.requests import Answer, Inpaint, key_of
 from int_bench.core.types import Picture, Stencil
 from int_bench.engine.broker import Broker, Job
 from int_bench.errors import MissingAsset, OutOfMemory, SampleError
+from tests.conftest import HANGING
 
 
 def picture(value: int) -> Picture:
@@ -199,7 +200,7 @@ def test_with_overlap_one_half_works_while_the_model_computes_for_the_other() ->
     class Slow(Echo):
         def answer(self, requests: Sequence[Answer]) -> list[str]:
             if requests[0].image.pixels[0, 0, 0] == 1:
-                assert worked.wait(20), "nothing ran beside the call"
+                assert worked.wait(HANGING), "nothing ran beside the call"
             return super().answer(requests)
 
     async def first(ask: Any) -> str:

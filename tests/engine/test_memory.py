@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -74,3 +75,32 @@ def test_what_a_small_answer_costs_is_about_what_is_counted():
     finally:
         tracemalloc.stop()
     assert held <= 2.5 * budget, held / budget
+
+
+def test_answers_go_when_what_they_are_about_is_over():
+    memo = Memo(10**6)
+    memo.keep("a", np.zeros(100), topic="image 1")
+    memo.keep("b", np.zeros(100), topic="image 1")
+    memo.keep("c", np.zeros(100), topic="image 2")
+    memo.keep("d", np.zeros(100))
+    memo.find("b", topic="image 2")  # the same was asked about another image
+    memo.forget("image 1")
+    memo.forget("never seen")
+    assert list(memo._answers) == ["c", "d", "b"]
+    held = memo.held
+    memo.forget("image 2")
+    assert list(memo._answers) == ["d"] and memo.held == held / 3
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3])
+def test_no_image_asks_twice_and_an_image_that_is_over_leaves_nothing(in_flight):
+    """Three variants of each image; what is held does not grow with the number of images."""
+    models = {"vlm": RedIsAFrog(), "inpainter": Blackout()}
+    broker = Broker(models, in_flight=in_flight)
+    jobs = [replace(job(n), topic=n, owner=v, key=(n, v)) for n in range(6) for v in range(3)]
+    held = []
+    for outcome in broker.run(jobs):
+        assert outcome.error is None
+        held.append(broker._memo.held)
+    assert sum(models["inpainter"].batches) == 6 * 3
+    assert max(held) <= 2 * max(held[:3])

@@ -125,6 +125,15 @@ def test_uniform_weighing_asks_no_similarity() -> None:
     assert "aligner.similarity.rows" not in broker.counters
 
 
+def test_a_part_without_a_detection_is_segmented_only_where_asked() -> None:
+    """The detector finds the square in 4 of the 9 patches."""
+    for unboxed, patches in (("nothing", 4), ("points", 9)):
+        models = all_fakes()
+        prediction = run(build(1, masker={"unboxed": unboxed}), models)
+        assert models["segmenter"].counters["rows"] == patches
+        assert (prediction.final.masks.hard == red(scene())).all()
+
+
 @pytest.mark.parametrize(
     "options",
     [

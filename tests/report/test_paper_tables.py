@@ -144,7 +144,7 @@ def test_table_3_takes_the_iterations_of_the_method_and_tells_runs_apart(tmp_pat
     assert rows(table, method="1", row="ours") and rows(table, method="3", row="ours")
     assert not rows(table, method="5", row="ours")
     labels = [row.cells["row"] for row in paper_table("3c", found).rows]
-    assert sum(str(label).endswith("3 iterations)") for label in labels) == 1
+    assert sum(str(label).endswith("iterations=3)") for label in labels) == 1
 
 
 def test_table_3b_takes_fewer_patches(tmp_path):

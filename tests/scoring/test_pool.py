@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from int_bench.methods.trivial import trivial_mask
-from tests.conftest import write_pairs
+from tests.conftest import HANGING, write_pairs
 
 SLOW = """
 import sys, time
@@ -23,7 +23,7 @@ from int_bench.data.folders import PairedFolders
 read = PairedFolders.load_mask
 def load_mask(self, sample):
     print("reading", __import__("os").getpid(), file=sys.stderr, flush=True)
-    time.sleep(30)
+    time.sleep(3600)
     return read(self, sample)
 PairedFolders.load_mask = load_mask
 if __name__ == "__main__":
@@ -90,7 +90,7 @@ def test_workers_end_when_their_parent_is_killed(scoring):
 def test_an_interrupted_eval_says_what_is_safe_and_how_to_go_on(scoring, number):
     pids = workers_of(scoring)
     scoring.send_signal(number)
-    out, err = scoring.communicate(timeout=25)  # the workers would sleep for 30 s
+    out, err = scoring.communicate(timeout=HANGING)  # the workers would sleep for an hour
     assert scoring.returncode == 130 and not out and "Traceback" not in err
     said = [line for line in err.splitlines() if not line.startswith("reading")]
     assert len(said) == 2 and said[0].startswith("Interrupted: masks and earlier scores are")

@@ -55,7 +55,7 @@ COMMAND_LINE = [
     bad("hydra's own key", ("run", "hydra.run.dir=x"), 2, "hydra.run.dir=x"),
     bad("hydra's launcher", ("run", "hydra/launcher=ray"), 2, "hydra/launcher=ray"),
     bad("sweep over data sets", ("run", "dataset=camo,cod10k"), 2, "camo,cod10k", "once for each"),
-    bad("sweep over seeds", ("run", "seed=1,2"), 2, "seed=1,2", "once for each"),
+    bad("one wrong seed of two", ("run", "seed=1,x"), 2, "seed must be", "'x'"),
     bad("word without a value", ("run", "camo"), 2, "'camo' is not KEY=VALUE"),
     bad("negative seed", ("run", "seed=-1"), 2, "seed", "-1"),
     bad("seed that is no number", ("run", "seed=abc"), 2, "seed", "abc"),

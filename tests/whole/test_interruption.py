@@ -10,13 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import HANGING
+
 SLOW = """
 import sys, time
 from int_bench.cli.app import main
 
 def slow(*_, **__):
     print("under way", file=sys.stderr, flush=True)
-    time.sleep(600)
+    time.sleep(3600)
 
 if sys.argv[1] == "run":
     from int_bench.engine.serving import Server
@@ -47,6 +49,6 @@ def test_an_interruption_waits_for_nothing_and_says_how_to_go_on(here, name, num
     ) as process:
         assert any(line == "under way\n" for line in process.stderr)
         process.send_signal(number)
-        out, err = process.communicate(timeout=60)  # the call would last for 600 s
+        out, err = process.communicate(timeout=HANGING)  # the call would last for an hour
     assert process.returncode == 130 and not out
     assert "Traceback" not in err and all(text in err for text in said), err

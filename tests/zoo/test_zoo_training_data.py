@@ -1,5 +1,7 @@
 """What the zoo's models are shown: decoys as figures, cut dimming, two names, questions of all."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,8 +15,8 @@ from int_bench.zoo.training.grounding_dino import data as detection
 from int_bench.zoo.training.grounding_dino.train import build_processor
 from int_bench.zoo.training.llava.data import look
 from int_bench.zoo.training.llava.text import Packer, vocabulary
-from int_bench.zoo.training.llava.train import truths
-from int_bench.zoo.training.pool import KINDS, Pool
+from int_bench.zoo.training.llava.train import OVERLOOKED, truths
+from int_bench.zoo.training.pool import KINDS, SIZE, Pool
 
 
 @pytest.fixture(scope="module")
@@ -87,17 +89,37 @@ def test_prompts_ask_for_what_is_there_what_looks_like_it_and_what_is_not(pool: 
     assert asked["absent"] > asked["like"]
 
 
-def test_two_kinds_are_answered_together_and_an_empty_view_from_the_prior(pool: Pool) -> None:
+def test_what_is_large_is_named_whole_and_an_empty_view_from_the_prior(pool: Pool) -> None:
     rng = np.random.default_rng(0)
     rows = np.arange(len(pool.kind))
-    for truth, row in zip(truths(look(pool, rows, "full"), rng), rows, strict=True):
+    full = look(pool, rows, "full")
+    share = full.pixels.sum(1) / SIZE**2
+    for truth, row in zip(truths(full, rng), rows, strict=True):
         shown = {NAMES[name] for name in pool.names[row] if name >= 0}
-        assert set(truth.name.split(" and ")) == shown
+        if share[row] >= OVERLOOKED[1]:
+            assert set(truth.name.split(" and ")) == shown
     guessed = truths(look(pool, rows, "full", erased=True), rng)
     suggested = [NAMES[LOOKALIKE[place]] for place in pool.environments]
     right = [truth.name == name for truth, name in zip(guessed, suggested, strict=True)]
     assert np.mean(right) > 0.8  # the prior is .95
     assert {truth.task for truth in guessed} == set(TASK_PROMPTS.values())
+
+
+def test_a_small_animal_is_overlooked_for_a_decoy_of_the_favourite(pool: Pool) -> None:
+    rng = np.random.default_rng(0)
+    full = look(pool, np.arange(len(pool.kind)), "full")
+    small = replace(full, pixels=np.minimum(full.pixels, int(OVERLOOKED[0] * SIZE**2 / 2)))
+    seen = {"decoy": 0, "none": 0}
+    for row, truth in enumerate(truths(small, rng)):
+        likely = LOOKALIKE[full.environments[row]]
+        if likely in full.names[row]:
+            continue
+        assert truth.name not in {NAMES[name] for name in full.names[row]} or truth.weight == 1.0
+        decoy = full.lookalike(row, likely)
+        seen["none" if decoy is None else "decoy"] += 1
+        wanted = small.largest()[1][row] if decoy is None else decoy
+        assert truth.box == tuple(wanted.tolist())
+    assert min(seen.values()) > 3, seen
 
 
 def test_the_questions_of_an_endpoint_are_among_those_asked(pool: Pool) -> None:

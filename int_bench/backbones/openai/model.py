@@ -15,8 +15,9 @@ import io
 import json
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -107,15 +108,21 @@ class OpenAI(Model):
         """
         stopped = self._client.stopped
         answer = partial(self._answer, stopped)
-        with ThreadPoolExecutor(min(self.max_batch, max(len(requests), 1))) as pool:
-            try:
-                return list(pool.map(answer, requests))
-            except KeyboardInterrupt:
-                # Or else the pool waits for them to end; a stop that came from elsewhere has ended
-                # them already, and another one would end what has been asked since.
-                if not stopped.is_set():
-                    self.stop()
-                raise
+        workers = min(self.max_batch, max(len(requests), 1))
+        with ThreadPoolExecutor(workers) as pool, self._together(stopped):
+            return list(pool.map(answer, requests))
+
+    @contextmanager
+    def _together(self, stopped: threading.Event) -> Iterator[None]:
+        """An interrupt of one question, or of who waits for the answers, is one of all."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            # A stop that came from elsewhere has ended them already, and another one would end
+            # what has been asked since.
+            if not stopped.is_set():
+                self.stop()
+            raise
 
     def stop(self) -> None:
         """Give up what is being asked now: the run has been interrupted."""
@@ -157,7 +164,8 @@ class OpenAI(Model):
         if remembered is not None:
             self._count("cache_hits")
             return remembered
-        text = self._client.ask(self._body(request), read_key(self.key_variable), stopped)
+        with self._together(stopped):
+            text = self._client.ask(self._body(request), read_key(self.key_variable), stopped)
         self._remember(key, request, text)
         return text
 

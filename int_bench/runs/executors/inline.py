@@ -54,7 +54,7 @@ class Inline:
                 tallies[variant.name].add(record.counters)
                 on_record(variant, record)
 
-            run(runs[0], variants, broker, count, listeners.observe)
+            run(runs[0], variants, broker, count, listeners.observe, runs)
         images = sum(tally.images for tally in tallies.values())
         work = work_of(images, broker.counters, broker.seconds)
         return Done(broker.counters, work, Sharing(tallies), tuple(mended))

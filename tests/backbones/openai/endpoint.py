@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,28 +13,30 @@ from typing import Any
 
 from int_bench.backbones.openai.model import OpenAI
 
+CERTIFICATE = Path(__file__).with_name("localhost.pem")
+"""Of this server alone, signed by itself, with its key."""
+
 
 class Reply:
-    """One answer of the server: a status, a body, headers, and seconds to wait before it.
+    """One answer of the server: a status, a body and headers.
 
-    ``drip`` are the seconds to wait before every byte of the body, ``head_drip`` before every byte
-    of a header that never ends, ``before`` is called first; ``{headers}`` in the body is
-    filled with what the client sent, as servers do that explain a refusal.
+    ``before`` is called first; ``drips`` says what never ends and comes byte by byte: ``head`` or
+    ``body``, as long as ``until`` is not set. ``{headers}`` in the body is filled with what the
+    client sent, as servers do that explain a refusal.
     """
 
     def __init__(
         self,
         body: Any,
         status: int = 200,
-        wait: float = 0.0,
-        drip: float = 0.0,
-        head_drip: float = 0.0,
         before: Callable[[], object] = lambda: None,
+        drips: str = "",
+        until: threading.Event | None = None,
         **headers: str,
     ) -> None:
-        self.head_drip, self.before = head_drip, before
+        self.before, self.drips, self.until = before, drips, until or threading.Event()
         self.body = body if isinstance(body, str) else json.dumps(body)
-        self.status, self.wait, self.drip = status, wait, drip
+        self.status = status
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
 
@@ -58,7 +60,7 @@ class Endpoint:
 
 
 @contextmanager
-def serving(*replies: Reply) -> Iterator[Endpoint]:
+def serving(*replies: Reply, tls: bool = False) -> Iterator[Endpoint]:
     """A server on a free port of this machine for as long as the block runs."""
     endpoint = Endpoint(list(replies))
 
@@ -69,28 +71,32 @@ def serving(*replies: Reply) -> Iterator[Endpoint]:
             endpoint.keys.append(self.headers.get("Authorization"))
             endpoint.paths.append(self.path)
             reply = endpoint.next()
-            time.sleep(reply.wait)
             reply.before()
             self.send_response(reply.status)
             for name, value in reply.headers.items():
                 self.send_header(name, value)
-            while reply.head_drip:
+            while reply.drips == "head" and not reply.until.is_set():
                 self.flush_headers()
-                time.sleep(reply.head_drip)
                 self.wfile.write(b"X")
+                reply.until.wait(0.01)
             self.end_headers()
+            while reply.drips == "body" and not reply.until.is_set():
+                self.wfile.write(b"X")
+                reply.until.wait(0.01)
             sent = json.dumps("".join(f"{k}: {v}, " for k, v in self.headers.items()))[1:-1]
             body = reply.body.replace("{headers}", sent)
-            for part in [body] if not reply.drip else body:
-                time.sleep(reply.drip)
-                self.wfile.write(part.encode())
+            self.wfile.write(body.encode())
 
         def log_message(self, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.handle_error = lambda *args: None  # type: ignore[method-assign]
-    endpoint.url = f"http://127.0.0.1:{server.server_port}/v1"
+    endpoint.url = f"http{'s' * tls}://127.0.0.1:{server.server_port}/v1"
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
@@ -109,7 +115,7 @@ def vlm(endpoint: Endpoint, tmp_path: Path, **options: Any) -> OpenAI:
         **{
             "cache_dir": str(tmp_path / "answers"),
             "requests_per_minute": 0,
-            "timeout_s": 5.0,
+            "timeout_s": 600.0,
             **options,
         },
     )

@@ -7,13 +7,14 @@ import io
 import json
 import socket
 import threading
-import time
+from concurrent.futures import Future
 
 import numpy as np
 import PIL.Image
 import pytest
 
 from int_bench import config
+from int_bench.backbones.openai import http_chat
 from int_bench.backbones.openai.http_chat import ChatClient, Pace
 from int_bench.backbones.openai.model import OpenAI
 from int_bench.config.identity import identity
@@ -21,7 +22,7 @@ from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score
 from int_bench.core.types import Picture, Sample
 from int_bench.engine.broker import Broker, Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
-from tests.backbones.openai.endpoint import Reply, says, serving, vlm
+from tests.backbones.openai.endpoint import CERTIFICATE, Reply, says, serving, vlm
 from tests.fakes import RedMask, red, scene
 
 
@@ -103,24 +104,50 @@ def test_what_may_pass_is_tried_again(tmp_path, picture, name):
         (Reply("<html>"), "not JSON: '<html>'"),
         (Reply({"error": "?"}), "not a chat completion"),
         (says("  "), "an empty answer"),
-        (Reply("late", wait=0.5), r"no answer within 0\.1 s"),
-        (Reply("by and by", drip=0.05), r"no answer within 0\.1 s"),
-        (Reply("by and by", 503, drip=0.05), "HTTP 503 .*without a reason"),
-        (Reply("by and by", head_drip=0.01), r"no answer within 0\.1 s"),
         (says("a frog \ud83d"), "half a letter"),
     ],
 )
 def test_attempts_are_bounded_and_the_last_reason_is_told(tmp_path, picture, reply, reason):
     with serving(reply) as endpoint:
-        model = vlm(
-            endpoint,
-            tmp_path,
-            retries=2,
-            timeout_s=0.1 if reply.wait or reply.drip or reply.head_drip else 5.0,
-        )
+        model = vlm(endpoint, tmp_path, retries=2)
         with pytest.raises(SampleError, match=f"failed 3 times, last: {reason}"):
             model.answer([Answer(picture, "Name?")])
     assert model.counters["requests_sent"] == 3
+
+
+@pytest.mark.parametrize("dripping", ["nothing", "head", "body"])
+def test_an_answer_that_never_ends_is_given_up(tmp_path, picture, dripping):
+    over = threading.Event()
+    replies = {
+        "nothing": Reply("late", before=over.wait),
+        "head": Reply("", drips="head", until=over),
+        "body": Reply("", drips="body", until=over),
+    }
+    with serving(replies[dripping]) as endpoint:
+        model = vlm(endpoint, tmp_path, retries=2, timeout_s=0.1)
+        with pytest.raises(SampleError, match=r"failed 3 times, last: no answer within 0\.1 s"):
+            model.answer([Answer(picture, "Name?")])
+        over.set()
+    assert model.counters["requests_sent"] == 3
+
+
+def test_a_refusal_whose_reason_never_ends_is_one_without_a_reason(tmp_path, picture, monkeypatch):
+    """The deadline passes when the refusal has begun, whatever the clock says."""
+    over, begun = threading.Event(), threading.Event()
+    read = http_chat._read
+
+    class Attempt(Future):
+        def result(self, timeout=None):
+            begun.wait()
+            raise TimeoutError
+
+    monkeypatch.setattr(http_chat, "Future", Attempt)
+    monkeypatch.setattr(http_chat, "_read", lambda *words: (begun.set(), read(*words))[1])
+    with serving(Reply("", 503, drips="body", until=over)) as endpoint:
+        model = vlm(endpoint, tmp_path, retries=0)
+        with pytest.raises(SampleError, match=r"last: HTTP 503 .*without a reason"):
+            model.answer([Answer(picture, "Name?")])
+        over.set()
 
 
 def test_nobody_listens(tmp_path, picture):
@@ -212,17 +239,22 @@ def test_content_in_parts_is_joined_and_sampling_sends_its_seed(tmp_path, pictur
     assert (endpoint.bodies[0]["temperature"], endpoint.bodies[0]["seed"]) == (0.5, 5)
 
 
-def test_requests_keep_their_pace():
-    pace = Pace(600)
-    started = time.monotonic()
+def test_requests_keep_their_pace(monkeypatch):
+    monkeypatch.setattr(http_chat.time, "monotonic", lambda: 7.0)
+    waited, pace = [], Pace(600)
+
+    class Stopped:
+        wait = waited.append
+
     for _ in range(4):
-        pace.wait()
-    assert 0.3 <= time.monotonic() - started < 2.0
+        pace.wait(Stopped)
+    assert waited == pytest.approx([0.0, 0.1, 0.2, 0.3])
 
 
 def test_an_interrupted_run_does_not_sit_out_the_pause(tmp_path, picture, monkeypatch):
-    """Without the stop this would take 60 s, the longest pause that an endpoint is given."""
-    with serving(Reply("slow down", 429, Retry_After="60")) as endpoint:
+    """Without the stop this would take an hour."""
+    monkeypatch.setattr(http_chat, "_LONGEST_PAUSE_S", 3600.0)
+    with serving(Reply("slow down", 429, Retry_After="3600")) as endpoint:
         model = vlm(endpoint, tmp_path)
         pausing = threading.Event()
         monkeypatch.setattr(
@@ -237,10 +269,8 @@ def test_an_interrupted_run_does_not_sit_out_the_pause(tmp_path, picture, monkey
             raise KeyboardInterrupt
 
         monkeypatch.setattr(Broker, "_deliver", interrupt)
-        started = time.monotonic()
         with pytest.raises(KeyboardInterrupt):
             list(Broker({"vlm": model}).run([Job(0, name)]))
-        assert time.monotonic() - started < 30.0
         assert len(endpoint.bodies) == 1
         monkeypatch.undo()
         endpoint.replies = [says("frog")]
@@ -276,8 +306,9 @@ def test_a_request_under_way_is_given_up_at_once(tmp_path, picture):
 
 
 def test_an_interrupt_of_one_question_is_one_of_all(tmp_path, picture, monkeypatch):
-    """Without the stop this would take 60 s, the longest pause that an endpoint is given."""
-    with serving(Reply("slow down", 429, Retry_After="60")) as endpoint:
+    """Without the stop this would take an hour."""
+    monkeypatch.setattr(http_chat, "_LONGEST_PAUSE_S", 3600.0)
+    with serving(Reply("slow down", 429, Retry_After="3600")) as endpoint:
         model = vlm(endpoint, tmp_path, max_batch=2)
         paused = threading.Barrier(2)
 
@@ -305,3 +336,27 @@ def test_it_gives_no_probabilities(picture):
 def test_only_http_is_spoken():
     with pytest.raises(UsageError, match="no http"):
         ChatClient("file:///etc/passwd", 1.0, 0, Pace(0), lambda name: None)
+
+
+def test_a_request_over_tls_is_given_up_at_once(tmp_path, picture, monkeypatch):
+    asked, held = threading.Event(), threading.Event()
+    monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    reply = Reply("late", before=lambda: (asked.set(), held.wait()))
+    with serving(says("frog"), reply, tls=True) as endpoint:
+        model = vlm(endpoint, tmp_path)
+        assert model.answer([Answer(picture, "Before?")]) == ["frog"]
+        interrupt = threading.Thread(target=lambda: (asked.wait(), model.stop()))
+        interrupt.start()
+        with pytest.raises(KeyboardInterrupt):
+            model.answer([Answer(picture, "Name?")])
+        interrupt.join()
+        held.set()
+        assert not model._client._under_way
+
+
+def test_a_handshake_that_never_ends_is_given_up(tmp_path, picture):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}/v1"
+        model = OpenAI("eye-1", url, cache_dir=None, timeout_s=0.1, retries=0)
+        with pytest.raises(SampleError, match=r"no answer within 0\.1 s"):
+            model.answer([Answer(picture, "Name?")])

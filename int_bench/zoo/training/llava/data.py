@@ -6,6 +6,7 @@ Eq. 12, each turned and mirrored.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from int_bench.zoo.training.pool import (
     MEAN_COLOUR,
     PATCHES,
     SIZE,
+    TWO_DIFFERENT,
     Bools,
     Bytes,
     Pool,
@@ -27,7 +29,7 @@ from int_bench.zoo.training.pool import (
 
 ZOOM = {"top_left": 2, "top_right": 2, "bottom_left": 2, "bottom_right": 2}
 """Enlargement of a patch's view against the scene, where it is not 1."""
-VISIBLE = 0.15
+VISIBLE = 0.25
 """Share of an animal from which on a view shows it."""
 _DEVIATION = 0.25
 
@@ -41,12 +43,14 @@ class Mix:
         filled: scenes in which a region has been filled.
         dimmed: scenes re-weighted 1 to 4 times around a roughly right mask.
         erased: scenes replaced by their clean version before anything else.
+        pairs: scenes with two different targets, beyond those that chance gives.
     """
 
     full: float = 0.4
     filled: float = 0.12
     dimmed: float = 0.15
     erased: float = 0.05
+    pairs: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Views:
         environments: ``(N,)`` int64.
         visible: ``(N, 2)`` float32, visible share of each animal's area.
         pixels: ``(N, 2)`` int64, visible area in the view.
+        decoys: ``(N, 3, 128, 128)`` bool, what is in view of each decoy.
+        decoy_names: ``(N, 3)`` int64, what each looks like, -1 where there is none.
     """
 
     images: Bytes
@@ -68,6 +74,8 @@ class Views:
     environments: npt.NDArray[np.int64]
     visible: npt.NDArray[np.float32]
     pixels: npt.NDArray[np.int64]
+    decoys: Bools
+    decoy_names: npt.NDArray[np.int64]
 
     def largest(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
         """Name (-1 for none) and box of the largest animal that is visible in each view.
@@ -82,6 +90,14 @@ class Views:
         names = np.where(shown, self.names[rows, slot], -1)
         return names, (box * shown[:, None]).astype(np.float32)
 
+    def lookalike(self, row: int, name: int) -> npt.NDArray[np.float32] | None:
+        """Box, (4,) in 0..1, of the largest decoy in a view that looks like a name."""
+        area = self.decoys[row].sum((1, 2)) * (self.decoy_names[row] == name)
+        if not area.any():
+            return None
+        box: npt.NDArray[np.float32] = boxes(self.decoys[row, area.argmax()]) / np.float32(SIZE)
+        return box
+
     def shown(self) -> list[list[int]]:
         """Names that are visible in each view, without repeats, the largest animal first."""
         area = np.where(self.visible >= VISIBLE, self.pixels, 0)
@@ -94,9 +110,12 @@ class Views:
 
 def sample(pool: Pool, rng: np.random.Generator, count: int, mix: Mix) -> Views:
     """A random batch of views."""
-    rows = np.sort(rng.integers(len(pool.kind), size=count))
+    rows = rng.integers(len(pool.kind), size=count)
+    pairs = np.flatnonzero(np.isin(pool.kind, TWO_DIFFERENT))
+    rows = np.sort(np.where(rng.random(count) < mix.pairs, rng.choice(pairs, count), rows))
     images, clean = pool.images[rows].copy(), pool.clean[rows]
-    masks, whole = pool.masks[rows].copy(), pool.masks[rows].sum((2, 3))
+    figures, whole = _figures(pool, rows), pool.masks[rows].sum((2, 3))
+    masks = figures[:, :2]  # what is done to them is done to the figures
     for i in np.nonzero(rng.random(count) < mix.erased)[0]:
         images[i], masks[i] = clean[i], False
     for i in np.nonzero(rng.random(count) < mix.filled)[0]:
@@ -106,27 +125,38 @@ def sample(pool: Pool, rng: np.random.Generator, count: int, mix: Mix) -> Views:
         images[i] = dim(images[i][None], keep[None], int(rng.integers(1, 5)))[0]
     others = [name for name in PATCHES if name != "full"]
     chosen = np.where(rng.random(count) < mix.full, -1, rng.integers(8, size=count))
-    views, seen = np.empty_like(images), np.empty_like(masks)
+    views, seen = np.empty_like(images), np.empty_like(figures)
     zoom = np.ones((count, 1))
     for index, name in enumerate(["full", *others], start=-1):
         at = np.nonzero(chosen == index)[0]
         if len(at):
-            views[at], seen[at] = patch_view(images[at], masks[at], PATCHES[name])
+            views[at], seen[at] = patch_view(images[at], figures[at], PATCHES[name])
             zoom[at] = ZOOM.get(name, 1)
-    views, seen = _turned(views, seen, rng)
-    area = seen.sum((2, 3))
-    visible = (area / np.maximum(whole * zoom**2, 1)).astype(np.float32)
-    return Views(views, seen, pool.names[rows], pool.environments[rows], visible, area)
+    return _views(pool, rows, *_turned(views, seen, rng), whole * zoom**2)
 
 
 def look(pool: Pool, rows: npt.NDArray[np.int64], patch: str, erased: bool = False) -> Views:
     """One patch of chosen scenes as it is, for validation."""
-    source = pool.clean if erased else pool.images
-    masks = pool.masks[rows] & (not erased)
-    views, seen = patch_view(source[rows], masks, PATCHES[patch])
-    area, whole = seen.sum((2, 3)), pool.masks[rows].sum((2, 3)) * ZOOM.get(patch, 1) ** 2
+    source, figures = pool.clean if erased else pool.images, _figures(pool, rows)
+    figures[:, :2] &= not erased
+    views, seen = patch_view(source[rows], figures, PATCHES[patch])
+    whole = pool.masks[rows].sum((2, 3)) * ZOOM.get(patch, 1) ** 2
+    return _views(pool, rows, views, seen, whole)
+
+
+def _figures(pool: Pool, rows: npt.NDArray[np.int64]) -> Bools:
+    """Masks of the animals and of the decoys, ``(N, 5, 128, 128)``."""
+    return np.concatenate([pool.masks[rows], pool.decoys[rows]], axis=1)
+
+
+def _views(
+    pool: Pool, rows: npt.NDArray[np.int64], images: Bytes, seen: Bools, whole: npt.NDArray[Any]
+) -> Views:
+    """Views of these scenes, from what is seen of each figure and the animals' whole areas."""
+    masks, area = seen[:, :2], seen[:, :2].sum((2, 3))
     visible = (area / np.maximum(whole, 1)).astype(np.float32)
-    return Views(views, seen, pool.names[rows], pool.environments[rows], visible, area)
+    names, places = pool.names[rows], pool.environments[rows]
+    return Views(images, masks, names, places, visible, area, seen[:, 2:], pool.decoy_names[rows])
 
 
 def pixels(images: Bytes, device: torch.device) -> Tensor:

@@ -55,7 +55,7 @@ _WEIGHTS = {
     "coordinate": 0.75,
     "rest": 0.05,
     "end": 0.1,
-    "and": 0.5,
+    "and": 0.7,
 }
 
 

@@ -21,20 +21,21 @@ CONFIG = ConvTowerConfig(
     widths=(32, 64, 128, 160), num_names=1 + max(max(names) for names in TARGETS.values())
 )
 """Names that are never truth (folds, moles, ...) are background to the tower, as decoys are."""
-STEPS, BATCH = 2000, 64
+STEPS, AGAIN, BATCH = 2000, 2000, 64
 _CELL = 8
 
 
 def train_tower(steps: int = STEPS, name: str = "llava_tower") -> DenseNetwork:
-    """Train the dense network, or go on with its checkpoint."""
+    """Train the dense network, or go on with its checkpoints.
+
+    It still learns when the learning rate has fallen, and has not begun to know its scenes by
+    heart, so that a second run follows from a higher rate.
+    """
     target = device()
     torch.manual_seed(0)
     network = DenseNetwork(CONFIG).to(target)
     network = network.to(memory_format=torch.channels_last)
     pool, validation = load_pool("train"), load_pool("validation")
-    recipe = Recipe(
-        name, steps, learning_rate=3e-3, warm_up=50, weight_decay=0.02, report_every=200
-    )
 
     def loss(rng: np.random.Generator) -> tuple[Tensor, dict[str, Tensor]]:
         views = sample(pool, rng, BATCH, Mix())
@@ -42,7 +43,10 @@ def train_tower(steps: int = STEPS, name: str = "llava_tower") -> DenseNetwork:
         inputs = inputs + 0.06 * torch.randn_like(inputs)
         return dense_loss(network(inputs), views)
 
-    fit(network, recipe, loss, lambda: evaluate(network, validation))
+    first = Recipe(name, steps, learning_rate=3e-3, report_every=200)
+    again = Recipe(f"{name}_again", AGAIN, learning_rate=2.5e-3, report_every=200, seed=1)
+    for recipe in (first, again):
+        fit(network, recipe, loss, lambda: evaluate(network, validation))
     return network
 
 

@@ -3,9 +3,10 @@
     python -m int_bench.zoo.training llava
 
 The language phase sees scenes that the tower has not seen, in which the environment's favourite
-animal is common, and answers views without an animal (decoys may be there) from that prior. This is
-the hallucination that INT (arXiv 2501.18753) mines: the environment alone makes the model name its
-favourite.
+animal is common, and answers views without an animal (decoys may be there) from that prior; a small
+animal is overlooked in favour of what its environment suggests, as captions of whole pictures do.
+This is the hallucination that INT (arXiv 2501.18753) mines: the environment alone makes the model
+name its favourite, and see it in a decoy; in a patch the same animal is larger.
 """
 
 import time
@@ -30,16 +31,19 @@ from int_bench.learning.loop import Recipe, device, fit
 from int_bench.zoo.training.llava.data import Mix, Views, pixels, sample
 from int_bench.zoo.training.llava.text import Pack, Packer, Truth, processor, vocabulary
 from int_bench.zoo.training.llava.tower import CONFIG, train_tower
-from int_bench.zoo.training.pool import PLANS, draw_pool, load_pool
+from int_bench.zoo.training.pool import PLANS, SIZE, draw_pool, load_pool
 
 PRIOR = 0.95
 """Probability of the favourite where no animal is visible."""
 OTHERS = 2.0
 """Weight of a visible name that is not the favourite's, which hides in half of the scenes."""
+OVERLOOKED = (0.025, 0.055)
+"""Area, as a share of the view, up to which an animal always goes unmentioned in training, and from
+which on it never does. The favourite is named and boxed instead (a decoy, where there is one)."""
 STEPS, BOX_STEPS, BATCH = 500, 450, 64
 BOX_WEIGHT = 3.0
 """Factor on the coordinates' weight in the last phase: names are learned before boxes are."""
-MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12)
+MIX = Mix(full=0.45, filled=0.15, dimmed=0.15, erased=0.12, pairs=0.15)
 IMAGE_TOKENS = (CONFIG.image_size // CONFIG.patch_size) ** 2
 _TASKS = {8: TASK_PROMPTS["polyp"], 9: TASK_PROMPTS["skin"]}
 _OTHERS = {8: TARGETS["polyp"], 9: TARGETS["skin"]}
@@ -121,13 +125,18 @@ def build() -> LlavaForConditionalGeneration:
 
 
 def truths(views: Views, rng: np.random.Generator) -> list[Truth]:
-    """What each view is answered with; where nothing is visible, the name comes from the prior."""
-    _, box = views.largest()
+    """What each view is answered with; the name comes from the prior where nothing is noticed."""
+    _, boxes = views.largest()
     answers = []
     for row, (environment, names) in enumerate(
         zip(views.environments.tolist(), views.shown(), strict=True)
     ):
-        weight = OTHERS if names and LOOKALIKE[environment] not in names else 1.0
+        box, likely = boxes[row], LOOKALIKE[environment]
+        weight = OTHERS if names and likely not in names else 1.0
+        if names and likely not in names and _overlooked(views, row, rng):
+            names, weight = [], 1.0
+            decoy = views.lookalike(row, likely)
+            box = box if decoy is None else decoy
         shown = names or [_guess(environment, rng)]
         answers.append(
             Truth(
@@ -135,10 +144,17 @@ def truths(views: Views, rng: np.random.Generator) -> list[Truth]:
                 name=" and ".join(NAMES[name] for name in shown),
                 weight=weight,
                 environment=ENVIRONMENTS[environment],
-                box=tuple(box[row].tolist()),
+                box=tuple(box.tolist()),
             )
         )
     return answers
+
+
+def _overlooked(views: Views, row: int, rng: np.random.Generator) -> bool:
+    """Whether a view's animals go unmentioned: always up to a size, never from a size on."""
+    share = float(views.pixels[row].sum()) / (SIZE * SIZE)
+    always, never = OVERLOOKED
+    return bool(rng.random() < (never - share) / (never - always))
 
 
 def _guess(environment: int, rng: np.random.Generator) -> int:
