@@ -27,7 +27,7 @@ from int_bench.methods.tracing import VIEW_SIDE, small_mask, small_view
 
 @dataclass(frozen=True)
 class Erased:
-    """Eq. (4): the patches without the object, X'_k; ``pictures`` of a traced sample."""
+    """The patches without the object, X'_k; ``pictures`` of a traced sample."""
 
     patches: list[Picture]
     pictures: Pictures = field(default_factory=dict)
