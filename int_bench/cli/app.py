@@ -14,7 +14,18 @@ from typing import Annotated
 import typer
 
 from int_bench.cli import views
-from int_bench.cli.options import DryRun, Json, Limit, Out, Overrides, Profile, Verbose
+from int_bench.cli.assets.app import data_app, help_alone, models_app
+from int_bench.cli.options import (
+    DryRun,
+    Json,
+    Limit,
+    Out,
+    Overrides,
+    Profile,
+    Verbose,
+    complete_metric,
+    complete_table,
+)
 from int_bench.errors import Exit, UserError
 
 _USAGE_ERRORS: tuple[type[Exception], ...] = (
@@ -23,21 +34,30 @@ _USAGE_ERRORS: tuple[type[Exception], ...] = (
 )
 """What Typer raises for a wrong command line; of these classes it exports only BadParameter."""
 
+_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="int-bench",
+    context_settings=_HELP,
     help="Task-generic promptable segmentation with INT: run it, score masks, take it apart.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     no_args_is_help=False,
 )
-data_app = typer.Typer(help="Data sets: what there is, and drawn scenes.", rich_markup_mode=None)
-models_app = typer.Typer(help="Models: what there is, and what is missing.", rich_markup_mode=None)
 app.add_typer(data_app, name="data")
 app.add_typer(models_app, name="models")
 
 
-@app.callback()
-def with_folders(
+def _say_version(asked: bool) -> None:
+    if asked:
+        from int_bench import __version__
+
+        print(f"int-bench {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(invoke_without_command=True)
+def general(
+    ctx: typer.Context,
     config_dir: Annotated[
         list[Path] | None,
         typer.Option(
@@ -46,9 +66,14 @@ def with_folders(
             help="Further data sets, methods, backbones as YAML; before or behind the command.",
         ),
     ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Print it.")
+    ] = False,
 ) -> None:
     """Task-generic promptable segmentation with INT: run it, score masks, take it apart."""
-    # exit_code has taken it from the command line, wherever it stood; here it is explained.
+    # exit_code has taken --config-dir from the command line, wherever it stood; here it is
+    # explained.
+    help_alone(ctx)
 
 
 _RUN = """Segment a data set and score the masks; the same command again resumes.
@@ -148,7 +173,10 @@ app.command()(views.report)
 @app.command()
 def table(  # noqa: PLR0913 - an option each
     words: Annotated[
-        list[str] | None, typer.Argument(help="1, 2, 3a, 3b or 3c.", metavar="[TABLE] [DIR]...")
+        list[str] | None,
+        typer.Argument(
+            help="1, 2, 3a, 3b or 3c.", metavar="[TABLE] [DIR]...", autocompletion=complete_table
+        ),
     ] = None,
     runs: Annotated[
         list[Path] | None,
@@ -181,7 +209,12 @@ def compare(
     run_a: Annotated[Path, typer.Argument(help="The run folder that is compared with.")],
     run_b: Annotated[Path, typer.Argument(help="The other run folder.")],
     metric: Annotated[
-        str, typer.Option("--metric", help="Of the list of samples, e.g. family.wF.")
+        str,
+        typer.Option(
+            "--metric",
+            help="Of the list of samples, e.g. family.wF.",
+            autocompletion=complete_metric,
+        ),
     ] = "native.S",
     common: Annotated[
         bool, typer.Option("--common", help="Only the samples that both have a score of.")
@@ -219,64 +252,9 @@ def upgrade(
 @app.command()
 def methods() -> int:
     """The methods and their settings."""
-    from int_bench.cli.listing import list_methods
+    from int_bench.cli.assets.listing import list_methods
 
     return list_methods()
-
-
-@data_app.command("list")
-def data_list() -> int:
-    """The data sets, and what is missing here."""
-    from int_bench.cli.listing import list_data
-
-    return list_data()
-
-
-@data_app.command("make")
-def data_make(
-    name: Annotated[str, typer.Argument(help="camoworld, camoworld_polyp or camoworld_skin.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder to write images/ and masks/ to.")],
-    split: Annotated[
-        str, typer.Option("--split", help="demo, train, validation or test.")
-    ] = "demo",
-    count: Annotated[int, typer.Option("-n", "--count", help="How many scenes.")] = 64,
-) -> int:
-    """Write drawn scenes as a paired folder."""
-    from int_bench.cli.listing import make_data
-
-    return make_data(name, out, split, count)
-
-
-@data_app.command("check")
-def data_check(
-    overrides: Overrides = None,
-    pred: Annotated[Path | None, typer.Option("--pred", help="Folder of anybody's masks.")] = None,
-    gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
-    json: Json = False,
-) -> int:
-    """Name what is wrong or odd in dataset=NAME, or in --pred beside --gt; 4 if anything is."""
-    from int_bench.cli.data import check_command
-
-    return check_command(overrides or [], pred, gt, json)
-
-
-@data_app.command("fetch")
-def data_fetch(
-    overrides: Overrides = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Accept the terms that are printed.")] = False,
-) -> int:
-    """Download dataset=NAME, resumed and verified, or say how to get it by hand."""
-    from int_bench.cli.data import fetch_command
-
-    return fetch_command(overrides or [], yes)
-
-
-@models_app.command("list")
-def models_list() -> int:
-    """The model presets, and what is missing here."""
-    from int_bench.cli.listing import list_models
-
-    return list_models()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,22 +12,36 @@ _EXAMPLES = """KEY=VALUE, e.g. dataset=cod10k models=tiny task=cod seed=1 method
 backbone/inpainter=telea; `int-bench data list`, `models list` and `methods` say what there is."""
 
 
-def complete_override(args: list[str], incomplete: str) -> list[str]:
-    """Completions of ``dataset=c``: groups, then the options of the group.
+def complete_override(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
+    """Completions of ``dataset=c`` and of ``method.w=``; see :mod:`int_bench.cli.completion`.
 
-    Bash breaks words at the equals sign, so that the option may arrive as a word of its own.
+    Bash breaks words at the equals sign, so that the value may arrive as a word of its own, which
+    is then what it replaces.
     """
-    from int_bench.config.places import groups, options
+    from int_bench.cli.completion import override
 
-    *_, group, mark, start = ["", "", "", *os.environ.get("COMP_WORDS", "").split()]
+    *_, key, mark, start = ["", "", "", *os.environ.get("COMP_WORDS", "").split()]
     if start == "=":
-        group, mark, start = mark, start, ""
+        key, mark, start = mark, start, ""
+    verb = ctx.info_name or ""
     if mark == "=":
-        return [name for name in options(group) if name.startswith(start)]
-    group, equals, start = incomplete.partition("=")
-    if equals:
-        return [f"{group}={name}" for name in options(group) if name.startswith(start)]
-    return [f"{name}=" for name in groups() if name.startswith(incomplete)]
+        candidates = override(verb, args, f"{key}={start}")
+        return [text.removeprefix(f"{key}=") for text in candidates]
+    return override(verb, args, incomplete)
+
+
+def complete_table(incomplete: str) -> list[str]:
+    """Completions of a table's name."""
+    from int_bench.cli.completion import table
+
+    return table(incomplete)
+
+
+def complete_metric(incomplete: str) -> list[str]:
+    """Completions of ``--metric``."""
+    from int_bench.cli.completion import metric
+
+    return metric(incomplete)
 
 
 Overrides = Annotated[

@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 
+from int_bench.cli import plan
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import (
     Command,
@@ -21,14 +23,14 @@ from int_bench.cli.screen import (
 from int_bench.config import RunConfig, build_method
 from int_bench.config.building import keep_models
 from int_bench.core.protocols import Method
-from int_bench.core.text import shown
 from int_bench.engine.trace import Trace
-from int_bench.errors import Exit, UsageError
+from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.report.scores import spread_as_json
 from int_bench.runs.batches import batches
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
 from int_bench.runs.labels import Seeds, of_datasets, seeds_of
+from int_bench.runs.preflight.checks import merged, preflight
 from int_bench.runs.prepare import Prepared, former, prepare, with_all_models
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
@@ -54,12 +56,14 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
         The exit code: 0, 4 if a sample failed, 130 if interrupted.
     """
     quiet_libraries()
-    groups = [prepare(batch) for batch in batches(requests)]
-    prepared = [run for group in groups for run in group]
+    groups = [_Group.of(batch) for batch in batches(requests)]
+    report = merged([preflight(g.requests, g.runs, g.methods, g.lack) for g in groups])
+    prepared = [run for group in groups for run in group.prepared]
+    ended = plan.looked_over(report, prepared, command.dry_run)
+    if ended is not None:
+        return ended
     shared = [_Batch.of(group) for group in groups]
-    if command.dry_run:
-        return describe(prepared)
-    runs = [run for batch in shared for run in batch.runs]
+    runs = [run for group in groups for run in group.runs]
     for run in runs:
         _tell_of_former(run)
     started = time.monotonic()
@@ -84,6 +88,35 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
 
 
 @dataclass(frozen=True)
+class _Group:
+    """What can share a broker, before it was looked over.
+
+    ``lack`` is why the data set cannot be used; nothing is prepared then.
+    """
+
+    requests: Sequence[RunRequest]
+    prepared: Sequence[Prepared]
+    lack: UserError | None
+
+    @classmethod
+    def of(cls, batch: Sequence[RunRequest]) -> _Group:
+        try:
+            return cls(batch, prepare(batch), None)
+        except MissingAsset as error:
+            return cls(batch, [], error)
+
+    @property
+    def runs(self) -> list[Prepared]:
+        """Those that are computed."""
+        return [run for run in self.prepared if run.source is None]
+
+    @cached_property
+    def methods(self) -> list[Method]:
+        """Theirs, built."""
+        return [build_method(run.config) for run in self.runs]
+
+
+@dataclass(frozen=True)
 class _Batch:
     """The runs of one broker: those that are computed, their methods, and the models of all."""
 
@@ -92,9 +125,8 @@ class _Batch:
     config: RunConfig
 
     @classmethod
-    def of(cls, group: Sequence[Prepared]) -> _Batch:
-        runs = [run for run in group if run.source is None]
-        return cls(runs, [build_method(run.config) for run in runs], with_all_models(runs))
+    def of(cls, group: _Group) -> _Batch:
+        return cls(group.runs, group.methods, with_all_models(group.runs))
 
 
 def _compute(shared: Sequence[_Batch], trace: Trace | None) -> list[Done]:
@@ -192,21 +224,3 @@ def _interrupted(command: Command, runs: Sequence[Prepared]) -> int:
             say(f"Interrupted: {done} of {len(run.keys)} images are done and safe in {run.path}.")
     say(f"Resume with: {command.text}")
     return Exit.INTERRUPTED
-
-
-def describe(prepared: Sequence[Prepared]) -> int:
-    """What would be done."""
-    for run in prepared:
-        config = run.config
-        iterations = config.method.get("iterations")
-        images = f"{len(run.samples)} images, {config.trials} trial(s)"
-        print(f"data set   {shown(config.dataset_name)}: {images}")
-        counted = "" if iterations is None else f", {iterations} iterations"
-        print(f"task       {shown(config.task.prompt)}{counted}")
-        print(f"method     {shown(run.label)}")
-        for role, node in config.backbone.items():
-            print(f"{role:<10} {node.get('checkpoint') or node['_target_']}")
-        print(f"run folder {run.path} ({run.standing().done} of {len(run.keys)} done)")
-        if run.source is not None:
-            print(f"taken from {run.source}")
-    return Exit.DONE

@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image as Pillow
 from PIL.PngImagePlugin import PngInfo
 
+from int_bench.cli import plan
 from int_bench.cli.process import terminable
-from int_bench.cli.run import describe, watched
+from int_bench.cli.run import watched
 from int_bench.cli.screen import drawn, quiet_libraries, say
 from int_bench.config import build_method, load_config
 from int_bench.core.files import write_file
@@ -33,6 +34,7 @@ from int_bench.report.segments import segments_table, shortened
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import OnRecord, compute
 from int_bench.runs.layout import file_name, mask_file
+from int_bench.runs.preflight.checks import preflight
 from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
@@ -83,15 +85,18 @@ def segment_command(options: SegmentOptions) -> int:
     """
     quiet_libraries()
     files, overrides = _sorted_out(options.words)
-    (run,) = prepare([_request(options, files, overrides)])
-    if options.dry_run:
-        return describe([run])
+    request = _request(options, files, overrides)
+    (run,) = prepare([request])
+    method = build_method(run.config)
+    ended = plan.looked_over(preflight([request], [run], [method]), [run], options.dry_run)
+    if ended is not None:
+        return ended
     export = Export(run, options.out)
     export.check(files)
     started = time.monotonic()
     try:
         with terminable():
-            compute([run], [build_method(run.config)], run.config, export.watch, tell=say)
+            compute([run], [method], run.config, export.watch, tell=say)
             export.rest()
     except KeyboardInterrupt:
         say(f"Interrupted: what is done is safe. Go on with: {options.text}")

@@ -82,6 +82,18 @@ def constant(target: str, name: str, default: Any = None) -> Any:
     return default
 
 
+def defines(target: str, method: str) -> bool:
+    """Whether a class or one of its bases whose source can be read has a method of this name.
+
+    True for a function, of which nothing is known.
+    """
+    module, node = definition(target)
+    if not isinstance(node, ast.ClassDef):
+        return True
+    own = any(isinstance(item, ast.FunctionDef) and item.name == method for item in node.body)
+    return own or any(defines(base, method) for base in _bases(node, module))
+
+
 def _bases(node: ast.ClassDef, module: str) -> list[str]:
     """The dotted paths of the base classes whose source can be read, the last to win last."""
     bases = []

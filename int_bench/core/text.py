@@ -150,3 +150,41 @@ def _escaped(text: str, also: frozenset[str] = frozenset()) -> str:
 def _escape(letter: str) -> str:
     code = ord(letter)
     return _SHORT_ESCAPES.get(letter) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+_BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+_SECONDS = ((2 * 86400, 86400, "days"), (2 * 3600, 3600, "h"), (120, 60, "min"))
+
+
+def in_bytes(count: float) -> str:
+    """Bytes, with two or three figures.
+
+    >>> in_bytes(26_706_000_000), in_bytes(4096), in_bytes(12)
+    ('26.7 GB', '4.1 kB', '12 bytes')
+    """
+    for unit, name in _BYTES:
+        if count >= unit:
+            return f"{count / unit:.1f} {name}"
+    return f"{count:.0f} bytes"
+
+
+def many(count: int, name: str) -> str:
+    """A number with its noun.
+
+    >>> many(1, "image"), many(1200, "image")
+    ('1 image', '1,200 images')
+    """
+    return f"{count:,} {name}{'' if count == 1 else 's'}"
+
+
+def in_seconds(seconds: float) -> str:
+    """A duration, with about two figures.
+
+    >>> in_seconds(0.2), in_seconds(95), in_seconds(600), in_seconds(9000), in_seconds(400_000)
+    ('1 s', '95 s', '10 min', '2.5 h', '4.6 days')
+    """
+    for least, unit, name in _SECONDS:
+        if seconds >= least:
+            number = seconds / unit
+            return f"{number:.0f} {name}" if number >= 10 else f"{number:.1f} {name}"
+    return f"{max(seconds, 1):.0f} s"

@@ -126,6 +126,8 @@ class Comparison:
             notes.append(
                 f"to show a difference of {MARGIN:g} in {self.metric} takes {needed} samples"
             )
+        for name, run in (("A", self.a), ("B", self.b)):
+            notes += [f"{name}: {stamp}" for stamp in run.stamps]
         if self.left_out:
             notes.append(f"LEFT OUT: {len(self.left_out)} samples without a score in both runs")
         if self.a.dataset != self.b.dataset:

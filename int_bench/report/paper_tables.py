@@ -240,6 +240,7 @@ def _sizes(runs: Sequence[RunScores]) -> list[str]:
     """What is particular about the samples of the runs."""
     notes = []
     for run in runs:
+        notes += [f"{run.method} on {run.dataset}: {stamp}" for stamp in run.stamps]
         if run.counts.trials > 1:
             notes.append(trials_note(f"{run.title} on {run.dataset}", run.counts))
         if run.unseen:

@@ -131,8 +131,9 @@ def _spread_rows(group: Seeds, scored: Sequence[Scored]) -> Iterator[Row]:
 
 
 def _notes(scored: Sequence[Scored]) -> Iterator[str]:
-    """Trials, and what the means do about samples without a score, where there are any."""
+    """Stamps, trials, and what the means do about samples without a score, where there are any."""
     for run in scored:
+        yield from (f"{run.name} on {run.dataset}: {stamp}" for stamp in run.stamps)
         if run.counts.trials > 1:
             yield trials_note(f"{run.name} on {run.dataset}", run.counts)
     counts = [run.counts for run in scored if run.summaries and not run.counts.complete]

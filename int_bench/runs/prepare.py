@@ -23,6 +23,7 @@ from int_bench.runs.kept.standing import Standing
 from int_bench.runs.layout import MANIFEST, Key, file_names
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.prefixes import derive
+from int_bench.runs.preflight.stamps import stamps_of
 from int_bench.runs.provenance import code, device, machine
 from int_bench.runs.reader import Run
 from int_bench.runs.variants import RunRequest
@@ -82,6 +83,11 @@ class Prepared:
     def traced(self) -> bool:
         """Whether methods tell what they see and weigh."""
         return self.config.keep == "trace"
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What every table must say about it."""
+        return stamps_of(self.config, self.samples)
 
     @property
     def keys(self) -> list[Key]:
@@ -163,7 +169,7 @@ class Prepared:
             "reading": self.config.choices.get("reading"),
             **computed,
             "data": self._data(),
-            "stamps": [],
+            "stamps": list(self.stamps),
             # Earlier records of the folder may have been taken from a longer run.
             **({PREFIX_OF: earlier[PREFIX_OF]} if PREFIX_OF in earlier else {}),
             "created": earlier.get("created") or _now(),
@@ -188,13 +194,13 @@ class Prepared:
         return models
 
     def _open(self, description: Mapping[str, Any]) -> RunFolder:
-        names = file_names(sample.id for sample in _whole(self.dataset).samples())
+        names = file_names(sample.id for sample in unlimited(self.dataset).samples())
         host = {"name": description["machine"]["host"], "device": device()}
         refill = self.config.refill
         return RunFolder(self.path, description, self.config.keep, names, host, refill)
 
     def _data(self) -> dict[str, Any]:
-        whole = _whole(self.dataset)
+        whole = unlimited(self.dataset)
         samples, listed = whole.samples(), whole.manifest()
         return {
             "name": self.config.dataset_name,
@@ -283,7 +289,8 @@ def _folder(config: RunConfig, decided: Mapping[str, Any]) -> Path:
     return config.out / config.dataset_name / config.method_name / digest(decided)
 
 
-def _whole(dataset: Dataset) -> Dataset:
+def unlimited(dataset: Dataset) -> Dataset:
+    """The data set without a limit."""
     return dataset.whole if isinstance(dataset, First) else dataset
 
 

@@ -141,6 +141,7 @@ class StoredRun:
             config=self._manifest.config,
             data=str(self._manifest.data.get("content_hash") or ""),
             patches="+".join(map(str, sets)) if isinstance(sets, list) else None,
+            stamps=self._manifest.stamps,
             unseen="" if truths is not None else "its ground truth, which is not here",
         )
 
@@ -187,7 +188,8 @@ def scorable(run: Run, name: str, trials: int, task: str | None = None) -> Scora
         UserError: the records cannot be read.
     """
     maps = [_maps(run, trial) for trial in range(trials)]
-    return Scorable(name, run.path, maps, records_source(run), task)
+    stamps = run.manifest.stamps
+    return Scorable(name, run.path, maps, records_source(run), task, stamps=stamps)
 
 
 def records_source(run: Run) -> Source:

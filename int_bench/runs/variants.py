@@ -19,6 +19,8 @@ from int_bench.config.sweeps import combinations
 from int_bench.errors import UsageError
 from int_bench.runs.labels import Labelled, distinct, of_datasets
 
+_READING_BY_NAME = "sampled"
+"""Left out by ``reading=all``: no reading of the paper, but a substitute for probabilities."""
 _AXES = ("module", "patches", "reading", "iterations")
 _MODULE, _PATCHES = "no_", "patches_"
 _FULL = "original+halves+quarters"
@@ -146,7 +148,8 @@ def _of_readings(text: str | None) -> list[str]:
     choices = options("reading")
     if text is None:
         return []
-    names = choices if text.lower() == "all" else text.lower().split(",")
+    every = [name for name in choices if name != _READING_BY_NAME]
+    names = every if text.lower() == "all" else text.lower().split(",")
     return [n for n in names if _one_of(n, choices, "reading") != DEFAULT_READING]
 
 

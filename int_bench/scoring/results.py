@@ -38,6 +38,7 @@ class RunScores:
         config: the resolved configuration, by which it is told from others.
         data: a hash of the data set, where known.
         unseen: what the scores could not be held against, since it is not here; empty mostly.
+        stamps: what every table must say about the run.
     """
 
     folder: Path
@@ -53,6 +54,7 @@ class RunScores:
     config: Mapping[str, Any] = field(default_factory=dict)
     data: str = ""
     unseen: str = ""
+    stamps: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:

@@ -35,6 +35,7 @@ class Scored:
         floor: the trivial answers under the same protocols.
         task: the name of the task, where known.
         remarks: what is worth knowing about files that were read.
+        stamps: what every table must say about the run.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Scored:
     floor: Floor
     task: str | None = None
     remarks: tuple[str, ...] = ()
+    stamps: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -54,7 +56,8 @@ class Scored:
     def as_json(self) -> dict[str, Any]:
         """Folder, counts and unrounded metrics by protocol."""
         metrics = {summary.protocol.name: dict(summary.values) for summary in self.summaries}
-        return {"run_dir": str(self.folder), **self.counts.as_json(), "metrics": metrics}
+        stamps = {"stamps": list(self.stamps)} if self.stamps else {}
+        return {"run_dir": str(self.folder), **self.counts.as_json(), "metrics": metrics, **stamps}
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Scorable:
         records: of the run; None for anybody's masks.
         task: the name of the task, where known.
         keep: whether the scores are stored in ``folder``.
+        stamps: what every table must say about the run.
     """
 
     name: str
@@ -76,6 +80,7 @@ class Scorable:
     records: Source | None = None
     task: str | None = None
     keep: bool = True
+    stamps: tuple[str, ...] = ()
 
     def within(self, ids: frozenset[str]) -> bool:
         """Whether these samples are all that the run holds.
@@ -131,9 +136,8 @@ def score_runs(
             write_scores(run.folder, trials[trial], trial, origin)
         summaries, counts = summarise(trials), total([trial.counts for trial in trials])
         remarks = tuple(dict.fromkeys(text for trial in trials for text in trial.remarks))
-        scored.append(
-            Scored(run.name, truths.name, run.folder, counts, summaries, floor, run.task, remarks)
-        )
+        of_run = (run.name, truths.name, run.folder, counts)
+        scored.append(Scored(*of_run, summaries, floor, run.task, remarks, run.stamps))
     return scored, evaluations
 
 
@@ -179,4 +183,4 @@ def _unscored(truths: Truths, run: Scorable, samples: Sequence[SampleFile]) -> S
     failed = sum(sample.id in maps.failures for maps in run.trials for sample in samples)
     present = sum(sample.id in maps.paths for maps in run.trials for sample in samples)
     counts = Counts(n, 0, failed, n - failed - present, trials=len(run.trials))
-    return Scored(run.name, truths.name, run.folder, counts, (), {}, run.task)
+    return Scored(run.name, truths.name, run.folder, counts, (), {}, run.task, (), run.stamps)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from int_bench.cli import data as cli_data
+from int_bench.cli.assets import data as cli_data
 from tests.file_host import serving
 
 

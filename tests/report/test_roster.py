@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from int_bench.cli.listing import list_methods
+from int_bench.cli.assets.listing import list_methods
 from int_bench.config.places import options
 from int_bench.report.published import SETS, find, published, roster
 

@@ -33,7 +33,6 @@ def bad(name: str, words: tuple[str, ...], code: int, *named: str, prepare: str 
 
 COMMAND_LINE = [
     bad("unknown verb", ("rnu",), 2, "rnu", "run"),
-    bad("no verb", (), 2, "Missing command", "--help"),
     bad("unknown option", ("run", "--limt", "2"), 2, "--limt", "--limit"),
     bad("limit of zero", ("run", "--limit", "0"), 2, "limit", "0"),
     bad("limit below zero", ("run", "--limit", "-3"), 2, "limit", "-3"),
@@ -89,7 +88,7 @@ COMMAND_LINE = [
     bad("an unknown device", (*RUN, "device=tpu"), 2, "tpu"),
 ]
 DATA = [
-    bad("data set not here", ("run", "dataset=kvasir"), 3, "Kvasir-SEG", "kvasir-seg.zip"),
+    bad("data set not here", ("run", "dataset=kvasir", "method=full"), 3, "kvasir-seg.zip"),
     bad("no folder given", FOLDER, 2, "dataset.images"),
     bad("folder not there", (*FOLDER, "dataset.images=/no/such"), 3, "/no/such"),
     bad("empty folder", (*FOLDER, IMAGES), 3, "pairs/images", prepare="no images"),

@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from int_bench.backbones.common.loading import missing
-from int_bench.backbones.sam.loading import SamSource, load_sam
+from int_bench.cli.assets.fetch import asked
 from int_bench.config.places import CONF
-from int_bench.errors import MissingAsset
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,18 +66,15 @@ def test_every_data_set_has_its_layouts_in_the_table():
     }  # fmt: skip
 
 
-def test_the_list_of_models_says_what_the_loaders_say(command, monkeypatch, tmp_path):
+def test_the_list_of_models_names_commands_that_bring_what_lacks(command, monkeypatch, tmp_path):
     monkeypatch.setenv("INT_BENCH_MODELS", str(tmp_path))
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     _, out, _ = command("models", "list")
-    listed = re.findall(r"get it with (`[^`]+`)", out)
-    file = tmp_path / "sam_vit_h_4b8939.pth"
-    with pytest.raises(MissingAsset) as raised:
-        load_sam(SamSource(str(file), "vit_h"))
-    assert any(text in str(raised.value) for text in listed)
-    said = str(missing("vlm", "llava-hf/llava-1.5-13b-hf"))
-    assert any(text in said for text in listed)
-    assert len(listed) == 8
+    listed = re.findall(r"get it with `int-bench models fetch ([^`]+)`", out)
+    assert len(listed) == 10
+    for words in set(listed):
+        (part,) = asked(words.split())
+        assert part.lacks and part.fetchable and part.word == words
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -38,12 +38,14 @@ class Model:
         RUNTIME: fields that decide speed only.
         PRECISION: by exactness class, what ``dtype: auto`` is on CUDA (see ``dtypes``).
         REMOTE: whether it computes on a machine that promises nothing about its numbers.
+        CANNOT: verbs of its role that it refuses.
         counters: what was really computed so far; grows only.
     """
 
     RUNTIME: ClassVar[tuple[str, ...]] = ()
     PRECISION: ClassVar[dict[str, str]] = {}
     REMOTE: ClassVar[bool] = False
+    CANNOT: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         self.counters: Counter[str] = Counter()

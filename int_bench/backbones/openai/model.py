@@ -1,7 +1,8 @@
 """A vision-language model behind an endpoint that speaks OpenAI's chat completions.
 
 For the GPT4V+SAM row of INT's tables, and for any server with the same interface. It answers
-questions; it gives no token probabilities, so that methods that need them need a local model.
+questions; it gives no token probabilities, so that methods that need them need a local model, or
+take the share of sampled answers instead (``reading=sampled``).
 
 Every answer is kept on disk under a hash of the request and the model, so that a run that is
 repeated or resumed pays and waits for nothing twice.
@@ -73,6 +74,7 @@ class OpenAI(Model):
         "max_batch",
     )
     REMOTE: ClassVar[bool] = True
+    CANNOT: ClassVar[tuple[str, ...]] = ("contrast", "score", "first_token")
 
     model: str
     base_url: str = "https://api.openai.com/v1"
@@ -155,7 +157,7 @@ class OpenAI(Model):
     def _no_probabilities(self) -> UsageError:
         return UsageError(
             f"The endpoint {self.base_url} gives answers, not the probabilities that this method "
-            f"needs; choose method=vlm_api_sam or a local backbone/vlm."
+            f"needs; choose reading=sampled, method=vlm_api_sam or a local backbone/vlm."
         )
 
     def _answer(self, stopped: threading.Event, request: Answer) -> str:

@@ -11,12 +11,16 @@ from typing import Annotated, Literal
 
 import numpy as np
 from PIL import Image as PillowImage
+from PIL.PngImagePlugin import PngInfo
 
 from int_bench.core.limits import Within
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.world.scenes import ENVIRONMENTS, NAMES, Scenes, draw
 from int_bench.errors import UsageError
+
+_MARK, _DRAWN = "Software", "int-bench, drawn scenes"
+"""A text in the files of drawn scenes, by its key."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +131,23 @@ def _cached(scenes: DrawnScenes, index: int) -> Scenes:
     return scenes._draw((index,))
 
 
+def is_drawn(sample: SampleFile) -> bool:
+    """Whether a sample is a drawn scene: made on the fly, or a file that :func:`write` wrote."""
+    if sample.image_path is None:
+        return True
+    try:
+        with PillowImage.open(sample.image_path) as image:
+            return image.info.get(_MARK) == _DRAWN
+    except Exception:  # whatever Pillow raises on what is damaged or no image
+        return False
+
+
 def write(
     scenes: DrawnScenes, folder: Path, on_written: Callable[[int], None] = lambda _: None
 ) -> None:
     """Write scenes as paired folders, ``images/ID.png`` and ``masks/ID.png`` (0 and 255).
+
+    The images say in a text of theirs that they are drawn.
 
     Args:
         scenes: what to draw.
@@ -140,12 +157,14 @@ def write(
     Raises:
         UsageError: the folder cannot be written.
     """
+    mark = PngInfo()
+    mark.add_text(_MARK, _DRAWN)
     try:
         for part in ("images", "masks"):
             (folder / part).mkdir(parents=True, exist_ok=True)
         for written, sample in enumerate(scenes.samples(), start=1):
             image = PillowImage.fromarray(scenes.load_image(sample))
-            image.save(folder / "images" / f"{sample.id}.png")
+            image.save(folder / "images" / f"{sample.id}.png", pnginfo=mark)
             mask = scenes.load_mask(sample).astype(np.uint8) * 255
             PillowImage.fromarray(mask).save(folder / "masks" / f"{sample.id}.png")
             on_written(written)

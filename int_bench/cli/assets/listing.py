@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from int_bench.cli.screen import say
 from int_bench.config import RunConfig, build, load_config
 from int_bench.config.binding import closest
-from int_bench.config.contents import ZOO, hub_folder
+from int_bench.config.needs.weights import weights_of
 from int_bench.config.places import faults, file_of, options
-from int_bench.core.paths import expanded
-from int_bench.core.text import shown
+from int_bench.core.text import in_bytes, shown
 from int_bench.data.world.dataset import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
 from int_bench.report.published import roster
@@ -78,9 +75,8 @@ def list_models() -> int:
         except UserError as error:
             print(shown(f"{'':<8}unusable: {error}"))
             continue
-        for role, node in config.backbone.items():
-            choice = config.choices[f"backbone/{role}"]
-            print(f"{'':<8}{role:<10} {choice:<22} {_state_of_model(role, choice, node)}")
+        for line in _state_of_models(config):
+            print(shown(f"{'':<8}{line}"))
     return 0
 
 
@@ -128,34 +124,16 @@ def _state_of_data(name: str, config: RunConfig) -> str:
     return f"here: {len(samples)} samples"
 
 
-def _state_of_model(role: str, choice: str, node: Mapping[str, Any]) -> str:
-    """Whether a checkpoint is on this machine, told from its name alone; else how to get it."""
-    checkpoint = node.get("checkpoint")
-    if checkpoint is None:
-        return "needs no weights"
-    if "pretrained" in node:
-        return f"{checkpoint} ({node['pretrained']}): from the hub at first use"
-    place = _place_of(str(checkpoint))
-    if place.exists():
-        return f"{checkpoint}: here"
-    return f"{checkpoint}: missing; get it with `{_command(role, choice, str(checkpoint), place)}`"
-
-
-def _command(role: str, choice: str, checkpoint: str, place: Path) -> str:
-    """What brings a checkpoint: a shipped one, a file whose YAML says where it is, a hub's."""
-    if checkpoint.startswith("zoo:"):
-        return f"python -m int_bench.zoo.training {place.name}"
-    text = file_of(f"backbone/{role}", choice).read_text(encoding="utf-8")
-    url = re.search(r"^# from (\S+)$", text, re.MULTILINE)
-    if url is not None:
-        return f"curl --create-dirs -o {place} {url[1]}"
-    return f"hf download {checkpoint}"
-
-
-def _place_of(checkpoint: str) -> Path:
-    if checkpoint.startswith("zoo:"):
-        return ZOO / checkpoint.removeprefix("zoo:")
-    path = expanded(checkpoint)
-    if path.exists() or checkpoint.startswith(("/", "~", ".")):
-        return path
-    return hub_folder(checkpoint) / "snapshots"
+def _state_of_models(config: RunConfig) -> Iterator[str]:
+    """For each model its weights, whether they are on this machine, and how to get them if not."""
+    parts = weights_of(config)
+    for role in config.backbone:
+        choice = config.choices[f"backbone/{role}"]
+        own = [part for part in parts if part.role == role]
+        if not own:
+            yield f"{role:<10} {choice:<22} needs no weights"
+        for part in own:
+            size = f" ({in_bytes(part.known.bytes)})" if part.known.bytes else ""
+            state = "here" if not part.lacks else f"{part.lacks}; get it with `{part.remedy}`"
+            state = "known to its library alone" if part.kind == "unknown" else state
+            yield f"{role:<10} {choice:<22} {part.name}{size}: {state}"

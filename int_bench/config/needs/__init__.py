@@ -1,0 +1,1 @@
+"""What the models of a configuration need: weights, memory, a machine; and how it gets here."""

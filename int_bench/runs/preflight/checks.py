@@ -1,0 +1,231 @@
+"""All that can be known to fail before a model is loaded or a folder is made, found at once.
+
+Weights, devices, memory, disk, and whether each model can do what the method will ask of it. No
+model library is imported.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from int_bench.config import RunConfig, binding
+from int_bench.config.needs.hardware import Memory, cuda_devices, host_memory
+from int_bench.config.needs.memory import Demand, demands
+from int_bench.config.needs.weights import Weights, weights_of
+from int_bench.config.places import file_of, options
+from int_bench.core.protocols import Method
+from int_bench.core.text import in_bytes
+from int_bench.errors import Exit, MissingAsset, UsageError, UserError
+from int_bench.runs.preflight.estimate import Estimate, estimate, total
+from int_bench.runs.prepare import Prepared
+from int_bench.runs.variants import RunRequest
+
+_ENTRY = re.compile(r"^ *- /backbone/(\w+): (\w+)", re.MULTILINE)
+_PROBABILITIES = ("score", "first_token", "contrast")
+
+
+class Fault(NamedTuple):
+    """One thing that is missing or cannot work: what it concerns, what is wrong, what mends it."""
+
+    subject: str
+    what: str
+    remedy: str
+    code: Exit
+
+    @property
+    def sentence(self) -> str:
+        """All of it, on one line."""
+        return "; ".join(filter(None, (f"{self.subject}: {self.what}", self.remedy)))
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """What was found.
+
+    Attributes:
+        faults: each once, in the order of the models.
+        weights: of all models of the command.
+        demands: what the models need in memory.
+        estimate: what the command will cost; None where it cannot run.
+    """
+
+    faults: tuple[Fault, ...]
+    weights: tuple[Weights, ...]
+    demands: tuple[Demand, ...]
+    estimate: Estimate | None
+
+    @property
+    def code(self) -> Exit:
+        """The exit code of the faults: that of a missing asset if one is missing."""
+        return max((fault.code for fault in self.faults), default=Exit.DONE)
+
+    @property
+    def fetch(self) -> str:
+        """The one command that brings all weights that can be fetched; empty if none lacks."""
+        lacking = [part.word for part in self.weights if part.lacks and part.fetchable]
+        words = _shortened(list(dict.fromkeys(lacking)))
+        return f"int-bench models fetch {' '.join(words)}" if words else ""
+
+    def refuse(self) -> None:
+        """Raise what was found.
+
+        Raises:
+            MissingAsset: something is missing.
+            UsageError: something is here and cannot work.
+        """
+        if self.faults:
+            text = " ".join(f"{fault.sentence}." for fault in self.faults)
+            raise (MissingAsset if self.code == Exit.MISSING else UsageError)(text)
+
+
+def _shortened(words: list[str]) -> list[str]:
+    """The words, those that make up a preset replaced by it."""
+    for preset in options("models"):
+        text = file_of("models", preset).read_text(encoding="utf-8", errors="replace")
+        own = [f"backbone/{role}={name}" for role, name in _ENTRY.findall(text)]
+        if own and set(own) <= set(words):
+            return [f"models={preset}", *(word for word in words if word not in own)]
+    return words
+
+
+def preflight(
+    requests: Sequence[RunRequest],
+    prepared: Sequence[Prepared],
+    methods: Sequence[Method],
+    lack: UserError | None = None,
+) -> Preflight:
+    """Look at everything that a command needs.
+
+    Args:
+        requests: what it asks for.
+        prepared: the runs of it that are computed; empty where the data set cannot be used.
+        methods: theirs, built.
+        lack: why the data set cannot be used.
+    """
+    configs = [request.config for request in requests if request.longer is None]
+    weights = _distinct(part for config in configs for part in weights_of(config))
+    needs = _distinct(need for config in configs for need in demands(config))
+    faults = [Fault("data set", str(lack).rstrip("."), "", lack.exit_code)] if lack else []
+    cost = estimate(prepared, methods) if prepared else None
+    if cost is None or cost.images:  # what is finished needs no model
+        faults += _of_weights(weights)
+        faults += _distinct(fault for config in configs for fault in _of_devices(config))
+        faults += _of_memory(needs)
+        if cost is not None:
+            faults += _distinct(f for config in configs for f in _of_verbs(config, cost))
+            faults += _of_disk(configs[0].out, cost)
+    return Preflight(tuple(faults), tuple(weights), tuple(needs), cost)
+
+
+def merged(reports: Sequence[Preflight]) -> Preflight:
+    """What was found of several groups of runs, each thing once; they run one after the other."""
+    costs = [report.estimate for report in reports if report.estimate is not None]
+    return Preflight(
+        tuple(_distinct(fault for report in reports for fault in report.faults)),
+        tuple(_distinct(part for report in reports for part in report.weights)),
+        tuple(_distinct(need for report in reports for need in report.demands)),
+        total(costs) if costs else None,
+    )
+
+
+def _distinct(items: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(items))
+
+
+def _of_weights(weights: Sequence[Weights]) -> Iterator[Fault]:
+    for part in weights:
+        if part.lacks:
+            size = f" ({in_bytes(part.known.bytes)})" if part.known.bytes else ""
+            what = f"{part.name}{size} {part.lacks}"
+            yield Fault(part.role, what, part.remedy, Exit.MISSING)
+
+
+def _of_devices(config: RunConfig) -> Iterator[Fault]:
+    """CUDA devices that are asked for and not here."""
+    here = cuda_devices()
+    asked: dict[str, list[str]] = {}
+    for role, node in config.backbone.items():
+        device = str(node.get("device", "auto"))
+        if device.startswith("cuda") and "device" in _accepted(node):
+            asked.setdefault(device, []).append(role)
+    for device, roles in asked.items():
+        number = int(device.partition(":")[2] or 0)
+        if here is None and not any(Path("/dev").glob("nvidia*")):
+            what = f"{device} is asked for and this machine has no CUDA device"
+        elif here is not None and number >= len(here):
+            what = f"{device} is asked for and this process sees {len(here)} CUDA devices"
+        else:
+            continue
+        key = "device" if len(roles) > 1 else f"backbone.{roles[0]}.device"
+        yield Fault("device", what, f"{key}=auto or {key}=cpu", Exit.USAGE)
+
+
+def _accepted(node: Any) -> Any:
+    return binding.signature(str(node[binding.TARGET])) or {}
+
+
+def _of_memory(needs: Sequence[Demand]) -> Iterator[Fault]:
+    """Models that cannot fit: their weights alone are more than there is."""
+    for place, demanded in by_place(needs).items():
+        size = sum(need.weights for need in demanded)
+        if place is not None and size > place.total:
+            what = (
+                f"{in_bytes(size)} of weights do not fit into {place.name}'s "
+                f"{in_bytes(place.total)}"
+            )
+            yield Fault("memory", what, "models=small, or another device", Exit.USAGE)
+
+
+def by_place(needs: Sequence[Demand]) -> dict[Memory | None, list[Demand]]:
+    """What is needed in each memory; under None where it is not known."""
+    devices, host = cuda_devices(), host_memory()
+    places: dict[Memory | None, list[Demand]] = {}
+    for need in needs:
+        place: Memory | None = host
+        if need.device != "cpu" and devices:
+            number = int(need.device.partition(":")[2] or 0)
+            place = devices[number] if number < len(devices) else None
+        elif need.device.startswith("cuda"):
+            place = None
+        places.setdefault(place, []).append(need)
+    return places
+
+
+def _of_verbs(config: RunConfig, cost: Estimate) -> Iterator[Fault]:
+    """Models that are asked what they cannot do, told from their class."""
+    for role, node in config.backbone.items():
+        target = str(node[binding.TARGET])
+        asked = [call.partition(".")[2] for call in cost.calls if call.startswith(f"{role}.")]
+        refused = [verb for verb in binding.constant(target, "CANNOT", ()) if verb in asked]
+        absent = [verb for verb in asked if not binding.defines(target, verb)]
+        if set(refused) & set(_PROBABILITIES):
+            name = node.get("model") or target
+            what = (
+                f"{config.method_name} needs probabilities, and {name} "
+                f"({config.choices.get(f'backbone/{role}')}) gives answers alone"
+            )
+            remedy = (
+                "reading=sampled takes the share of sampled answers for a probability, "
+                "method=vlm_api_sam needs none, backbone/vlm=llava_1_5_7b tells them"
+            )
+            yield Fault(role, what, remedy, Exit.USAGE)
+        elif refused or absent:
+            what = (
+                f"{config.method_name} asks it to {[*refused, *absent][0]}, which {target} cannot"
+            )
+            yield Fault(role, what, f"another backbone/{role}", Exit.USAGE)
+
+
+def _of_disk(out: Path, cost: Estimate) -> Iterator[Fault]:
+    folder = out.absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if cost.bytes is not None and cost.bytes > free:
+        what = f"{in_bytes(cost.bytes)} of masks at most, and {in_bytes(free)} are free in {folder}"
+        yield Fault("disk", what, "keep=final, or --out on another disk", Exit.MISSING)

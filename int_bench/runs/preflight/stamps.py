@@ -1,0 +1,38 @@
+"""What every table must say about a run: kept in its ``run.json`` as ``stamps``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from int_bench.config import RunConfig
+from int_bench.data.dataset import SampleFile
+from int_bench.data.world.dataset import is_drawn
+
+TINY = (
+    "TINY MODELS ON PHOTOGRAPHS: they were trained on drawn scenes alone, so these numbers say"
+    " nothing about a method"
+)
+
+
+def stamps_of(config: RunConfig, samples: Sequence[SampleFile]) -> tuple[str, ...]:
+    """The stamps of a run, in capitals where its numbers mean something else than they seem to.
+
+    Args:
+        config: of the run.
+        samples: that it works on; the first one is looked at.
+    """
+    stamps = []
+    if samples and _shipped(config) and not is_drawn(samples[0]):
+        stamps.append(TINY)
+    selection = config.method.get("prompter", {}).get("selection", {})
+    if selection.get("reading") == "sampled" and selection.get("negative", True):
+        stamps.append(
+            f"SAMPLED PROBABILITIES: p(c | X) is the share of {selection.get('samples')} sampled"
+            " answers that give the name, not a probability that the model told"
+        )
+    return tuple(stamps)
+
+
+def _shipped(config: RunConfig) -> bool:
+    nodes = config.backbone.values()
+    return any(str(node.get("checkpoint")).startswith("zoo:") for node in nodes)
