@@ -236,7 +236,7 @@ def test_zsh_completes_the_option_as_one_word():
 
 
 def test_a_terminated_run_keeps_what_is_done_and_says_how_to_resume(here):
-    words = ["run", "method=centre_box", "dataset.count=3000", "keep=final", "--out", "my runs"]
+    words = ["run", "method=centre_box", "dataset.count=500", "keep=final", "--out", "my runs"]
     child = subprocess.Popen(
         [*PROGRAM, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -250,7 +250,7 @@ def test_a_terminated_run_keeps_what_is_done_and_says_how_to_resume(here):
     assert resume in err and "are done and safe in my runs/camoworld" in err
     assert "Traceback" not in err
     done = lines_in(Path("my runs"))
-    number = int(re.search(r"(\d+) of 3000 images are done", err)[1])
+    number = int(re.search(r"(\d+) of 500 images are done", err)[1])
     assert number == len(done) >= 5
 
 
