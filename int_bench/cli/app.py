@@ -240,6 +240,17 @@ def check(
 
 
 @app.command()
+def status(
+    run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
+    json: Json = False,
+) -> int:
+    """Say how far a run is, whoever works on it, and how long it may take."""
+    from int_bench.cli.folders import status_command
+
+    return status_command(run_dir, json)
+
+
+@app.command()
 def upgrade(
     run_dir: Annotated[Path, typer.Argument(help="A run folder of an earlier format.")],
 ) -> int:

@@ -1,16 +1,18 @@
-"""``int-bench check`` and ``int-bench upgrade``: whether a run folder is whole; format 1 to 2."""
+"""``int-bench check``, ``status`` and ``upgrade``: whole, how far, and format 1 to 2."""
 
 from __future__ import annotations
 
+import json as json_format
 from pathlib import Path
 
 from int_bench.core.text import shown
 from int_bench.errors import Exit
 from int_bench.runs.check import check, said
+from int_bench.runs.executors.status import Status, status_of
 from int_bench.runs.reader import Run
 from int_bench.runs.upgrade import upgrade
 
-_NAMED = 20
+_NAMED, _RUNNING = 20, 8
 
 
 def check_command(path: Path, thorough: bool) -> int:
@@ -52,3 +54,47 @@ def upgrade_command(path: Path) -> int:
     else:
         print(f"{path}: {count} records rewritten; score it with `int-bench eval {path}`.")
     return Exit.DONE
+
+
+def status_command(path: Path, json: bool) -> int:
+    """Say how many samples are done, running and failed, who works on them, and what is left.
+
+    Returns:
+        The exit code: 0 if all that was asked for is done, else 4.
+
+    Raises:
+        MissingAsset: it is no run folder.
+    """
+    status = status_of(path)
+    if json:
+        print(json_format.dumps(_as_json(status)))
+    else:
+        print("\n".join(map(shown, _lines(path, status))))
+    return Exit.DONE if status.asked == status.done else Exit.INCOMPLETE
+
+
+def _lines(path: Path, status: Status) -> list[str]:
+    of = "" if status.asked is None else f" of {status.asked}"
+    counted = f"{status.done}{of} done, {len(status.running)} running, {status.failed} failed"
+    lines = [f"{path}: {counted}"]
+    if status.left is not None:
+        lines.append(f"about {status.left / 60:.1f} min left, by the seconds inside models so far")
+    names = [f"{sample} (trial {trial})" for trial, sample in status.running[:_RUNNING]]
+    if names:
+        more = len(status.running) - len(names)
+        lines.append("running: " + ", ".join(names) + (f" and {more} more" if more else ""))
+    lines += [f"at work: {worker}" for worker in status.workers]
+    if not status.workers and status.asked != status.done:
+        lines.append("nobody is at work; the command that began the run goes on with it")
+    return lines
+
+
+def _as_json(status: Status) -> dict[str, object]:
+    return {
+        "asked": status.asked,
+        "done": status.done,
+        "running": [{"trial": trial, "id": sample} for trial, sample in status.running],
+        "failed": status.failed,
+        "workers": list(status.workers),
+        "seconds_left": status.left,
+    }

@@ -1,0 +1,156 @@
+"""A Slurm of one node: arrays leave the same folder, whoever is killed, and only what is missing is
+submitted again."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from int_bench.errors import UsageError
+from int_bench.runs.executors.arrays import Submitted, arrays_of
+from int_bench.runs.executors.status import status_of
+from int_bench.runs.prepare import prepare
+from int_bench.runs.reader import Run
+from tests.runs.executors.bench import content, go, pictures, request
+from tests.runs.executors.hazards import HANGS, KILLS
+
+pytestmark = pytest.mark.services
+if os.environ.get("CI") != "true":
+    pytest.importorskip("submitit")
+    if shutil.which("slurmctld") is None:
+        pytest.skip("slurmctld is not here", allow_module_level=True)
+SCRIPT = Path(__file__).parents[3] / "scripts" / "slurm_here.sh"
+SLURM = ["executor=slurm", "executor.cpus=1", "executor.patience=5", "method.iterations=2"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def slurm(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("slurm")
+    port = {**os.environ, "SLURM_HERE_PORT": str(random.Random().randrange(20000, 30000, 2))}
+    subprocess.run([SCRIPT, "start", folder, "3"], check=True, env=port)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    os.environ["PYTHONPATH"] = str(SCRIPT.parents[1])
+    yield
+    subprocess.run([SCRIPT, "stop", folder], check=True)
+    del os.environ["SLURM_CONF"]
+    os.environ.pop("PYTHONPATH") if before is None else os.environ.update(PYTHONPATH=before)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("scenes"), 12)
+
+
+@pytest.fixture(scope="module")
+def whole(scenes, tmp_path_factory):
+    return content(go(request(scenes, tmp_path_factory.mktemp("inline"), SLURM[-1]))[0])
+
+
+def test_an_array_leaves_the_same_folder_as_one_process(scenes, whole, tmp_path):
+    told: list[str] = []
+    folder, done = go(request(scenes, tmp_path, *SLURM, "executor.tasks=3"), tell=told.append)
+    assert content(folder) == whole
+    assert done.work.images == 12 and done.counters["vlm.answer.rows"] > 0
+    assert not (folder / "parts").exists()
+    job = told[0].split()[2]
+    assert told[0].startswith(f"Slurm job {job} works on 12 samples with 3 tasks.")
+    assert len(list((folder / "logs").glob(f"{job}_*_log.out"))) == 3
+
+
+def processes(name: str) -> list[int]:
+    """Processes of tasks: their command line holds a name."""
+    there = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if name.encode() in words and b"array_task" in words:
+            there.append(int(path.name))
+    return there
+
+
+def test_processes_that_are_killed_at_random_change_nothing(scenes, tmp_path):
+    """Nine kills at work; the array heals itself, and a next command does what is left."""
+    slow = {"detector": "tests.runs.executors.hazards.Slow"}
+    chance, over, killed = random.Random(3), threading.Event(), []
+
+    def kill():
+        while not over.wait(chance.uniform(0.5, 2)) and len(killed) < 9:
+            there = [pid for pid in processes(str(tmp_path)) if pid not in killed]
+            if there and list(tmp_path.rglob("*.begun")):
+                killed.append(chance.choice(there))
+                os.kill(killed[-1], signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        folder, _ = go(request(scenes, tmp_path, *SLURM, "executor.tasks=3", models=slow))
+    finally:
+        over.set()
+        thread.join()
+    assert killed
+    # What two kills met was given up; the next command computes it.
+    go(request(scenes, tmp_path, SLURM[-1], models=slow))
+    undisturbed, _ = go(request(scenes, tmp_path / "whole", SLURM[-1], models=slow))
+    assert content(folder) == content(undisturbed)
+
+
+def test_what_a_cancelled_array_has_not_done_is_all_that_is_submitted_again(
+    scenes, whole, tmp_path
+):
+    slow = {"detector": "tests.runs.executors.hazards.Slow"}
+    asked = request(
+        scenes, tmp_path, *SLURM, "executor.tasks=1", "executor.wait=false", models=slow
+    )
+    with pytest.raises(Submitted, match=r"Slurm job \d+ is submitted"):
+        go(asked)
+    (run,) = prepare([asked])
+    (array,) = arrays_of(run.path)
+    until = time.monotonic() + 240
+    while status_of(run.path).done < 3 and time.monotonic() < until:
+        time.sleep(0.5)
+    status = status_of(run.path)
+    assert status.asked == 12 and status.workers == (f"Slurm job {array.job} with 1 tasks",)
+    with pytest.raises(UsageError, match=f"Slurm job {array.job} works on .*scancel"):
+        go(request(scenes, tmp_path, SLURM[-1], models=slow))
+    subprocess.run(["scancel", array.job], check=True)
+    while array.active():
+        time.sleep(0.5)
+    done = status_of(run.path).done
+    assert 3 <= done < 12
+    told: list[str] = []
+    folder, _ = go(
+        request(scenes, tmp_path, *SLURM, "executor.tasks=2", models=slow), tell=told.append
+    )
+    assert f"works on {12 - done} samples" in told[0]
+    assert status_of(folder).done == 12 and not status_of(folder).workers
+    masks = {name: data for name, data in content(folder).items() if name.startswith("masks")}
+    assert masks == {name: data for name, data in whole.items() if name.startswith("masks")}
+
+
+def test_poison_and_a_hang_are_recorded_by_name(tmp_path):
+    scenes = pictures(tmp_path / "scenes", 8, {3: KILLS, 5: HANGS})
+    limits = ["executor.tasks=2", "executor.sample_seconds=15", "executor.start_seconds=30"]
+    folder, _ = go(request(scenes, tmp_path / "out", *SLURM, *limits))
+    failures = Run(folder).failures
+    assert sorted(failures) == [(0, "p003"), (0, "p005")]
+    assert failures[0, "p003"].startswith("It ended two workers that computed it")
+    assert "executor.sample_seconds=15" in failures[0, "p005"]
+    assert len(Run(folder).masks()) == 6
+
+
+def test_a_partition_that_does_not_exist_is_a_sentence_in_the_words_of_slurm(scenes, tmp_path):
+    with pytest.raises(UsageError, match="Slurm did not take the job: invalid partition specified"):
+        go(request(scenes, tmp_path, *SLURM, "executor.partition=nowhere"))
+    (run,) = prepare([request(scenes, tmp_path, *SLURM)])
+    assert not arrays_of(run.path)
