@@ -12,6 +12,7 @@ from int_bench.api.words import Value, words
 from int_bench.config import build_method, load_config
 from int_bench.core.types import HardMask
 from int_bench.data.images import read_mask
+from int_bench.data.subset import chosen
 from int_bench.runs.executors.compute import compute
 from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Records
@@ -125,8 +126,8 @@ class Run:
             MissingAsset: the data set is not here, or has no ground truth.
         """
         truths = self._stored.truths()
-        whole = truths.samples()
-        samples = [s for s in whole[: self._stored.asked(truths)] if self._counts(s.id)]
+        asked = chosen(truths.samples(), self._stored.asked(truths))
+        samples = [sample for sample in asked if self._counts(sample.id)]
         if not has_truth(truths, samples):
             raise NoTruth(f"{self.path} is of pictures without ground truth: it has no scores.")
         return scores_of(self.name, truths, self._trials, samples)

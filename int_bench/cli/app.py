@@ -17,10 +17,13 @@ from int_bench.cli import views
 from int_bench.cli.assets.app import data_app, help_alone, models_app
 from int_bench.cli.options import (
     DryRun,
+    Ids,
+    IdsFile,
     Json,
     Limit,
     Out,
     Overrides,
+    PrintConfig,
     Profile,
     Verbose,
     complete_metric,
@@ -96,13 +99,17 @@ def run(  # noqa: PLR0913 - an option each
     json: Json = False,
     profile: Profile = None,
     verbose: Verbose = False,
+    ids: Ids = None,
+    ids_file: IdsFile = None,
+    print_config: PrintConfig = False,
 ) -> int:
     """``run`` and ``ablate`` take the same options."""
     from int_bench.cli.run import ablate_command, run_command
     from int_bench.cli.screen import Command
 
     verb, words = str(context.info_name), tuple(overrides or ())
-    command = Command(verb, words, limit, out, dry_run, json, profile, verbose)
+    selected = (ids, ids_file, print_config)
+    command = Command(verb, words, limit, out, dry_run, json, profile, verbose, *selected)
     return ablate_command(command) if verb == "ablate" else run_command(command)
 
 
@@ -120,6 +127,9 @@ def segment(
     ] = Path("results/segments"),
     dry_run: DryRun = False,
     json: Json = False,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html: every picture, and why.")
+    ] = False,
 ) -> int:
     """Segment one's own pictures; no ground truth is needed.
 
@@ -127,7 +137,7 @@ def segment(
     """
     from int_bench.cli.segment import SegmentOptions, segment_command
 
-    return segment_command(SegmentOptions(tuple(words), prompt, out, json, dry_run))
+    return segment_command(SegmentOptions(tuple(words), prompt, out, json, dry_run, report))
 
 
 @app.command("eval")

@@ -49,7 +49,16 @@ Overrides = Annotated[
     typer.Argument(help=_EXAMPLES, metavar="[KEY=VALUE]...", autocompletion=complete_override),
 ]
 Limit = Annotated[
-    str | None, typer.Option("--limit", "-n", metavar="N", help="Only the first N images.")
+    str | None,
+    typer.Option("--limit", "-n", metavar="N|A-B", help="Only the first N images, or A to B."),
+]
+Ids = Annotated[str | None, typer.Option("--ids", metavar="A,B", help="Only these images.")]
+IdsFile = Annotated[
+    Path | None, typer.Option("--ids-file", help="Only the images of this list, an id a line.")
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option("--print-config", help="Print the configuration, and where each value is from."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]

@@ -22,6 +22,8 @@ from int_bench.cli.screen import (
 )
 from int_bench.config import RunConfig, build_method
 from int_bench.config.building import keep_models
+from int_bench.config.printing import printed
+from int_bench.config.sweeps import combinations
 from int_bench.core.protocols import Method
 from int_bench.engine.trace import Trace
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
@@ -41,12 +43,24 @@ from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_r
 
 def run_command(command: Command) -> int:
     """Segment one data set or several, by one method or several, and score the masks."""
+    if command.print_config:
+        return _print_config(command.overrides)
     return run_all(command, sweep(command.overrides))
 
 
 def ablate_command(command: Command) -> int:
     """Run the full method and its variants; one table."""
+    if command.print_config:
+        raise UsageError("--print-config is of `int-bench run`: give it one variant's overrides.")
     return run_all(command, ablations(command.overrides))
+
+
+def _print_config(overrides: Sequence[str]) -> int:
+    """The configuration of each run, one YAML document each."""
+    for number, words in enumerate(combinations(overrides)):
+        print("---" if number else "", end="\n" if number else "")
+        print("\n".join(printed(words)))
+    return Exit.DONE
 
 
 def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
@@ -192,13 +206,13 @@ def _score(prepared: Sequence[Prepared]) -> list[Scored]:
     """All runs of a data set in one pass over its ground truth; in the order of the runs."""
     groups: dict[str, list[Prepared]] = {}
     for run in prepared:
-        groups.setdefault(str((run.config.dataset, run.config.limit)), []).append(run)
+        groups.setdefault(str((run.config.dataset, run.dataset.asked)), []).append(run)
     scored: dict[int, Scored] = {}
     for group in groups.values():
         first = group[0]
         rules = Rules(backend=first.config.metrics["backend"])
         runs = [_scorable(run) for run in group]
-        results, _ = score_runs(first.dataset, runs, rules, first.config.limit)
+        results, _ = score_runs(first.dataset, runs, rules, first.dataset.asked)
         scored |= {id(run): result for run, result in zip(group, results, strict=True)}
     return [scored[id(run)] for run in prepared]
 

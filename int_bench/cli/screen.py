@@ -23,6 +23,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from int_bench.cli.selection import selection
 from int_bench.core.named_folders import options_typed
 from int_bench.core.text import shown
 from int_bench.report.scores import score_table
@@ -51,12 +52,15 @@ class Command:
     Attributes:
         verb: ``run`` or ``ablate``.
         given: the overrides.
-        limit: ``--limit``.
+        limit: ``--limit``: N or A-B.
         out: ``--out``.
         dry_run: ``--dry-run``.
         json: ``--json``.
         profile: ``--profile``.
         verbose: ``--verbose``: what the models have done as well.
+        ids: ``--ids``.
+        ids_file: ``--ids-file``.
+        print_config: ``--print-config``.
     """
 
     verb: str
@@ -67,24 +71,28 @@ class Command:
     json: bool = False
     profile: Path | None = None
     verbose: bool = False
+    ids: str | None = None
+    ids_file: Path | None = None
+    print_config: bool = False
 
     @property
     def overrides(self) -> list[str]:
         """The overrides, the options among them."""
-        options = {"limit": self.limit, "out": self.out}
-        added = [f"{key}={value}" for key, value in options.items() if value is not None]
-        return [*self.given, *added]
+        out = [] if self.out is None else [f"out={self.out}"]
+        return [*self.given, *selection(self.limit, self.ids, self.ids_file), *out]
 
     @property
     def text(self) -> str:
         """The command line that does the same again."""
         words = ["int-bench", self.verb, *self.given]
-        if self.limit is not None:
-            words += ["--limit", self.limit]
-        if self.out is not None:
-            words += ["--out", str(self.out)]
-        if self.profile is not None:
-            words += ["--profile", str(self.profile)]
+        for option, value in (
+            ("--limit", self.limit),
+            ("--ids", self.ids),
+            ("--ids-file", self.ids_file),
+            ("--out", self.out),
+            ("--profile", self.profile),
+        ):
+            words += [] if value is None else [option, str(value)]
         if self.verbose:
             words.append("--verbose")
         return shlex.join([*words, *options_typed()])

@@ -6,9 +6,10 @@ import io
 import json
 import re
 import shlex
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from int_bench.cli import plan
 from int_bench.cli.process import terminable
 from int_bench.cli.run import watched
 from int_bench.cli.screen import drawn, quiet_libraries, say
+from int_bench.cli.views import report_command
 from int_bench.config import build_method, load_config
 from int_bench.core.files import write_file
 from int_bench.core.named_folders import options_typed
@@ -45,6 +47,7 @@ DEFAULT_OUT = Path("results/segments")
 _SOFTWARE = "int-bench segment"
 _OVERRIDE = re.compile(r"[A-Za-z_][\w./]*=.*", re.DOTALL)
 _TABLE = "segments.csv"
+_BUDGET = 20.0  # MiB of the report
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class SegmentOptions:
         out: the folder to write to.
         json: print one line of JSON.
         dry_run: check all and say what would be done.
+        report: write ``report.html`` as well, made of traces.
     """
 
     words: tuple[str, ...]
@@ -64,12 +68,14 @@ class SegmentOptions:
     out: Path = DEFAULT_OUT
     json: bool = False
     dry_run: bool = False
+    report: bool = False
 
     @property
     def text(self) -> str:
         """The command line that does the same again."""
         prompt = [] if self.prompt is None else ["--prompt", self.prompt]
-        words = [*self.words, *prompt, "--out", str(self.out), *options_typed()]
+        report = ["--report"] if self.report else []
+        words = [*self.words, *prompt, "--out", str(self.out), *report, *options_typed()]
         return shlex.join(["int-bench", "segment", *words])
 
 
@@ -103,6 +109,10 @@ def segment_command(options: SegmentOptions) -> int:
         return Exit.INTERRUPTED
     segmented = list(segments(Run(run.path), run.keys))
     _print(options, run, segmented, time.monotonic() - started)
+    if options.report:
+        # The page's line is no part of the result.
+        with redirect_stdout(sys.stderr):
+            report_command([run.path], options.out / "report.html", _BUDGET)
     return Exit.DONE if all(segment.status == OK for segment in segmented) else Exit.INCOMPLETE
 
 
@@ -144,6 +154,8 @@ def _request(options: SegmentOptions, files: Sequence[Path], overrides: list[str
         if key in keys:
             raise UsageError(f"{key}= is set by segment itself; leave it out.")
     given = [*overrides, "dataset=pictures"]
+    if options.report and "keep" not in keys:
+        given.append("keep=trace")
     if "task" not in keys:
         given += ["task=custom", *([] if "task.prompt" in keys else ["task.prompt=custom"])]
     config = load_config([*given, *(["models=tiny"] if "models" not in keys else [])])

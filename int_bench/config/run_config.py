@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -41,6 +41,8 @@ class RunConfig:
         seed: the run seed.
         trials: repetitions, each with its own seeds.
         limit: the first N samples only; None for all.
+        skip: the first N samples are left out.
+        ids: these samples only; None for all.
         out: root of the run folders.
         exactness: ``E0``, ``E1`` or ``E2`` (see :mod:`int_bench.config.exactness`).
         keep: what is stored of each sample: the ``final`` mask; those of all ``iterations``; the
@@ -65,6 +67,8 @@ class RunConfig:
     seed: Annotated[int, Within(0, 9223372036854775807)]
     trials: Annotated[int, Within(1, 1000)]
     limit: Count | None
+    skip: Annotated[int, AtLeast(0)]
+    ids: Sequence[Text] | None
     out: Path
     exactness: Literal["auto", "E0", "E1", "E2"]
     keep: Literal["final", "iterations", "soft", "trace"]

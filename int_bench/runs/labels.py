@@ -25,6 +25,7 @@ _SPEED = frozenset(
         "executor",
         "label",
         "limit",
+        "skip",
         "ids",
         "trials",
     ]

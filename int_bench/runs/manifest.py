@@ -55,6 +55,18 @@ class Manifest:
         return self._node("config")
 
     @property
+    def skip(self) -> int:
+        """How many of the first samples were left out."""
+        skip = self.config.get("skip")
+        return skip if isinstance(skip, int) and skip > 0 else 0
+
+    @property
+    def ids(self) -> tuple[str, ...] | None:
+        """The samples that were asked for by id; None for all."""
+        ids = self.config.get("ids")
+        return tuple(map(str, ids)) if isinstance(ids, list) else None
+
+    @property
     def identity(self) -> Mapping[str, Any]:
         """What decides the results."""
         return self._node("identity")

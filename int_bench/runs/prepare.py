@@ -16,7 +16,7 @@ from int_bench.config.identity import digest, identity
 from int_bench.core.paths import expanded
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.fingerprint import images_hash, truths_hash
-from int_bench.data.subset import First
+from int_bench.data.subset import Part, asked_for
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.folder import RunFolder, describe
 from int_bench.runs.kept.standing import Standing
@@ -47,7 +47,7 @@ class Prepared:
     """
 
     request: RunRequest
-    dataset: Dataset
+    dataset: Part
     samples: Sequence[SampleFile]
     identity: dict[str, Any]
     path: Path
@@ -127,7 +127,7 @@ class Prepared:
                 pass
         elif self.before is None or any(
             self.before.config.get(key) != getattr(self.config, key)
-            for key in ("limit", "trials", "label")
+            for key in ("limit", "skip", "ids", "trials", "label")
         ):
             describe(self.path, self.description({}))
 
@@ -238,7 +238,8 @@ def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:
     """
     first = requests[0].config
     whole: Dataset = build(first.dataset, "dataset")
-    dataset = First(whole, first.limit)
+    _check_ids(whole, first.ids or ())
+    dataset = Part(whole, asked_for(whole.samples(), first.skip, first.limit, first.ids))
     samples = dataset.samples()
     identified = {"name": first.dataset_name, "manifest": whole.manifest()}
     content = images_hash(whole.samples())
@@ -255,6 +256,14 @@ def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:
         checked = Prepared(request, dataset, samples, decided, path, source, before)
         prepared.setdefault(path, checked)
     return list(prepared.values())
+
+
+def _check_ids(dataset: Dataset, ids: Sequence[str]) -> None:
+    known = {sample.id for sample in dataset.samples()} if ids else set()
+    for sample_id in ids:
+        if sample_id not in known:
+            hint = binding.closest(sample_id, known)
+            raise MissingAsset(f"Data set {dataset.name} has no sample {sample_id!r}.{hint}")
 
 
 def former(prepared: Prepared) -> Path | None:
@@ -291,7 +300,7 @@ def _folder(config: RunConfig, decided: Mapping[str, Any]) -> Path:
 
 def unlimited(dataset: Dataset) -> Dataset:
     """The data set without a limit."""
-    return dataset.whole if isinstance(dataset, First) else dataset
+    return dataset.whole if isinstance(dataset, Part) else dataset
 
 
 def _resolved(config: RunConfig) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.dataset import Truths
 from int_bench.data.folders import PairedFolders
+from int_bench.data.subset import Asked, asked_for, chosen
 from int_bench.errors import MissingAsset, UsageError, UserError
 from int_bench.runs.labels import Labelled
 from int_bench.runs.reader import Run, record_files
@@ -91,17 +92,20 @@ class StoredRun:
             return Scorable(self.name, self.folder, [maps_in(self.masks[0])], task=self.task)
         return scorable(self._run, self.name, self._run.trials, self.task)
 
-    def asked(self, truths: Truths) -> int | None:
-        """How many of the first samples were asked for; None for all.
+    def asked(self, truths: Truths) -> Asked:
+        """Which samples were asked for.
 
-        Those under the limit, and whatever a longer run over the same folder has recorded.
+        Those of the last command, and whatever another over the same folder has recorded.
         """
-        limit = self._manifest.limit
-        if limit is None:
+        whole, manifest = truths.samples(), self._manifest
+        asked = asked_for(whole, manifest.skip, manifest.limit, manifest.ids)
+        if asked is None:
             return None
-        sample_ids = {sample_id for _, sample_id in self._run.records}
-        samples = enumerate(truths.samples(), start=1)
-        return max(limit, max((number for number, of in samples if of.id in sample_ids), default=0))
+        recorded = {sample_id for _, sample_id in self._run.records}
+        if isinstance(asked, frozenset):
+            return asked | (recorded & {sample.id for sample in whole})
+        places = (number for number, of in enumerate(whole, start=1) if of.id in recorded)
+        return max(asked, max(places, default=0))
 
     def scores(self, verify: bool = False) -> RunScores:
         """The stored scores, held against what lies there now.
@@ -125,7 +129,7 @@ class StoredRun:
             self.again,
             None if self.masks else records_source(self._run),
             self._maps_of,
-            None if truths is None else lambda limit: _first_truths(truths, limit),
+            None if truths is None else lambda asked: _truths_of(truths, asked),
             verify,
         )
         scores = read_scores(self.folder, self._manifest.name, self.dataset, present)
@@ -219,5 +223,8 @@ def _final(run: Run, trial: int) -> Path:
     return run.mask_folder / str(trial) / "final"
 
 
-def _first_truths(truths: Truths, limit: int | None) -> Source:
-    return truths_source(truths, truths.samples()[:limit])
+def _truths_of(truths: Truths, asked: Asked) -> Source:
+    samples = truths.samples()
+    if isinstance(asked, frozenset):  # ids as files of scores hold them
+        return truths_source(truths, [s for s in samples if as_stored(s.id) in asked])
+    return truths_source(truths, chosen(samples, asked))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from int_bench.core.types import Values
+from int_bench.data.subset import Asked
 from int_bench.errors import UsageError
 from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import PROTOCOLS
@@ -82,8 +83,8 @@ class Present:
         again: the command that scores it again.
         records: its records now; None for anybody's masks.
         maps: the maps of a trial now.
-        truths: the ground truth of the first so many samples now; None if the data set is not
-            here, so that it cannot be looked at.
+        truths: the ground truth now of the samples that are asked for; None if the data set is
+            not here, so that it cannot be looked at.
         verify: read every byte, also where names, sizes and times are as they were.
     """
 
@@ -91,7 +92,7 @@ class Present:
     again: str
     records: Source | None = None
     maps: Callable[[int], Source] | None = None
-    truths: Callable[[int | None], Source] | None = None
+    truths: Callable[[Asked], Source] | None = None
     verify: bool = False
 
 
@@ -182,7 +183,8 @@ def _stale(files: Sequence[StoredScores], present: Present) -> Iterator[str]:
     elif (records is None) != (present.records is None):
         yield f"{first.path} is of another kind of run"
     if present.truths is not None:
-        truths = present.truths(first.header.limit)
+        ids = frozenset(line["id"] for line in first.lines)
+        truths = present.truths(ids if first.header.selected else first.header.limit)
         yield from _first_changed(first, "truth", first.header.truths, truths, present.verify)
     if present.maps is not None:
         for stored in files:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from int_bench.data.dataset import SampleFile, Truths
+from int_bench.data.subset import Asked, chosen
 from int_bench.errors import SampleError
 from int_bench.methods.trivial import KINDS
 from int_bench.metrics.rules import protocols
@@ -103,7 +104,7 @@ class Rules:
 
 
 def score_runs(
-    truths: Truths, runs: Sequence[Scorable], rules: Rules, limit: int | None = None
+    truths: Truths, runs: Sequence[Scorable], rules: Rules, asked: Asked = None
 ) -> tuple[list[Scored], list[Evaluation]]:
     """Score runs on one data set, and keep the scores (``scores/<protocol>.<trial>.csv``).
 
@@ -113,7 +114,7 @@ def score_runs(
         truths: the data set.
         runs: what to score.
         rules: how.
-        limit: only the first so many samples; None for all.
+        asked: only the first so many samples, or those of these ids; None for all.
 
     Returns:
         The scores of the runs, and the evaluations of all their trials.
@@ -121,12 +122,12 @@ def score_runs(
     Raises:
         UserError: see :func:`int_bench.scoring.evaluate.evaluate_all`.
     """
-    samples = truths.samples()[:limit]
+    samples = chosen(truths.samples(), asked)
     if not has_truth(truths, samples):
         return [_unscored(truths, run, samples) for run in runs], []
     ids = frozenset(sample.id for sample in samples)
     kept = [run for run in runs if run.keep and run.within(ids)]
-    origins = {id(run): _origins(run, truths_source(truths, samples), limit) for run in kept}
+    origins = {id(run): _origins(run, truths_source(truths, samples), asked) for run in kept}
     maps = [trial for run in runs for trial in run.trials]
     evaluations, floor = evaluate_with_floor(truths, maps, rules, samples)
     scored, left = [], iter(evaluations)
@@ -159,9 +160,9 @@ def evaluate_with_floor(
     return evaluations[: len(maps)], floor
 
 
-def _origins(run: Scorable, truths: Source, limit: int | None) -> list[Origin]:
+def _origins(run: Scorable, truths: Source, asked: Asked) -> list[Origin]:
     return [
-        Origin.of(files_source(maps.paths, maps.folder), truths, run.records, limit)
+        Origin.of(files_source(maps.paths, maps.folder), truths, run.records, asked)
         for maps in run.trials
     ]
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from int_bench.core.files import write_file
+from int_bench.data.subset import Asked
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import ScoringProtocol
@@ -59,6 +60,7 @@ class Header:
         maps: the predicted maps.
         truths: the ground truth.
         content: sha256 of the lines that follow.
+        selected: whether the samples were asked for by id.
     """
 
     format: int
@@ -72,6 +74,7 @@ class Header:
     maps: Link
     truths: Link
     content: str
+    selected: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,17 +85,17 @@ class Origin:
         maps: a hash of each predicted map by sample id.
         truths: a hash of each ground truth by sample id.
         links: of ``records``, ``maps`` and ``truths``; no records for anybody's masks.
-        limit: the first so many samples of the data set were asked for; None for all.
+        asked: which samples of the data set were asked for.
     """
 
     maps: Mapping[str, str]
     truths: Mapping[str, str]
     links: Mapping[str, Link]
-    limit: int | None = None
+    asked: Asked = None
 
     @classmethod
     def of(
-        cls, maps: Source, truths: Source, records: Source | None = None, limit: int | None = None
+        cls, maps: Source, truths: Source, records: Source | None = None, asked: Asked = None
     ) -> Origin:
         """Stamp and hash everything."""
         sources = {"maps": maps, "truths": truths}
@@ -101,7 +104,7 @@ class Origin:
         stamps = {name: source.stamp() for name, source in sources.items()}
         hashes = {name: source.hashes() for name, source in sources.items()}
         links = {name: Link(stamp, digest_of(hashes[name])) for name, stamp in stamps.items()}
-        return cls(hashes["maps"], hashes["truths"], links, limit)
+        return cls(hashes["maps"], hashes["truths"], links, asked)
 
 
 @dataclass(frozen=True)
@@ -152,13 +155,14 @@ def write_scores(folder: Path, evaluation: Evaluation, trial: int, origin: Origi
             protocol.name,
             trial,
             len(evaluation.rows),
-            origin.limit,
+            origin.asked if isinstance(origin.asked, int) else None,
             evaluation.policy,
             rules_of(protocol),
             origin.links.get("records"),
             origin.links["maps"],
             origin.links["truths"],
             hashlib.sha256(body).hexdigest(),
+            isinstance(origin.asked, frozenset),
         )
         first = f"{_MARK}{json.dumps(asdict(header))}\n".encode()
         write_file(file_of(folder, protocol.name, trial), first + body)

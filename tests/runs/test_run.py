@@ -23,7 +23,7 @@ from int_bench.core.requests import Inpaint
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Iteration, Masks, Picture, Prediction, Stencil
 from int_bench.data.dataset import SampleFile
-from int_bench.data.subset import First
+from int_bench.data.subset import Part
 from int_bench.engine.broker import Broker
 from int_bench.errors import MissingAsset, SampleError
 from int_bench.runs.execute import Variant, run
@@ -105,7 +105,7 @@ class Steps:
 
 
 def plan_of(dataset=None, trials=1, seed=0, limit=None):
-    dataset = First(dataset or Tiny(), limit)
+    dataset = Part(dataset or Tiny(), limit)
     return Plan(dataset, dataset.samples(), "camouflaged animal", seed=seed, trials=trials)
 
 

@@ -20,6 +20,7 @@ from int_bench.core.parsing import canonical
 from int_bench.core.types import HardMask, Image, SoftMask, Values
 from int_bench.data.dataset import Dataset, SampleFile, Truths
 from int_bench.data.images import Map, read_map
+from int_bench.data.subset import chosen
 from int_bench.errors import SampleError, UserError
 from int_bench.metrics.rules import PROTOCOLS
 from int_bench.metrics.summary import total
@@ -199,7 +200,7 @@ class Pictures:
             asked = self.side.stored.asked(self.truths)
         except UserError:
             asked = None
-        return tuple(self.truths.samples()[:asked])
+        return tuple(chosen(self.truths.samples(), asked))
 
     def image(self, sample: SampleFile) -> Image | None:
         """(H, W, 3) RGB; None where it cannot be read."""
