@@ -29,7 +29,7 @@ def square(batch: views.Batch, rectangle: Rectangle) -> tuple[Tensor, Tensor]:
     """One rectangle of every scene as SAM sees it: longest side 256, zeros right and below.
 
     Returns:
-        Normalised pixels ``(B, 3, 256, 256)`` and masks ``(B, 5, 64, 64)`` in 0..1.
+        Normalised pixels ``(B, 3, 256, 256)`` and masks ``(B, 5, 128, 128)`` in 0..1.
     """
     x0, y0, x1, y1 = rectangle
     side = CONFIG.image_size

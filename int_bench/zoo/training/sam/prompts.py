@@ -1,7 +1,7 @@
 """Prompts for the tiny SAM: boxes and points as true annotations, a detector or Spatial CLIP give.
 
-Frames: masks and coordinates are those of the model's square of 256 pixels, masks at a quarter of
-its resolution (64 x 64 cells).
+Frames: masks and coordinates are those of the model's square of 256 pixels, masks at half of its
+resolution (128 x 128 cells), so that a cell is a pixel of a whole scene.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CELL = 4
-"""Pixels of the model's square per cell of a low-resolution mask."""
+CELL = 2
+"""Pixels of the model's square per cell of a mask."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Prompt:
 
 
 def true_boxes(masks: Tensor) -> Tensor:
-    """Boxes of masks ``(B, 64, 64)``, as ``(B, 4)`` pixels of the square; all of it where empty."""
+    """Boxes of masks ``(B, 128, 128)``, ``(B, 4)`` pixels of the square; all of it where empty."""
     inside, size = masks > 0.5, masks.shape[-1]
     columns, rows = inside.any(1), inside.any(2)
     sides = []
@@ -68,8 +68,8 @@ def random_prompt(masks: Tensor, others: Tensor, rng: np.random.Generator) -> Pr
     """A box, points, or both.
 
     Args:
-        masks: ``(B, 64, 64)`` of the targets.
-        others: ``(B, 64, 64)`` of the animals that are not meant.
+        masks: ``(B, 128, 128)`` of the targets.
+        others: ``(B, 128, 128)`` of the animals that are not meant.
         rng: source of everything drawn.
     """
     kind = rng.choice(["box", "centre", "point", "points", "both"], p=[0.3, 0.1, 0.1, 0.1, 0.4])
@@ -113,7 +113,7 @@ def _positives(masks: Tensor, count: int, rng: np.random.Generator) -> Tensor:
         x, y = (_draw(weights, 1, rng)[:, 0] / CELL).unbind(1)
         line = torch.arange(masks.shape[-1])
         away = (line - y[:, None]).square()[:, :, None] + (line - x[:, None]).square()[:, None]
-        weights = weights * torch.exp(-away / (2.0 * rng.uniform(3.0, 10.0) ** 2)) + 1e-9
+        weights = weights * torch.exp(-away / (2.0 * rng.uniform(6.0, 20.0) ** 2)) + 1e-9
     return _draw(weights, count, rng)
 
 

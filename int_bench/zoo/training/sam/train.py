@@ -30,10 +30,10 @@ from int_bench.zoo.training.sam.check import Validator
 from int_bench.zoo.training.sam.forward import CONFIG, decode, overlaps, square
 from int_bench.zoo.training.sam.prompts import random_prompt
 
-STEPS = 1600
+STEPS, AGAIN = 1600, 1000
 SCENES, PAIRS, PATCHES = 5, 6, 5
-DIMMED = 0.65
-_LEAST = 12.0
+DIMMED = 0.7
+_LEAST = 48.0
 """Cells that a figure needs to be asked for."""
 
 
@@ -59,7 +59,7 @@ class Trainer:
         pixels, masks = self._images(rng)
         embedding = self.sam.image_encoder(pixels.to(self.sam.device))
         salient = F.pixel_shuffle(self.saliency(embedding), 4).float().cpu()
-        hint = mask_loss(salient, masks.amax(1)).mean()
+        hint = mask_loss(_fine(salient), masks.amax(1)).mean()
         terms = []
         for wanted in _two(masks, rng):
             others = (masks.sum(1) - wanted).clamp(min=0.0)
@@ -77,7 +77,7 @@ class Trainer:
         whole, patch = views.random_patch(rng, full=1.0), views.random_patch(rng, full=0.0)
         parts = [square(singles, whole), square(pairs, whole), square(spare, patch)]
         area = parts[2][1].sum((2, 3))
-        order = torch.argsort((area.amax(1) > 40).float(), descending=True, stable=True)[:PATCHES]
+        order = torch.argsort((area.amax(1) > 160).float(), descending=True, stable=True)[:PATCHES]
         parts[2] = (parts[2][0][order], parts[2][1][order])
         pixels, masks = (torch.cat(part) for part in zip(*parts, strict=True))
         seen = masks.sum((2, 3)) > _LEAST
@@ -92,6 +92,7 @@ class Trainer:
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss of the single mask, of the several masks (best, and all a little), of the IoUs."""
         logits, scores = decode(self.sam, embedding, random_prompt(wanted, others, rng))
+        logits = _fine(logits)
         weights = (wanted.sum((1, 2)) > 0).float()
         losses = mask_loss(logits, wanted)
         several = 0.7 * losses[:, 1:].amin(1) + 0.3 * losses[:, 1:].mean(1)
@@ -100,8 +101,13 @@ class Trainer:
         return tuple((part * weights).sum() / total for part in (losses[:, 0], several, errors))  # type: ignore[return-value]
 
 
+def _fine(logits: Tensor) -> Tensor:
+    """Logits ``(B, M, 64, 64)`` enlarged to the 128 x 128 cells of the masks: small outlines."""
+    return F.interpolate(logits, scale_factor=2, mode="bilinear")
+
+
 def _two(masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Two figures in view, each ``(B, 64, 64)``, animals rather than decoys; one twice if alone."""
+    """Two figures in view, ``(B, 128, 128)``, animals rather than decoys; one twice if alone."""
     shown = masks.sum((2, 3)) > 0
     weight = torch.tensor([1.0, 1.0, 0.7, 0.7, 0.7])
     order = torch.from_numpy(rng.random(shown.shape)).float() * weight * shown
@@ -130,9 +136,11 @@ def train(out: Path, steps: int | None = None, cache: Path = CACHE) -> None:
     check = Validator(sam, load_pool("validation", cache), count=192)
     hidden = {name: 3.0 for name, p in modules.named_parameters()
               if p.ndim == 2 and min(p.shape) >= 16 and "embed" not in name}  # fmt: skip
-    recipe = Recipe(name="sam", steps=steps or STEPS, learning_rate=1.5e-3, muon=True,
-                    factors=hidden, weight_decay=0.01, report_every=200, cache=cache)  # fmt: skip
-    fit(modules, recipe, trainer.loss, check)
+    # It has not finished learning when the rate has fallen: a second run from a higher rate.
+    for name, count, seed in (("sam", STEPS, 0), ("sam_again", steps or AGAIN, 1)):
+        recipe = Recipe(name=name, steps=count, learning_rate=1.5e-3, muon=True, factors=hidden,
+                        weight_decay=0.01, report_every=200, seed=seed, cache=cache)  # fmt: skip
+        fit(modules, recipe, trainer.loss, check)
     save(sam, out)
     full = replace(check, count=2048)
     print({name: round(value, 3) for name, value in full().items()}, flush=True)
