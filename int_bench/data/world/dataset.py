@@ -69,7 +69,7 @@ class DrawnScenes:
     def samples(self) -> tuple[SampleFile, ...]:
         """All scenes; what each shows, by name. The ids are ``test-00000``, ``test-00001``, ..."""
         return tuple(
-            SampleFile(f"{self.split}-{index:05d}", truth_name=self._name_of(index))
+            SampleFile(f"{self.split}-{index:05d}", truth_name=_name_of(self, index))
             for index in range(self.count)
         )
 
@@ -115,20 +115,22 @@ class DrawnScenes:
     def _scene(self, sample: SampleFile) -> Scenes:
         return _cached(self, int(sample.id.rpartition("-")[2]))
 
-    def _name_of(self, index: int) -> str | None:
-        """The name, "frog and owl" for two kinds, None where the animals are erased.
-
-        Names are drawn first, so the smallest scene of this number tells them.
-        """
-        if self.erased:
-            return None
-        small = replace(self, size=16)._draw((index,))
-        return " and ".join(dict.fromkeys(NAMES[name] for name in small.names[0] if name >= 0))
-
 
 @lru_cache(maxsize=256)
 def _cached(scenes: DrawnScenes, index: int) -> Scenes:
     return scenes._draw((index,))
+
+
+@lru_cache(maxsize=4096)
+def _name_of(scenes: DrawnScenes, index: int) -> str | None:
+    """The name, "frog and owl" for two kinds, None where the animals are erased.
+
+    Names are drawn first, so the smallest scene of this number tells them.
+    """
+    if scenes.erased:
+        return None
+    small = replace(scenes, size=16)._draw((index,))
+    return " and ".join(dict.fromkeys(NAMES[name] for name in small.names[0] if name >= 0))
 
 
 def is_drawn(sample: SampleFile) -> bool:
