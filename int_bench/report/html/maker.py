@@ -187,9 +187,9 @@ def _shown(small: Shot) -> dict[str, Any]:
     }
 
 
-def _apart(labels: Any, one: int, two: int) -> float:
+def _apart(labels: Any, bit: int, other: int) -> float:
     """How far two masks are apart: 1 - IoU, 0 where both are empty."""
-    first, second = (labels & one) > 0, (labels & two) > 0
+    first, second = (labels & bit) > 0, (labels & other) > 0
     union = int((first | second).sum())
     return round(1 - int((first & second).sum()) / union, 4) if union else 0.0
 
