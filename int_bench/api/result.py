@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
+from int_bench.core.files import write_file
 from int_bench.core.text import shown
 from int_bench.core.types import Box, HardMask, Image, Iteration, Prediction, SoftMask
 from int_bench.report.panels import PanelRow, draw_panel
@@ -72,17 +73,22 @@ class Result:
     def why(self) -> str:
         """In words: what each iteration was asked to segment, why, and which mask was chosen."""
         chosen = self.prediction.chosen[-1]
-        lines = [f"{shown(self.task)} in {shown(self.name)}: {shown(self.prompt) or '(no name)'}"]
+        lines = [f"{shown(self.task)} in {shown(self.name)}: {_named(self.prompt)}"]
         for index, iteration in enumerate(self.iterations):
             mark = " (chosen)" if index == chosen else ""
-            lines.append(f"iteration {index + 1}{mark}: {shown(iteration.prompt)}")
+            lines.append(f"iteration {index + 1}{mark}: {_named(iteration.prompt)}")
             lines += [f"  {line}" for line in _reasons(iteration.details)]
         return "\n".join(lines)
 
     def save(self, path: str | Path) -> Path:
-        """Write the mask as a PNG of 0 and 255; the path."""
-        place = Path(path)
-        Pillow.fromarray(np.where(self.mask, 255, 0).astype(np.uint8)).save(place, "PNG")
+        """Write the mask as a PNG of 0 and 255; the path.
+
+        Raises:
+            UsageError: it cannot be written there.
+        """
+        place = Path(path).expanduser()
+        levels = np.where(self.mask, 255, 0).astype(np.uint8)
+        write_file(place, _png(Pillow.fromarray(levels)))
         return place
 
     def picture(self) -> Pillow.Image:
@@ -109,9 +115,7 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """What a notebook shows: :meth:`picture`."""
-        buffer = io.BytesIO()
-        self.picture().save(buffer, "PNG")
-        return buffer.getvalue()
+        return _png(self.picture())
 
     def _repr_html_(self) -> str:
         """What a notebook shows where it may: the picture, and :meth:`why` below it."""
@@ -120,6 +124,17 @@ class Result:
             f'<figure><img alt="{html.escape(self.name)}" src="data:image/png;base64,{code}">'
             f"<figcaption><pre>{html.escape(self.why())}</pre></figcaption></figure>"
         )
+
+
+def _png(picture: Pillow.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _named(prompt: str) -> str:
+    """An instance-specific prompt as :meth:`Result.why` prints it."""
+    return shown(prompt) or "(no name)"
 
 
 def _reasons(details: Mapping[str, Any]) -> Iterator[str]:

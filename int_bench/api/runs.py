@@ -69,6 +69,9 @@ class Masks(Mapping[str, HardMask]):
     def __len__(self) -> int:
         return len(self.paths)
 
+    def __repr__(self) -> str:
+        return f"Masks({len(self)} samples)"
+
 
 class Run:
     """What a run left behind.

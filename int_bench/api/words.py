@@ -20,8 +20,11 @@ def words(overrides: tuple[str, ...], keywords: dict[str, Value]) -> list[str]:
     ['method=int', 'seed=1', 'limit=null', 'task.prompt=a shadow']
 
     Raises:
-        UsageError: a keyword's value is of a type that no option has.
+        UsageError: an override is no text, or a keyword's value of a type that no option has.
     """
+    for override in overrides:
+        if not isinstance(override, str):
+            raise UsageError(f"{override!r} is not KEY=VALUE; write e.g. 'method=int'.")
     return [*overrides, *(_word(key, value) for key, value in keywords.items())]
 
 

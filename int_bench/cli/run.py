@@ -28,7 +28,6 @@ from int_bench.core.protocols import Method
 from int_bench.engine.trace import Trace
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.report.scores import spread_as_json
-from int_bench.runs.batches import batches
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
 from int_bench.runs.labels import Seeds, of_datasets, seeds_of
@@ -37,7 +36,7 @@ from int_bench.runs.prepare import Prepared, former, prepare, with_all_models
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.scorable import scorable
-from int_bench.runs.variants import RunRequest, ablations, labelled, sweep
+from int_bench.runs.variants import RunRequest, ablations, batches, labelled, sweep
 from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
 
 

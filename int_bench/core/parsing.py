@@ -23,9 +23,8 @@ _THOUSANDTHS = ("<box>", "<|box_start|>")
 
 _NOTHING = """
 none nothing nobody unanswerable unknown unidentified unclear undefined uncertain null nil na no not
-nan inf infinity yes image picture photo photograph background sorry
-ninguno ninguna nada aucun aucune rien keine
-keiner nichts nessuno nenhum нет ничего 无 没有 なし 없음
+nan inf infinity yes image picture photo photograph background sorry ninguno ninguna nada aucun
+aucune rien keine keiner nichts nessuno nenhum нет ничего 无 没有 なし 없음
 """
 NO_NAMES = frozenset(_NOTHING.split()) | {"n/a", "not applicable", "not available"}
 """Answers that name nothing."""

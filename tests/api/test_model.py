@@ -79,6 +79,17 @@ class TestTheSentences:
         with pytest.raises(UsageError, match="seed cannot be a dict"):
             words((), {"seed": {}})  # type: ignore[dict-item]
 
+    def test_an_override_that_is_no_text(self):
+        with pytest.raises(UsageError, match="3 is not KEY=VALUE"):
+            int_bench.load(3)
+
+    def test_a_mask_that_cannot_be_written(self, here):
+        (here / "file").touch()
+        result = int_bench.load("method=full").segment(np.zeros((4, 4, 3), np.uint8))
+        assert result.why().splitlines()[1] == "iteration 1 (chosen): (no name)"
+        with pytest.raises(UsageError, match=r"mask\.png cannot be written"):
+            result.save("file/mask.png")
+
 
 def test_keywords_are_overrides():
     given = {"task": "cod", "limit": None, "keep": "soft", "dataset.images": ["a", "b"]}

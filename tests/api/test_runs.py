@@ -25,6 +25,7 @@ def test_a_run_is_the_command_lines(command, here):
     assert [key for _, key in again.records] == list(run.masks) and not again.failures
     fewer = int_bench.run("method=centre_box", limit=1)
     assert len(fewer.masks) == fewer.scores.counts.n == 1 and len(again.records) == 3
+    assert repr(run.masks) == "Masks(3 samples)"
     assert repr(again).startswith("Run('centre_box' on 'camoworld', 3 masks, ")
 
 

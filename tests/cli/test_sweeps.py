@@ -11,8 +11,7 @@ import pytest
 
 from int_bench.config import building, load_config
 from int_bench.errors import Exit
-from int_bench.runs.batches import batches
-from int_bench.runs.variants import sweep
+from int_bench.runs.variants import batches, sweep
 
 
 def result(out: str) -> dict:

@@ -100,9 +100,16 @@ def edited(path: Path) -> None:
     path.write_text(text)
 
 
+def with_format(form: str | None):
+    line = "" if form is None else f'"format": {form},'
+    return lambda path: path.write_text(path.read_text().replace('"format": 2,', line))
+
+
 REFUSED = {
     "newer": (lambda path: path.write_text('{"format": 3, "what": []}'), "format 3 and this"),
     "edited": (edited, "was changed after it was written"),
+    "another format": (with_format("1"), "was changed after it was written"),
+    "format gone": (with_format(None), "was changed after it was written"),
     "another program's": (lambda path: path.write_text('{"job": 1}'), "config is missing"),
     "a list": (lambda path: path.write_text("[]"), "it is no object"),
     "deep": (lambda path: path.write_text("[" * 200_000), "nested too deeply"),
