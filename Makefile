@@ -50,7 +50,7 @@ report: $(STAMP) ## measure the shipped models on the test split and update thei
 	$(BIN)/python -m int_bench.zoo.report
 
 bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench/gpu.py is the one for a GPU
-	@missed=0; for name in engine scoring metrics; do \
+	@missed=0; for name in engine scoring metrics threads; do \
 	    $(BIN)/python -m scripts.bench.$$name || missed=1; \
 	done; $(BIN)/python -m scripts.bench.gpu --device cpu || missed=1; exit $$missed
 

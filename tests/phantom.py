@@ -25,7 +25,7 @@ from unittest import mock
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from tests import phantom_graphs, phantom_shapes
 from tests.phantom_rules import FREE, INDEXING, READS, Call, Refused, refuse
@@ -113,6 +113,8 @@ class Device:
         if bare_kwargs.get("pin_memory"):
             bare_kwargs["pin_memory"] = False
         kernel = KERNELS.get(call.name, func)
+        if self.recording is not None and func._schema.is_mutable:
+            self.recording.protect(tree_leaves((bare_args, bare_kwargs)))
         if self.values:
             out = kernel(*bare_args, **bare_kwargs)
         else:

@@ -26,6 +26,7 @@ class Recording:
     def __init__(self) -> None:
         self._steps: list[tuple[Any, Any, list[_Slot]]] = []
         self._made: dict[int, _Slot] = {}
+        self._before: dict[int, tuple[Any, Any]] = {}
         self._live: list[weakref.ref[torch.Tensor]] = []
         self._outside: dict[int, tuple[weakref.ref[torch.Tensor], torch.Tensor]] = {}
 
@@ -63,6 +64,20 @@ class Recording:
 
     def _is_outside(self, tensor: torch.Tensor) -> bool:
         return id(tensor) in self._outside and self._outside[id(tensor)][0]() is tensor
+
+    def protect(self, leaves: list[Any]) -> None:
+        """Remember what is in memory from outside before it is written: a capture runs nothing."""
+        for tensor in leaves:
+            if isinstance(tensor, torch.Tensor) and not tensor.is_meta:
+                storage = tensor.untyped_storage()
+                if self._known(tensor) is None and storage._cdata not in self._before:
+                    self._before[storage._cdata] = storage, storage.clone()
+
+    def restore(self) -> None:
+        """Undo what the recorded operations wrote outside."""
+        for storage, before in self._before.values():
+            storage.copy_(before)
+        self._before.clear()
 
     def check_memory(self) -> None:
         """See that somebody else still holds all memory from outside."""
@@ -135,6 +150,7 @@ def patches(device: Any) -> Iterator[Any]:
             yield
         finally:
             device.recording = None
+            graph.recording.restore()
             device.dispatches = launched  # recorded, not run
 
     changed = {

@@ -73,21 +73,32 @@ def check(device: phantom.Device, allowed: Cost, work: Callable[[], Any]) -> Non
 
 
 def test_llava_13b():
-    first, *rest = patches()
+    """In the memory that a card of 48 GB leaves it; the logits' head is held in float32 as well."""
+    first, *others = patches()
     with phantom.cuda(values=False) as device:
         vlm = llava.random_llava(
-            llava.LLAVA_13B, "cuda", "float16", max_batch=32, prefix_cache_mb=13 * 1024
+            llava.LLAVA_13B, "cuda", "float16", max_batch=32, prefix_cache_mb=4 * 1024
         )
-        assert vlm.loaded and device.now < 26.8 * GB
+        assert vlm.loaded and device.now < 27.5 * GB
 
         def answer(pictures: list[Picture], tokens: int) -> Callable[[], Any]:
             return lambda: vlm.answer([Answer(p, ASK, max_tokens=tokens) for p in pictures])
 
-        check(device, Cost(3967, 2, 8.7), answer([first, *rest], 1))
-        check(device, Cost(5700, 3, 13.5), answer([first, *rest], 2))
-        asked = [Score(p, ASK, llava.NAMES) for seed in (1, 2) for p in patches(seed)]
+        check(
+            device, Cost(12000, 9, 12.0), answer([p for n in range(4) for p in patches(n)][:32], 1)
+        )
+        vlm.forget()
+        check(device, Cost(6000, 9, 9.0), answer([first, *others[:5]], 1))
+        answer([first, *others[:5]], 3)()  # captures
+        steps = []
+        for tokens in (3, 4):
+            device.clear()
+            answer([first, *others[:5]], tokens)()
+            steps.append(device.dispatches.total())
+        assert steps[1] - steps[0] <= 20
+        asked = [Score(p, ASK, llava.NAMES) for p in (first, *others)]
         vlm.score(asked)
-        check(device, Cost(2100, 40, 9.5), lambda: vlm.score(asked))
+        check(device, Cost(4000, 40, 9.5), lambda: vlm.score(asked))
 
 
 def test_stable_diffusion_2():
@@ -98,9 +109,9 @@ def test_stable_diffusion_2():
         with torch.device("cuda"):
             inpainter = library.stable_diffusion(True, "cuda", "float16", max_batch=8)
         for steps, rows, allowed in (
-            (2, 1, Cost(2545, 12, 0.41)),
-            (3, 1, Cost(2730, 18, 0.41)),
-            (3, 8, Cost(3563, 18, 3.3)),
+            (2, 1, Cost(2545, 2, 0.41)),
+            (3, 1, Cost(2730, 2, 0.41)),
+            (3, 8, Cost(3563, 2, 3.3)),
         ):
             inpainter.steps = steps
             asked = [Inpaint(picture, Stencil(hole), "leaves", "frog", i) for i in range(rows)]
@@ -113,7 +124,7 @@ def test_sam_vit_h(dtype, peak):
     with phantom.cuda(values=False) as device:
         with torch.device("cuda"):
             segmenter = library.sam(True, "cuda", dtype, max_batch=4)
-        check(device, Cost(1135, 20, peak), lambda: segmenter.segment(asked))
+        check(device, Cost(1135, 1, peak), lambda: segmenter.segment(asked))
 
 
 def test_grounding_dino():
@@ -121,8 +132,8 @@ def test_grounding_dino():
         with torch.device("cuda"):
             detector = library.grounding_dino(True, "cuda", "float32", max_batch=8)
         one, nine = ([Detect(p, "frog.") for p in part] for part in (patches()[:1], patches()))
-        check(device, Cost(2217, 15, 1.2), lambda: detector.detect(one))
-        check(device, Cost(7200, 70, 5.9), lambda: detector.detect(nine))
+        check(device, Cost(2217, 1, 1.2), lambda: detector.detect(one))
+        check(device, Cost(7200, 5, 5.9), lambda: detector.detect(nine))
 
 
 def test_clip():
@@ -130,6 +141,6 @@ def test_clip():
         with torch.device("cuda"):
             aligner = library.clip(True, "cuda", max_batch=32, templates="surgery")
         heat = [Heatmap(p, ("frog",), ("leaves",)) for p in patches()]
-        check(device, Cost(1333, 10, 0.3), lambda: aligner.heatmap(heat))
+        check(device, Cost(1340, 2, 0.3), lambda: aligner.heatmap(heat))
         alike = [Similarity(p, "frog") for p in patches()]
-        check(device, Cost(522, 10, 0.3), lambda: aligner.similarity(alike))
+        check(device, Cost(530, 1, 0.3), lambda: aligner.similarity(alike))

@@ -62,6 +62,7 @@ def test_a_replayed_graph_computes_with_the_values_of_then():
         with torch.cuda.graph(graph):
             doubled = given.view(3) * 2
             total += doubled
+        assert total.cpu().tolist() == [0.0] * 3  # recorded, not run
         given.fill_(5)
         total.zero_()
         device.clear()

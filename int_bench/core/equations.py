@@ -14,11 +14,13 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from int_bench.core.geometry import Window
 from int_bench.core.requests import TokenLogProbs
 from int_bench.core.types import HardMask, Image, Logits, SoftMask
 from int_bench.errors import UsageError
 
 Evidence = NDArray[np.float64]
+_NUMBERS_AT_ONCE = 2**15
 Base = Literal["once", "original", "recursive"]
 ProbabilityReading = Literal["seq_geo", "first_token", "seq_prob", "cand_softmax"]
 Clamp = Literal["relu", "abs", "none"]
@@ -158,22 +160,35 @@ def normalise_similarities(
     return weights
 
 
-def weighted_mask(masks: Sequence[SoftMask], weights: NDArray[np.float64]) -> SoftMask:
+def weighted_mask(
+    masks: Sequence[SoftMask],
+    weights: NDArray[np.float64],
+    windows: Sequence[Window],
+    size: tuple[int, int],
+) -> SoftMask:
     """Eq. (11): the similarity-weighted sum of the patch masks, scaled to 0..1.
 
     Args:
-        masks: one per patch on the canvas of the image, (H, W) in 0..1, zeros outside its patch.
+        masks: one per patch, (h, w) in 0..1.
         weights: one per patch, not negative.
+        windows: the rows and columns of each patch in the image; beyond them its mask is zero.
+        size: (H, W) of the image.
 
     Returns:
         (H, W) in 0..1. Reading: as in the predecessor's code the sum is divided by the sum of the
         weights and min-max scaled; a constant sum is left as it is.
     """
     total = max(float(weights.sum()), 1e-12)
-    mixed = np.zeros(masks[0].shape, dtype=np.float64)
-    for mask, weight in zip(masks, weights, strict=True):
-        mixed += (weight / total) * mask
-    return min_max(mixed.astype(np.float32))
+    mixed = np.empty(size, dtype=np.float32)
+    for top in range(0, size[0], step := max(1, _NUMBERS_AT_ONCE // size[1])):
+        rows = np.zeros((min(step, size[0] - top), size[1]), dtype=np.float64)
+        for mask, weight, (high, wide) in zip(masks, weights, windows, strict=True):
+            first, last = max(top, high.start), min(top + step, high.stop)
+            if first < last and weight:
+                part = mask[first - high.start : last - high.start]
+                rows[first - top : last - top, wide] += (weight / total) * part
+        mixed[top : top + step] = rows
+    return min_max(mixed)
 
 
 def reweight(
@@ -202,7 +217,12 @@ def reweight(
         raise UsageError(f"Unknown base {base!r} of Eq. (12); choose {', '.join(get_args(Base))}.")
     lit = view if base == "recursive" else image
     background = image if base == "once" else view
-    return (w * lit * mask[..., None] + (1.0 - w) * background).astype(np.float32)
+    dimmed = np.empty(view.shape, dtype=np.float32)
+    # Some rows at a time: what is computed on the way stays in the processor's cache.
+    for top in range(0, len(view), step := max(1, _NUMBERS_AT_ONCE // view[0].size)):
+        rows = slice(top, top + step)
+        dimmed[rows] = w * lit[rows] * mask[rows, :, None] + (1.0 - w) * background[rows]
+    return dimmed
 
 
 def distances_to_mean(masks: Sequence[SoftMask]) -> list[float]:
@@ -214,6 +234,8 @@ def distances_to_mean(masks: Sequence[SoftMask]) -> list[float]:
     >>> distances_to_mean([0 * ones, 0.5 * ones, ones])
     [2.0, 0.0, 2.0]
     """
+    if len(masks) == 1:
+        return [0.0]
     mean = np.mean(masks, axis=0, dtype=np.float64)
     return [float(np.abs(mask - mean).sum()) for mask in masks]
 
@@ -235,7 +257,11 @@ def min_max(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def keep_inside(image: Image, mask: HardMask) -> Image:
     """The image with everything outside the mask black, (H, W, 3)."""
-    return np.where(mask[..., None], image, 0).astype(np.uint8)
+    import cv2  # slow to import, and a dry run computes nothing
+
+    kept: Image = np.zeros(image.shape, dtype=np.uint8)
+    cv2.copyTo(image, mask.view(np.uint8), kept)
+    return kept
 
 
 def _exp(values: Sequence[float]) -> Evidence:

@@ -6,6 +6,7 @@ patch after it was made square for the vision-language model).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
@@ -20,6 +21,8 @@ PatchSet = Literal["original", "halves", "quarters"]
 PATCH_SETS: tuple[PatchSet, ...] = get_args(PatchSet)
 Preprocess = Literal["pad", "center_crop", "squash"]
 PREPROCESSINGS: tuple[Preprocess, ...] = get_args(Preprocess)
+Window = tuple[slice, slice]
+"""Rows and columns of an array, (H, W, ...)."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,11 @@ class Patch:
     def size(self) -> tuple[int, int]:
         """(height, width) in pixels."""
         return self.y1 - self.y0, self.x1 - self.x0
+
+    @property
+    def window(self) -> Window:
+        """Its rows and columns of an array in the image frame."""
+        return slice(self.y0, self.y1), slice(self.x0, self.x1)
 
 
 @dataclass(frozen=True)
@@ -110,14 +118,7 @@ def _grow(patch: Patch, overlap: float, width: int, height: int) -> Patch:
 
 def crop(image: Image, patch: Patch) -> Image:
     """The patch's pixels, (h, w, 3)."""
-    return image[patch.y0 : patch.y1, patch.x0 : patch.x1]
-
-
-def paste(mask_patch: SoftMask, patch: Patch, size: tuple[int, int]) -> SoftMask:
-    """A patch's mask on the canvas of the whole image, zeros elsewhere."""
-    canvas = np.zeros(size, dtype=np.float32)
-    canvas[patch.y0 : patch.y1, patch.x0 : patch.x1] = mask_patch
-    return canvas
+    return image[patch.window]
 
 
 def padded_square(size: tuple[int, int]) -> tuple[int, int, int]:
@@ -236,9 +237,30 @@ def enlarge(heat: SoftMask, size: tuple[int, int]) -> SoftMask:
 
 def dilate(mask: HardMask, radius: float) -> HardMask:
     """All pixels within ``radius`` (pixels, Euclidean) of the mask."""
-    from scipy import ndimage  # slow to import, and a dry run computes nothing
+    import cv2  # slow to import, and a dry run computes nothing
 
     if radius <= 0 or not mask.any():
         return mask
-    grown: HardMask = ndimage.distance_transform_edt(~mask) <= radius
+    # Squared distances are whole numbers: the largest that is within the radius, and a half, is a
+    # bound that the rounding of a distance to float32 cannot cross.
+    largest = int(radius * radius) + 1
+    while math.sqrt(largest) > radius:
+        largest -= 1
+    # Beyond the mask's bounds and the radius there is nothing to find.
+    window = tuple(
+        slice(max(0, span.start - math.ceil(radius)), span.stop + math.ceil(radius))
+        for span in bounds(mask)
+    )
+    outside = np.logical_not(mask[window]).view(np.uint8)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    grown: HardMask = np.zeros_like(mask)
+    grown[window] = distance < math.sqrt(largest + 0.5)
     return grown
+
+
+def bounds(mask: HardMask) -> Window:
+    """The smallest rows and columns that hold all of a mask, (H, W), which is not empty."""
+    import cv2  # slow to import, and a dry run computes nothing
+
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(y, y + height), slice(x, x + width)

@@ -8,6 +8,8 @@ schedule depends on the order of the jobs alone: no clock and no race decides wh
 
 from __future__ import annotations
 
+import gc
+import os
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import (
@@ -71,6 +73,11 @@ class _Call(Generic[A]):
 
     def __await__(self) -> Generator[_Call[A], A, A]:
         return (yield self)
+
+
+def _helpers() -> int:
+    """Threads that prepare what is queued: all cores but that of the methods, at most eight."""
+    return max(1, min(8, (os.cpu_count() or 2) - 1))
 
 
 async def _wrap(awaitable: Awaitable[A]) -> A:
@@ -178,9 +185,12 @@ class Broker:
         A job's own error is part of its outcome. An error that every job would meet (a missing
         checkpoint, say) is raised.
         """
+        # The libraries' objects are millions: the collector need not visit them at every turn.
+        gc.freeze()
         source, active, admitted = iter(jobs), 0, 0
         more, last = True, self._groups - 1
         worker = ThreadPoolExecutor(1, thread_name_prefix="models")
+        self._helpers = ThreadPoolExecutor(_helpers(), thread_name_prefix="ahead")
         try:
             while more or active:
                 while more and active < self._in_flight:
@@ -205,7 +215,9 @@ class Broker:
             raise
         finally:
             worker.shutdown(wait=False)
+            self._helpers.shutdown(wait=False, cancel_futures=True)
             self._close()
+            gc.unfreeze()
 
     def _admit(self, job: Job[Any], group: int) -> None:
         before, self._newest = self._newest, job.topic
@@ -326,6 +338,9 @@ class Broker:
             self._waiting[key] = [task]
             queue = (task.root.group, request.role, request.verb)
             self._queues.setdefault(queue, deque()).append((key, request))
+            prepare = getattr(self._backbones.get(request.role), "prepare", None)
+            if prepare is not None:
+                prepare(request, self._helpers.submit)
 
     def _count(self, root: _Root, name: str, number: int) -> None:
         self._counters[name] += number

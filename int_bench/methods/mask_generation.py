@@ -21,7 +21,16 @@ from int_bench.core.limits import Above, Share
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Detect, Heatmap, Point, Segment, Similarity
 from int_bench.core.templates import DETECT
-from int_bench.core.types import Box, Logits, Masks, Picture, Pictures, SoftMask
+from int_bench.core.types import (
+    Box,
+    HardMask,
+    Logits,
+    Masks,
+    OnBlack,
+    Picture,
+    Pictures,
+    SoftMask,
+)
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.points import PointPicker
 from int_bench.methods.tracing import small_mask
@@ -180,8 +189,8 @@ class SemanticMaskGeneration:
         # Eq. (11): the sum of the masks, weighed by similarity.
         similarities = [mask.similarity for mask in shown if mask.similarity is not None]
         weights = self.weighing.weigh(similarities)
-        canvases = [geometry.paste(mask.soft, mask.patch, size) for mask in shown]
-        soft = equations.weighted_mask(canvases, weights)
+        windows = [mask.patch.window for mask in shown]
+        soft = equations.weighted_mask([mask.soft for mask in shown], weights, windows, size)
         # What is scored: the sum cut at one half, or the union of the masks that match best.
         hard = soft >= 0.5
         if self.output == "union":
@@ -189,7 +198,9 @@ class SemanticMaskGeneration:
             if not chosen.any():
                 # Weights of other modes may all be small, and the whole image may be no patch.
                 chosen = weights == weights.max()
-            hard = np.any([canvases[k] > 0.5 for k in np.flatnonzero(chosen)], axis=0)
+            hard = np.zeros(size, dtype=np.bool_)
+            for k in np.flatnonzero(chosen):
+                hard[windows[k]] |= shown[k].soft > 0.5
         return Masks(hard, soft, **_told(masks, weights.tolist(), state.sample.traced))
 
     async def _mask_patch(
@@ -200,11 +211,12 @@ class SemanticMaskGeneration:
         logits, points = None, tuple[Point, ...]()
         if boxes or self.unboxed == "points":
             logits, points = await segment_patch(picture, proposal, boxes, self.points, ask)
-        if logits is None or not (logits > 0).any():
+        hard = None if logits is None else logits > 0
+        if logits is None or hard is None or not hard.any():
             return PatchMask(patch, np.zeros(patch.size, dtype=np.float32), boxes, points, None)
         similarity = 0.0
         if self.weighing.mode != "uniform":
-            similarity = await show(view, patch, logits, proposal.name, ask)
+            similarity = await show(view, patch, hard, proposal.name, ask)
         return PatchMask(patch, equations.sigmoid(logits), boxes, points, similarity)
 
 
@@ -236,20 +248,22 @@ async def segment_patch(
         else [Segment(picture, None, points)]
     )
     answers = await gather(ask(request) for request in requests)
-    joined: Logits = np.maximum.reduce([answer.logits for answer in answers])
+    joined = answers[0].logits
+    for answer in answers[1:]:
+        joined = np.maximum(joined, answer.logits)
     return joined, tuple(dict.fromkeys(point for request in requests for point in request.points))
 
 
-async def show(view: Picture, patch: Patch, logits: Logits, name: str, ask: Ask) -> float:
+async def show(view: Picture, patch: Patch, hard: HardMask, name: str, ask: Ask) -> float:
     """Eq. (10): similarity of what the mask keeps of the view, on black, to the prompt's name.
 
     Reading: as in the predecessor's code the hard mask's pixels stay in place on a black canvas of
     the whole image.
     """
-    canvas = np.zeros_like(view.pixels)
-    kept = equations.keep_inside(geometry.crop(view.pixels, patch), logits > 0)
-    canvas[patch.y0 : patch.y1, patch.x0 : patch.x1] = kept
-    return await ask(Similarity(Picture(canvas), name))
+    window = rows, columns = geometry.bounds(hard)
+    kept = equations.keep_inside(geometry.crop(view.pixels, patch)[window], hard[window])
+    place = patch.y0 + rows.start, patch.x0 + columns.start
+    return await ask(Similarity(OnBlack(kept, place, view.size), name))
 
 
 async def segment_whole(state: State, proposal: Proposal, picker: PointPicker, ask: Ask) -> Masks:

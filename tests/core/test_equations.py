@@ -94,8 +94,9 @@ def test_similarity_weights() -> None:
 
 def test_eq11_weighted_mask_by_hand() -> None:
     one = np.array([[1.0, 1.0, 0.0]], dtype=np.float32)
-    two = np.array([[0.0, 1.0, 0.0]], dtype=np.float32)
-    mixed = eq.weighted_mask([one, two], np.array([1.0, 0.5]))
+    two = np.array([[1.0, 0.0]], dtype=np.float32)  # of the patch without the first column
+    windows = [(slice(0, 1), slice(0, 3)), (slice(0, 1), slice(1, 3))]
+    mixed = eq.weighted_mask([one, two], np.array([1.0, 0.5]), windows, (1, 3))
     assert mixed == pytest.approx(np.array([[2 / 3, 1.0, 0.0]]))
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import ndimage
 
 from int_bench.core import geometry as geo
 
@@ -80,10 +81,23 @@ def test_frames_round_trip_and_disjoint_is_none() -> None:
     assert geo.box_patch_from_image((5, 0, 15, 20), patch) == (0, 0, 5, 8)
 
 
-def test_paste_and_fill_and_dilate() -> None:
-    patch = geo.Patch("p", 1, 1, 3, 2)
-    canvas = geo.paste(np.ones((1, 2), dtype=np.float32), patch, (3, 4))
-    assert canvas.sum() == 2 and canvas[1, 1] == 1 and canvas[1, 2] == 1
+@pytest.mark.parametrize("radius", [0.5, 1.0, 2**0.5, 2.0, 5**0.5, 7.2, 23.04, 50.0])
+def test_dilation_is_that_of_exact_distances(radius: float) -> None:
+    draw = np.random.default_rng(int(radius * 100))
+    for share in (0.001, 0.05, 0.9):
+        mask = draw.random((61, 83)) < share
+        mask[30, 40] = True
+        exact = ndimage.distance_transform_edt(~mask) <= radius
+        assert np.array_equal(geo.dilate(mask, radius), exact)
+
+
+def test_bounds_hold_all_of_a_mask() -> None:
+    mask = np.zeros((6, 8), dtype=np.bool_)
+    mask[2, 3] = mask[4, 5] = True
+    assert geo.bounds(mask) == (slice(2, 5), slice(3, 6))
+
+
+def test_fill_and_dilate() -> None:
     assert geo.fill_box((0.5, 0, 2.0, 1.0), (2, 3)).tolist() == [[True, True, False], [False] * 3]
     dot = np.zeros((5, 5), dtype=np.bool_)
     dot[2, 2] = True

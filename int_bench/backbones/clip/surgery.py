@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from functools import cache, partial
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import PIL.Image
 import torch
@@ -21,12 +21,13 @@ from int_bench.backbones.clip.spatial import (
     normalise,
     surgery_features,
 )
+from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.core import templates as texts
 from int_bench.core.limits import Count, NotEmpty
-from int_bench.core.requests import Heatmap, Similarity
+from int_bench.core.requests import Heatmap, Request, Similarity
 from int_bench.core.types import Picture, SoftMask
 from int_bench.errors import UsageError
 
@@ -96,6 +97,7 @@ class ClipSurgery(LocalModel):
         self._templates = _read_templates(self.templates)
         self._tokens = tensors(self.cache_mb)
         self._images = tensors(self.cache_mb)
+        self._squashed: Ahead[Tensor] = Ahead()
 
     def heatmap(self, requests: Sequence[Heatmap]) -> list[SoftMask]:
         """Where the foreground texts are and the background texts are not, one map per request.
@@ -118,7 +120,8 @@ class ClipSurgery(LocalModel):
         with self.computing():
             pictures = [request.image for request in requests]
             tokens = self.features(pictures, self._tokens, self._encode_tokens)
-            return [self._draw(request, tokens[request.image.digest]) for request in requests]
+            maps = [self._draw(request, tokens[request.image.digest]) for request in requests]
+            return list(self.finite.fetch(torch.stack(maps)).numpy()) if maps else []
 
     def similarity(self, requests: Sequence[Similarity]) -> list[float]:
         """Cosine of picture and bare text, -1..1, one per request.
@@ -135,10 +138,21 @@ class ClipSurgery(LocalModel):
         with self.computing():
             pictures = [request.image for request in requests]
             images = self.features(pictures, self._images, self._encode_images)
-            return [
-                float(images[request.image.digest] @ self._text(request.text, _BARE))
+            cosines = [
+                images[request.image.digest] @ self._text(request.text, _BARE)
                 for request in requests
             ]
+            return self.finite.fetch(torch.stack(cosines)).tolist() if cosines else []
+
+    def begin(self, request: Request[Any], submit: Submit) -> None:
+        """Squash the picture, unless its features are here."""
+        picture: Picture = request.image  # type: ignore[attr-defined]
+        size, cached = self.loaded.native_size, self._images
+        if isinstance(request, Heatmap):
+            size, cached = self.size or size, self._tokens
+        if picture.digest not in cached:
+            square = partial(self._square, picture, size)
+            self._squashed.begin((picture.digest, size), square, submit)
 
     def load(self) -> Clip:
         """Model, tokenizer, and what is known of texts."""
@@ -170,18 +184,23 @@ class ClipSurgery(LocalModel):
     def _squares(self, pictures: Sequence[Picture], size: int) -> Tensor:
         """(B, 3, size, size) in the model's precision."""
         self.counters["images_encoded"] += len(pictures)
-        preprocess = self.loaded.preprocess(size)
-        squares = [preprocess(PIL.Image.fromarray(picture.pixels)) for picture in pictures]
+        squares = [
+            self._squashed.take((picture.digest, size), partial(self._square, picture, size))
+            for picture in pictures
+        ]
         return torch.stack(squares).to(self.place, self.precision)
 
-    def _draw(self, request: Heatmap, tokens: Tensor) -> SoftMask:
-        """The heat map of a request from its picture's features (1 + g * g, D)."""
+    def _square(self, picture: Picture, size: int) -> Tensor:
+        """(3, size, size) float32, normalised."""
+        return self.loaded.preprocess(size)(PIL.Image.fromarray(picture.pixels))  # type: ignore[no-any-return]
+
+    def _draw(self, request: Heatmap, tokens: Tensor) -> Tensor:
+        """The heat map (g, g) of a request from its picture's features (1 + g * g, D)."""
         maps = self._mean_map(request.foreground, tokens)
         if request.background:
             maps = maps - self._mean_map(request.background, tokens)
         side = round(maps.numel() ** 0.5)
-        answer: SoftMask = min_max(maps, dim=0).reshape(side, side).cpu().numpy()
-        return answer
+        return min_max(maps, dim=0).reshape(side, side)
 
     def _mean_map(self, names: Sequence[str], tokens: Tensor) -> Tensor:
         """(g * g,): the mean over texts of their maps, each in 0..1."""

@@ -6,6 +6,7 @@ checkpoint is one sentence with the next step, whichever library it is that comp
 
 from __future__ import annotations
 
+import gc
 import pickle
 import threading
 import traceback
@@ -94,6 +95,7 @@ def cached_load(key: tuple[Any, ...], build: Callable[[], T]) -> T:
             # Weights made inside inference mode could never be changed or compiled outside of it.
             with torch.inference_mode(False):
                 _loaded[key] = build()
+            gc.freeze()  # see the broker
         return cast(T, _loaded[key])
 
 

@@ -17,12 +17,20 @@ from typing import Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.batching import chunks, positions_by
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load, load_errors, memory_guard
 from int_bench.backbones.common.lru import Lru
-from int_bench.backbones.common.precision import FiniteCheck, pick_device, pick_dtype, spelled
+from int_bench.backbones.common.precision import (
+    FiniteCheck,
+    pick_device,
+    pick_dtype,
+    plain_attention,
+    spelled,
+)
 from int_bench.core.limits import Count, Device
+from int_bench.core.requests import Request
 from int_bench.core.types import Picture
 from int_bench.errors import OutOfMemory, SampleError
 
@@ -115,12 +123,26 @@ class LocalModel(Model):
             MissingAsset: the checkpoint is missing, damaged or of another kind.
             UsageError: a package is missing, or the model does not fit into memory.
         """
+        plain_attention(self.place)
         with load_errors(self.ROLE, self.checkpoint):
             return cached_load(self.weights_key, self.load)
 
     @abstractmethod
     def load(self) -> Any:
         """Read the weights, to the device and in evaluation mode; errors may be the library's."""
+
+    def prepare(self, request: Request[Any], submit: Submit) -> None:
+        """Have computed what a request will need from the CPU; nothing before there are weights.
+
+        Args:
+            request: is waiting for its turn.
+            submit: has something computed on another thread.
+        """
+        if "loaded" in vars(self):
+            self.begin(request, submit)
+
+    def begin(self, request: Request[Any], submit: Submit) -> None:
+        """What :meth:`prepare` does for a family; the weights are loaded."""
 
     @contextmanager
     def computing(self) -> Iterator[None]:
@@ -142,7 +164,7 @@ class LocalModel(Model):
     def forget(self) -> None:
         """Drop what is kept between calls, except the weights."""
         for kept in vars(self).values():
-            if isinstance(kept, Lru):
+            if isinstance(kept, Lru | Ahead):
                 kept.clear()
 
     def in_batches(

@@ -69,6 +69,16 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
+def plain_attention(device: torch.device) -> None:
+    """Keep cuDNN's attention off on CUDA, in this process.
+
+    On Hopper torch prefers it for masks in half precision, and it builds a plan for every length of
+    keys that it has not seen, some 25 to 35 ms each: more than a whole step of decoding takes.
+    """
+    if device.type == "cuda":
+        torch.backends.cuda.enable_cudnn_sdp(False)
+
+
 def spelled(dtype: torch.dtype) -> str:
     """A dtype as configuration writes it: ``float32``."""
     return str(dtype).removeprefix("torch.")
@@ -83,6 +93,7 @@ class FiniteCheck:
 
     def __init__(self) -> None:
         self._flags: list[tuple[str, torch.dtype, Tensor]] = []
+        self._read: list[bool] = []
 
     def see(self, name: str, tensor: Tensor) -> Tensor:
         """Take note of a tensor and hand it on.
@@ -112,9 +123,19 @@ class FiniteCheck:
         """A module's output: a tensor, a tuple that begins with one, or one of the libraries'."""
         self.see(name, output if isinstance(output, Tensor) else output[0])
 
+    def fetch(self, tensor: Tensor) -> Tensor:
+        """A float32 tensor on the host, together with all flags: the device is waited for once."""
+        flags = [flag for *_, flag in self._flags[len(self._read) :]]
+        if tensor.device.type == "cpu" or not flags:
+            return tensor.cpu()
+        both = torch.cat([tensor.flatten(), torch.stack(flags).to(tensor.dtype)]).cpu()
+        self._read += (both[tensor.numel() :] > 0).tolist()
+        return both[: tensor.numel()].reshape(tensor.shape)
+
     def clear(self) -> None:
         """Forget what was seen."""
         self._flags.clear()
+        self._read.clear()
 
     def verdict(self, role: str, model: str) -> None:
         """Judge all that was seen since the last verdict.
@@ -127,11 +148,13 @@ class FiniteCheck:
             SampleError: something was not finite; the first such tensor is named, with its
                 precision and what to set.
         """
-        seen = list(self._flags)
+        seen, read = list(self._flags), list(self._read)
         self.clear()
-        if not seen or bool(torch.stack([flag for *_, flag in seen]).all()):
+        later = [flag for *_, flag in seen[len(read) :]]
+        if all(read) and (not later or bool(torch.stack(later).all())):
             return
-        name, dtype = next((name, dtype) for name, dtype, flag in seen if not flag)
+        flags = [*read, *map(bool, later)]
+        name, dtype = next(item[:2] for item, flag in zip(seen, flags, strict=True) if not flag)
         remedy = {
             torch.float16: f"float16 ends at 65504, set backbone.{role}.dtype to bfloat16 or "
             "float32",

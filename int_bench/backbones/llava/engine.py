@@ -12,20 +12,23 @@ explicitly. Autoregression is Eq. (1) of the paper.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from itertools import islice
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import FiniteCheck
-from int_bench.backbones.llava.kv_block import Block, Node
+from int_bench.backbones.llava.kv_block import Block, Node, cache_shape
 from int_bench.backbones.llava.prompt import Ids, Prompt
+from int_bench.backbones.llava.static_steps import StaticBlock, StaticSteps
 from int_bench.core.types import Picture
 
 Path = list[Node]
@@ -35,6 +38,8 @@ Look = Callable[[Sequence[Picture]], list[Tensor]]
 
 ROOM = 64
 """Columns by which a block grows while answers are written."""
+BLOCK_BYTES = 2 * 2**30
+"""Of keys and values that are computed in one pass and copied to where they stay."""
 
 
 @dataclass
@@ -93,15 +98,20 @@ class Engine:
         self._look = look
         self._counters = counters
         self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
-        self._device = next(self._embedding.parameters()).device
+        weight = next(self._embedding.parameters())
+        self._device, self._embedding_size = weight.device, weight.element_size()
         self._nodes: Lru[object, Node] = Lru(prefix_bytes, Node.nbytes)
         # Newer transformers call it cache, and 5.40 drops the old name.
         accepted = signature(model.forward).parameters
         self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
+        graphs = self._device.type == "cuda"
+        self._steps = StaticSteps(model, self._cache_argument) if graphs else None
 
     def forget(self) -> None:
         """Drop all resident prefixes; they are computed again when they are needed."""
         self._nodes.clear()
+        if self._steps is not None:
+            self._steps.forget()
 
     def resident_pictures(self) -> int:
         """How many pictures with a question each the memory for prefixes holds, about.
@@ -109,17 +119,19 @@ class Engine:
         The keys and values of a picture's tokens (LLaVA-1.5: 576; LLaVA-OneVision: a picture of one
         tile, which it sees twice) and of 128 tokens around them.
         """
+        return self._nodes.capacity // (self._token_bytes() * (self._picture_tokens() + 128))
+
+    def _picture_tokens(self) -> int:
         config: Any = self._model.config
         tokens = getattr(config, "image_seq_length", None)
         if tokens is None:
             vision = config.vision_config
             tokens = 2 * (vision.image_size // vision.patch_size) ** 2
-        text = config.get_text_config()
-        heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads
-        size = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
-        bytes_each = next(self._embedding.parameters()).element_size()
-        per_token = 2 * int(text.num_hidden_layers * heads * size) * bytes_each
-        return self._nodes.capacity // (per_token * (int(tokens) + 128))
+        return int(tokens)
+
+    def _token_bytes(self) -> int:
+        """Keys and values of one token."""
+        return int(prod(cache_shape(self._model.config, 1, 1)) * self._embedding_size)
 
     def prefill(self, prompts: Sequence[Prompt]) -> list[Path]:
         """The computed segments of each prompt; what is missing is computed, in one batch a depth.
@@ -135,12 +147,31 @@ class Engine:
             missing = {key: rows[key] for key, node in resident.items() if node is None}
             if depth == 0:
                 self._counters["prefix_hits"] += len(prompts) - len(missing)
-            if missing:
-                fresh = self._extend(depth, list(missing.values()), nodes)
-                nodes |= dict(zip(missing, fresh, strict=True))
+            most = self._rows_at_once(depth, missing.values(), nodes)
+            for keys in chunks(list(missing), most):
+                fresh = self._extend(depth, [missing[key] for key in keys], nodes)
+                nodes |= dict(zip(keys, fresh, strict=True))
         for key in reversed(nodes):  # deepest first: a picture outlives its questions
             self._nodes.put(key, nodes[key])
         return [[nodes[p.key(depth)] for depth in range(len(p.segments))] for p in prompts]
+
+    def _rows_at_once(
+        self, depth: int, prompts: Iterable[Prompt], nodes: dict[object, Node]
+    ) -> int:
+        """How many prompts go through the model together: their block is held beside the nodes."""
+
+        def tokens(prompt: Prompt) -> int:
+            above = sum(nodes[prompt.key(place)].length for place in range(depth))
+            return len(prompt.segments[depth]) + (above if depth else self._picture_tokens())
+
+        longest = max(map(tokens, prompts), default=1)
+        return max(1, BLOCK_BYTES // (self._token_bytes() * longest))
+
+    def rows_in_memory(self) -> int:
+        """How many prompts' keys and values may be held for one call: those that would stay."""
+        return max(
+            1, self._nodes.capacity // (self._token_bytes() * (self._picture_tokens() + 192))
+        )
 
     def _extend(
         self, depth: int, prompts: Sequence[Prompt], nodes: dict[object, Node]
@@ -181,13 +212,17 @@ class Engine:
                 live = [live[place] for place in open_rows]
         return [writer.ids for writer in writers]
 
-    def open(self, paths: Sequence[Path]) -> Block:
+    def open(self, paths: Sequence[Path]) -> Block | StaticBlock:
         """A batch with room for answers behind the given prompts."""
+        if self._steps is not None:
+            return self._steps.open(paths, room=ROOM)
         return Block(self._model, paths, room=ROOM)
 
-    def step(self, block: Block, tokens: Sequence[int]) -> Tensor:
+    def step(self, block: Block | StaticBlock, tokens: Sequence[int]) -> Tensor:
         """One more token for every row of a block that is not full; logits (rows, V) float32."""
         self._counters["decode_steps"] += len(tokens)
+        if isinstance(block, StaticBlock):
+            return self._finite.see("logits", block.step(tokens))
         embeds = self._embedding(self._ids([(token,) for token in tokens]))
         return self._forward(block, embeds, keep=[0])[:, 0]
 

@@ -18,6 +18,8 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from int_bench.errors import UsageError
 
+_ALIGNED = 16
+
 
 @dataclass(frozen=True)
 class Node:
@@ -45,7 +47,7 @@ class Block:
     def __init__(self, model: torch.nn.Module, past: Sequence[Sequence[Node]], room: int) -> None:
         lengths = [sum(node.length for node in path) for path in past]
         width = max(lengths)
-        shape = _shape(model.config, len(past), width + room)
+        shape = cache_shape(model.config, len(past), width + room)
         # Zeros, not empty memory: a masked NaN would still spoil its row.
         kv = torch.zeros(shape, dtype=_dtype(model), device=_device(model))
         for row, path in enumerate(past):
@@ -72,7 +74,7 @@ class Block:
         return self.filled == self._kv.shape[4]
 
     def mask(self, new: int, within: Tensor | None) -> Tensor | None:
-        """Which columns each of ``new`` tokens may see, (rows, 1, new, columns) bool.
+        """Which columns each of ``new`` tokens may see, (rows, 1, new, columns): True; 0 on CUDA.
 
         None stands for plain causality where nothing is masked, which has faster kernels.
         """
@@ -85,7 +87,7 @@ class Block:
         mask = started[:, None, None, :] & causal
         if within is not None:
             mask[..., columns:] &= within[:, None]
-        return mask
+        return _added(mask, self._kv.dtype) if mask.device.type == "cuda" else mask
 
     def positions(self, new: int, steps: Tensor | None) -> Tensor:
         """Position of each new token in its row's text, (rows, new)."""
@@ -132,6 +134,17 @@ class _Layer(DynamicLayer):  # type: ignore[misc, no-untyped-call]
         return self._show(end)
 
 
+def _added(mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """A mask as what is added to the scores, its rows aligned as the fused kernels want them.
+
+    Otherwise each layer would turn the truths into numbers, and copy them to align them.
+    """
+    columns = mask.shape[-1]
+    aligned = -(-columns // _ALIGNED) * _ALIGNED
+    added = torch.zeros((*mask.shape[:-1], aligned), dtype=dtype, device=mask.device)
+    return added[..., :columns].masked_fill_(~mask, -torch.inf)
+
+
 def check_attention(config: Any) -> None:
     """Refuse language models whose attention a block cannot represent.
 
@@ -146,7 +159,7 @@ def check_attention(config: Any) -> None:
         )
 
 
-def _shape(config: Any, rows: int, columns: int) -> tuple[int, int, int, int, int, int]:
+def cache_shape(config: Any, rows: int, columns: int) -> tuple[int, int, int, int, int, int]:
     """(layers, 2, rows, key-value heads, columns, head size) of a model's cache."""
     text = config.get_text_config()
     heads = getattr(text, "num_key_value_heads", None) or text.num_attention_heads

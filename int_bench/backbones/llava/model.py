@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
@@ -25,6 +26,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from transformers.utils import logging
 
 import int_bench.backbones.llava.conv_tower  # noqa: F401  (registers the zoo's vision tower)
+from int_bench.backbones.common.ahead import Ahead, Submit
+from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.loading import refuse_incomplete, resolve
 from int_bench.backbones.common.lru import MEBIBYTE, Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
@@ -35,7 +38,14 @@ from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
 from int_bench.core.geometry import Preprocess
 from int_bench.core.limits import Count
-from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, TokenLogProbs
+from int_bench.core.requests import (
+    Answer,
+    ContrastiveAnswer,
+    FirstToken,
+    Request,
+    Score,
+    TokenLogProbs,
+)
 from int_bench.core.types import Picture
 
 R = TypeVar("R", bound=VlmRequest)
@@ -86,6 +96,7 @@ class Llava(LocalModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._features = tensors(self.feature_cache_mb)
+        self._seen: Ahead[dict[str, Tensor]] = Ahead()
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, without special tokens and outer blanks.
@@ -159,8 +170,20 @@ class Llava(LocalModel):
             SampleError: a number is not finite; dropped likewise.
         """
         ready = self.ready
+        most = ready.engine.rows_in_memory() if self.place.type == "cuda" else len(requests)
         with self.computing():
-            return self.in_batches(requests, lambda part: verb(ready, part))
+            return self.in_batches(
+                requests,
+                lambda rows: [
+                    answer for part in chunks(rows, most) for answer in verb(ready, part)
+                ],
+            )
+
+    def begin(self, request: Request[Any], submit: Submit) -> None:
+        """The processor's work on the picture, unless its tokens are here."""
+        picture: Picture = request.image  # type: ignore[attr-defined]
+        if picture.digest not in self._features:
+            self._seen.begin(picture.digest, partial(self._inputs, [picture]), submit)
 
     def load(self) -> _Loaded:
         """Model and processor by transformers' own loaders; weights from safetensors only.
@@ -186,7 +209,8 @@ class Llava(LocalModel):
         processor = AutoProcessor.from_pretrained(  # type: ignore[no-untyped-call]
             path, revision=revision, trust_remote_code=False
         )
-        return _Loaded(model.to(self.place).eval().requires_grad_(False), processor)
+        model = model.to(self.place).eval().requires_grad_(False)
+        return _Loaded(exact_head(model), processor)
 
     @cached_property
     def ready(self) -> _Ready:
@@ -229,14 +253,31 @@ class Llava(LocalModel):
     def _encode(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """The vision tower and the projector on the squares of some pictures."""
         ready = self.ready
-        images = ready.processor.image_processor
-        squares = [self._square(picture, _mean_colour(images)) for picture in pictures]
-        inputs = images(images=squares, return_tensors="pt")
-        parameter = next(ready.model.parameters())
-        inputs = inputs.to(device=parameter.device, dtype=parameter.dtype)
+        inputs = self._joined(pictures)
+        place = next(ready.model.parameters())
+        inputs = {
+            name: tensor.to(place.device, place.dtype if tensor.is_floating_point() else None)
+            for name, tensor in inputs.items()
+        }
         self.counters["vision_passes"] += len(pictures)
         output = ready.model.get_image_features(**inputs, return_dict=True)
         return [self.finite.see("image tokens", tokens) for tokens in output.pooler_output]
+
+    def _joined(self, pictures: Sequence[Picture]) -> dict[str, Tensor]:
+        """The processor's outputs for some pictures; those of unequal tiles need one call."""
+        parts = [
+            self._seen.take(picture.digest, partial(self._inputs, [picture]))
+            for picture in pictures
+        ]
+        if len({tuple(part["pixel_values"].shape) for part in parts}) > 1:
+            return self._inputs(pictures)
+        return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+    def _inputs(self, pictures: Sequence[Picture]) -> dict[str, Tensor]:
+        """What the processor makes of the squares of some pictures, on the CPU."""
+        images = self.loaded.processor.image_processor
+        squares = [self._square(picture, _mean_colour(images)) for picture in pictures]
+        return dict(images(images=squares, return_tensors="pt"))
 
     def _square(self, picture: Picture, colour: Colour) -> PIL.Image.Image:
         """The square that the processor is given."""
@@ -263,6 +304,24 @@ class _Ready:
     chat: ChatFormat
     engine: Engine
     stop: frozenset[int]
+
+
+def exact_head(model: Any) -> Any:
+    """Let a model in half precision compute its logits, of the few kept positions, in float32.
+
+    Rounded to half, the logits of words would move their log-probabilities by .01 to .1: as much as
+    Eq. (3) takes for evidence.
+    """
+    head = model.get_output_embeddings()
+    if head.weight.dtype != torch.float32:
+        head.exact = head.weight.float()
+        head.forward = MethodType(_exact_logits, head)
+    return model
+
+
+def _exact_logits(self: Any, hidden: Tensor) -> Tensor:
+    bias = None if self.bias is None else self.bias.float()
+    return torch.nn.functional.linear(hidden.float(), self.exact, bias)
 
 
 def _stop_ids(model: Any, processor: Any) -> frozenset[int]:

@@ -172,14 +172,14 @@ class OpenAI(Model):
         return text
 
     def _key(self, request: Answer) -> str:
-        """A hash of all that decides the answer; the picture by its digest."""
+        """A hash of all that decides the answer; the picture by its fingerprint."""
         parts = {
             "backbone": "openai",
             "model": self.model,
             "base_url": self.base_url,
             "preprocess": self.preprocess,
             "max_side": self.max_side,
-            "image": request.image.digest,
+            "image": request.image.fingerprint,
             "turns": [[turn.question, turn.answer] for turn in request.history],
             "question": request.question,
             "max_tokens": request.max_tokens,

@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.sam.attention import fuse_attention
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
 from int_bench.core.limits import Count
-from int_bench.core.requests import Segment, Segmentation
+from int_bench.core.requests import Request, Segment, Segmentation
 from int_bench.core.types import Picture
 from int_bench.errors import SampleError
 
@@ -61,6 +63,7 @@ class Sam(LocalModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._embeddings = tensors(self.cache_mb)
+        self._resized: Ahead[NDArray[np.uint8]] = Ahead()
 
     def segment(self, requests: Sequence[Segment]) -> list[Segmentation]:
         """Mask logits and predicted IoU, one per request.
@@ -81,6 +84,12 @@ class Sam(LocalModel):
         with self.computing():
             embeddings = self._embed([request.image for request in requests])
             return self.in_batches(requests, partial(self._decode, embeddings), key=_shape)
+
+    def begin(self, request: Request[Any], submit: Submit) -> None:
+        """Resize the picture, unless its embedding is here."""
+        picture: Picture = request.image  # type: ignore[attr-defined]
+        if picture.digest not in self._embeddings:
+            self._resized.begin(picture.digest, partial(self._resize_picture, picture), submit)
 
     def load(self) -> Any:
         """The model; only its encoder is in the configured precision."""
@@ -106,11 +115,16 @@ class Sam(LocalModel):
 
     def _square(self, picture: Picture) -> Tensor:
         """(3, S, S) float32: longest side resized to S, normalised, padded right and below."""
-        self._check_width(picture)
-        resized = _resize(self.loaded).apply_image(picture.pixels)
+        resized = self._resized.take(picture.digest, partial(self._resize_picture, picture))
         pixels = torch.as_tensor(resized, device=self.place).permute(2, 0, 1)
         square: Tensor = self.loaded.preprocess(pixels)
         return square
+
+    def _resize_picture(self, picture: Picture) -> NDArray[np.uint8]:
+        """(h, w, 3), the longer side that of the model's square."""
+        self._check_width(picture)
+        resized: NDArray[np.uint8] = _resize(self.loaded).apply_image(picture.pixels)
+        return resized
 
     def _check_width(self, picture: Picture) -> None:
         height, width = picture.size
@@ -127,16 +141,14 @@ class Sam(LocalModel):
     ) -> list[Segmentation]:
         """One decoder pass over requests of equal shape (points, box or not, multimask)."""
         sam = self.loaded
-        sparse, dense = sam.prompt_encoder(
-            points=self._points(requests), boxes=self._boxes(requests), masks=None
-        )
+        sparse, dense = _embed_prompts(sam, self._points(requests), self._boxes(requests))
         stacked = torch.stack([embeddings[request.image.digest] for request in requests])
         choices = slice(1, None) if requests[0].multimask else slice(0, 1)
         masks, ious = (output[:, choices] for output in _predict_masks(sam, stacked, sparse, dense))
         self.counters["rows"] += len(requests)
         self.finite.see("mask logits", masks)
         self.finite.see("predicted IoUs", ious)
-        return [self._finish(*row) for row in zip(requests, masks, ious, strict=True)]
+        return self._finish(requests, masks, ious)
 
     def _points(self, requests: Sequence[Segment]) -> tuple[Tensor, Tensor] | None:
         """Coordinates (B, N, 2) in the model's frame and labels (B, N), 1 positive, 0 negative."""
@@ -163,18 +175,67 @@ class Sam(LocalModel):
         ]
         return torch.tensor(np.concatenate(boxes), dtype=torch.float32, device=self.place)
 
-    def _finish(self, request: Segment, masks: Tensor, ious: Tensor) -> Segmentation:
-        """The best mask at the picture's size; ``masks`` (M, 4g, 4g), ``ious`` (M,)."""
-        best = int(ious.argmax())
+    def _finish(
+        self, requests: Sequence[Segment], masks: Tensor, ious: Tensor
+    ) -> list[Segmentation]:
+        """The best masks at their pictures' sizes; ``masks`` (B, M, 4g, 4g), ``ious`` (B, M).
+
+        All numbers come to the host at once.
+        """
+        best = ious.argmax(1)
+        rows = torch.arange(len(best), device=best.device)
+        chosen = masks[rows, best].float()
+        large = [self._enlarged(*row).flatten() for row in zip(requests, chosen, strict=True)]
+        numbers = self.finite.fetch(torch.cat([*large, ious[rows, best].float()])).numpy()
+        answers, start = [], 0
+        for request, iou in zip(requests, numbers[-len(requests) :], strict=True):
+            height, width = request.image.size
+            logits = numbers[start : start + height * width].reshape(height, width)
+            start += height * width
+            answers.append(Segmentation(logits.copy(), iou=min(max(float(iou), 0.0), 1.0)))
+        return answers
+
+    def _enlarged(self, request: Segment, mask: Tensor) -> Tensor:
+        """One mask, (4g, 4g), at its picture's size, (H, W)."""
         height, width = request.image.size
         side = self.loaded.image_encoder.img_size
         inside = _resize(self.loaded).get_preprocess_shape(height, width, side)
-        logits = self.loaded.postprocess_masks(
-            masks[None, best : best + 1], inside, (height, width)
-        )
-        return Segmentation(
-            logits=logits[0, 0].float().cpu().numpy(), iou=min(max(float(ious[best]), 0.0), 1.0)
-        )
+        logits: Tensor = self.loaded.postprocess_masks(mask[None, None], inside, (height, width))
+        return logits[0, 0]
+
+
+def _embed_prompts(
+    sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """``PromptEncoder.forward`` without a mask, and without asking which labels there are.
+
+    The library writes each kind of point where its label is, and to know where it waits for the
+    device; here each point takes its kind's embedding.
+
+    Args:
+        sam: the model whose prompt encoder is run.
+        points: coordinates (B, N, 2) and labels (B, N), 1 positive, 0 negative.
+        boxes: (B, 4).
+
+    Returns:
+        Embedded prompts (B, N, C) and the learned "no mask", (B, C, g, g).
+    """
+    encoder = sam.prompt_encoder
+    count = len(boxes) if points is None and boxes is not None else len((points or ((),))[0])
+    sparse = torch.empty((count, 0, encoder.embed_dim), device=encoder.no_mask_embed.weight.device)
+    if points is not None:
+        places, labels = points
+        embedded = encoder.pe_layer.forward_with_coords(places + 0.5, encoder.input_image_size)
+        negative, positive = (encoder.point_embeddings[label].weight for label in (0, 1))
+        embedded = embedded + torch.where(labels[..., None] == 1, positive, negative)
+        if boxes is None:  # the library's padding: a point that is none
+            nothing = encoder.not_a_point_embed.weight.expand(count, 1, -1)
+            embedded = torch.cat([embedded, nothing], dim=1)
+        sparse = torch.cat([sparse, embedded], dim=1)
+    if boxes is not None:
+        sparse = torch.cat([sparse, encoder._embed_boxes(boxes)], dim=1)
+    dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+    return sparse, dense.expand(count, -1, *encoder.image_embedding_size)
 
 
 def _predict_masks(

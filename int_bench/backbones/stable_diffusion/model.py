@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -16,13 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.loading import resolve
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.stable_diffusion import canvas
 from int_bench.core.limits import AtLeast, Count, Within
-from int_bench.core.requests import Inpaint
-from int_bench.core.types import Image
+from int_bench.core.requests import Inpaint, Request
+from int_bench.core.types import Image, SoftMask
 from int_bench.errors import UsageError
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class StableDiffusion(LocalModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._embeddings: Lru[str, Tensor] = Lru(PROMPTS_KEPT)
+        self._frames: Ahead[_Frame] = Ahead()
 
     def inpaint(self, requests: Sequence[Inpaint]) -> list[Image]:
         """One image per request, (H, W, 3) uint8, in the frame of the request's image.
@@ -107,11 +110,8 @@ class StableDiffusion(LocalModel):
         """The pipeline's images back in their frames."""
         pipeline = self.loaded
         self._check_size(pipeline.vae_scale_factor)
-        padding = self.padding if self.letterbox else None
-        squares = [
-            canvas.to_canvas(request.image.pixels, request.mask.mask, self.size, padding)
-            for request in requests
-        ]
+        frames = [self._frames.take(_seen(r), partial(self._frame, r)) for r in requests]
+        squares = [frame.square for frame in frames]
         stages = {
             "encodings of the VAE": pipeline.vae.encoder,
             "outputs of the UNet": pipeline.unet,
@@ -120,8 +120,23 @@ class StableDiffusion(LocalModel):
         with self.computing(), self.finite.watching(stages):
             generated = self._generate(pipeline, requests, squares)
         filled = np.rint(generated * 255).astype(np.uint8)
-        rows = zip(requests, squares, filled, strict=True)
-        return [self._back(request, square, image) for request, square, image in rows]
+        rows = zip(requests, frames, filled, strict=True)
+        return [self._back(request, frame, image) for request, frame, image in rows]
+
+    def begin(self, request: Request[Any], submit: Submit) -> None:
+        """The square and the way back."""
+        if isinstance(request, Inpaint):
+            self._frames.begin(_seen(request), partial(self._frame, request), submit)
+
+    def _frame(self, request: Inpaint) -> _Frame:
+        """What goes in, and how opaque what comes out is."""
+        padding = self.padding if self.letterbox else None
+        image, mask = request.image.pixels, request.mask.mask
+        square = canvas.to_canvas(image, mask, self.size, padding)
+        if not self.composite:
+            return _Frame(square, None)
+        ramp = self.feather if self.feather >= 1 else self.feather * min(request.image.size)
+        return _Frame(square, canvas.feathered(mask, ramp))
 
     def _check_size(self, factor: int) -> None:
         if self.size % factor:
@@ -130,14 +145,12 @@ class StableDiffusion(LocalModel):
                 f"the VAE of {self.checkpoint}."
             )
 
-    def _back(self, request: Inpaint, square: canvas.Canvas, filled: Image) -> Image:
+    def _back(self, request: Inpaint, frame: _Frame, filled: Image) -> Image:
         """One generated square, (S, S, 3) uint8, to the request's size, composited."""
-        image = canvas.from_canvas(filled, square.window, request.image.size)
-        if not self.composite:
+        image = canvas.from_canvas(filled, frame.square.window, request.image.size)
+        if frame.opacity is None:
             return image
-        ramp = self.feather if self.feather >= 1 else self.feather * min(request.image.size)
-        opacity = canvas.feathered(request.mask.mask, ramp)
-        return canvas.composite(request.image.pixels, image, opacity)
+        return canvas.composite(request.image.pixels, image, frame.opacity)
 
     def _generate(
         self, pipeline: Any, requests: Sequence[Inpaint], squares: Sequence[canvas.Canvas]
@@ -217,12 +230,57 @@ class StableDiffusion(LocalModel):
             requires_safety_checker=False,
         ).to(self.place)
         pipeline.set_progress_bar_config(disable=True)
+        keep_times_on_host(pipeline)
         if self.channels_last:
             pipeline.unet.to(memory_format=torch.channels_last)
             pipeline.vae.to(memory_format=torch.channels_last)
         if self.compile:
             pipeline.unet.compile_repeated_blocks()
         return pipeline
+
+
+def keep_times_on_host(pipeline: Any) -> None:
+    """Let a pipeline's scheduler reckon on the host, and hand the UNet its times on the device.
+
+    The schedulers keep their tables on the host and look them up by the time of a step; with times
+    on the device every look-up waits for it, six times a step.
+    """
+    scheduler = pipeline.scheduler
+    scheduler.set_timesteps = MethodType(_set_timesteps_on_host, scheduler)
+    pipeline.unet.register_forward_pre_hook(_TimesOnDevice())
+
+
+def _set_timesteps_on_host(self: Any, *args: Any, device: Any = None, **named: Any) -> None:
+    type(self).set_timesteps(self, *args, **named)
+
+
+class _TimesOnDevice:
+    """Before the UNet: the time of a step on the device of the sample, brought there once."""
+
+    def __init__(self) -> None:
+        self._times: dict[tuple[float, torch.device], Tensor] = {}
+
+    def __call__(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        sample, time, *others = inputs
+        if time.device == sample.device:
+            return inputs
+        key = time.item(), sample.device
+        if key not in self._times:
+            self._times[key] = time.to(sample.device)
+        return sample, self._times[key], *others
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """A request on the model's square, and the opacity, (H, W), of its composite or None."""
+
+    square: canvas.Canvas
+    opacity: SoftMask | None
+
+
+def _seen(request: Inpaint) -> tuple[str, str]:
+    """What a frame depends on."""
+    return request.image.digest, request.mask.digest
 
 
 if TYPE_CHECKING:

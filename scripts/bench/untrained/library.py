@@ -35,9 +35,10 @@ from int_bench.backbones.clip.surgery import ClipSurgery
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load
 from int_bench.backbones.grounding_dino.model import GroundingDino
+from int_bench.backbones.sam.attention import fuse_attention
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
-from int_bench.backbones.stable_diffusion.model import StableDiffusion
+from int_bench.backbones.stable_diffusion.model import StableDiffusion, keep_times_on_host
 from scripts.bench.untrained.weights import randomise
 
 NAME = "random weights"
@@ -79,6 +80,7 @@ def _pipeline(full: bool, device: Any, dtype: torch.dtype, options: StableDiffus
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).to(device, dtype)  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
+    keep_times_on_host(pipeline)
     if options.channels_last:
         pipeline.unet.to(memory_format=torch.channels_last)
         pipeline.vae.to(memory_format=torch.channels_last)
@@ -150,7 +152,7 @@ def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the prompt encoder draws its frequencies when it is made
-        model = randomise(build_sam(huge if full else tiny)).to(device)
+        model = fuse_attention(randomise(build_sam(huge if full else tiny))).to(device)
     model.image_encoder.to(dtype)
     return model
 

@@ -1,0 +1,95 @@
+"""What the methods and the models' thread compute around the networks, against an earlier commit.
+
+    OMP_NUM_THREADS=1 python -m scripts.bench.threads
+
+Both trees run in turn, each in processes of its own, with the same programs (``one_image``). Ratios
+of CPU seconds of one thread, medians over rounds; masks must be the same to the byte. Without the
+commit (a clone without history) nothing is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from scripts.bench.report import ROOT, Row, finish
+
+BEFORE = "3f0e9ada"
+"""The commit before pictures were prepared on threads of their own and digests were fast."""
+BARS = {"methods": 0.31, "models": 0.11}
+SAID = {"methods": "the methods' thread", "models": "pre- and post-processing, models' thread"}
+
+
+def measured(tree: Path, part: str, images: int) -> dict[str, Any]:
+    """What ``one_image`` prints for a tree."""
+    program = Path(__file__).with_name("one_image.py")
+    done = subprocess.run(
+        [sys.executable, "-P", program, part, str(images)],
+        env={**os.environ, "PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
+        cwd=tree,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def unpacked(commit: str, folder: Path) -> bool:
+    """Put the tree of a commit into a folder; False if the commit is not here."""
+    archive = subprocess.run(["git", "archive", commit], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        return False
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
+        files.extractall(folder, filter="data")
+    return True
+
+
+def compare(before: Path, rounds: int, images: int) -> list[Row]:
+    """Both parts of both trees."""
+    rows = []
+    for part, bar in BARS.items():
+        pairs = [
+            (measured(before, part, images), measured(ROOT, part, images)) for _ in range(rounds)
+        ]
+        ratio = median(new["seconds"] / old["seconds"] for old, new in pairs)
+        old, new = (min(run["seconds"] for run in runs) for runs in zip(*pairs, strict=True))
+        name = SAID[part]
+        rows += [
+            Row(f"{name}, before: CPU time an image", old, "s"),
+            Row(f"{name}: CPU time an image", new, "s"),
+            Row(f"{name}, against before", ratio, "x", "<=", bar),
+        ]
+        if part == "methods":
+            same = all(old["same"] == new["same"] for old, new in pairs)
+            rows.append(Row("masks are those of before, to the byte", float(same), "", "==", 1.0))
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run all parts; 1 if a bar is missed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--images", type=int, default=3)
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
+    given = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        if not unpacked(BEFORE, Path(folder)):
+            print(f"The commit {BEFORE} is not here: nothing to compare with.")
+            return 0
+        rows = compare(Path(folder), given.rounds, given.images)
+    return finish("threads", rows, {"rounds": given.rounds, "images": given.images}, given.out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
