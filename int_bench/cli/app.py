@@ -282,7 +282,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can mend are one sentence."""
     from int_bench.cli import process
 
-    with process.terminable(), process.output():
+    words = sys.argv[1:] if arguments is None else arguments
+    with process.terminable(), process.output(), process.announced(words):
         code = exit_code(arguments)
         if code == Exit.INTERRUPTED:
             process.leave_at_once(code)

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from int_bench.cli import process
 from int_bench.cli.screen import say
 from int_bench.core.text import in_bytes, in_seconds, many, shown
 from int_bench.errors import Exit
@@ -17,13 +18,16 @@ _WIDE = 10
 
 
 def looked_over(report: Preflight, prepared: Sequence[Prepared], dry_run: bool) -> Exit | None:
-    """Say what was report; the exit code where the command ends here, None where it goes on."""
+    """Say what was found and what comes; the exit code if the command ends here, else None."""
     if dry_run:
         return describe(prepared, report)
     if report.faults:
         return complain(report)
+    process.has_spoken()
     for stamp in dict.fromkeys(stamp for run in prepared for stamp in run.stamps):
         say(f"{stamp}.")
+    if report.estimate is not None and report.estimate.images:
+        say(f"{to_do(report.estimate)}; loading the models")
     return None
 
 
@@ -108,5 +112,5 @@ def to_do(cost: Estimate) -> str:
     if seconds is not None:
         parts.append(f"about {in_seconds(seconds)}, as {many(cost.measured, 'image')} before took")
     else:
-        parts.append("time not known before the first image")
+        parts.append("time known after the first")
     return ", ".join(parts)

@@ -8,13 +8,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from int_bench.errors import UsageError
+
+_SLOW = ("run", "ablate", "segment")
+_LOOKING = "int-bench: looking at the configuration, the data and what the models need ..."
+_SILENCE_S = 0.5
+_silent: list[Timer] = []
 
 
 class OutputFault(UsageError):
@@ -80,6 +86,29 @@ def output() -> Iterator[None]:
         yield
     finally:
         sys.stdout = before
+
+
+@contextmanager
+def announced(words: Sequence[str]) -> Iterator[None]:
+    """Within it a command that is still silent after half a second says what it does.
+
+    Args:
+        words: the command line; commands that answer at once have nothing to say.
+    """
+    if words and words[0] in _SLOW and "--dry-run" not in words:
+        _silent.append(Timer(_SILENCE_S, print, (_LOOKING,), {"file": sys.stderr}))
+        _silent[-1].daemon = True
+        _silent[-1].start()
+    try:
+        yield
+    finally:
+        has_spoken()
+
+
+def has_spoken() -> None:
+    """The command has said something, or is over."""
+    while _silent:
+        _silent.pop().cancel()
 
 
 def drop_output() -> None:

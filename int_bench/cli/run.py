@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 from int_bench.cli import plan
 from int_bench.cli.process import terminable
@@ -32,6 +33,7 @@ from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
 from int_bench.runs.labels import Seeds, of_datasets, seeds_of
 from int_bench.runs.preflight.checks import merged, preflight
+from int_bench.runs.preflight.estimate import Estimate
 from int_bench.runs.prepare import Prepared, former, prepare, with_all_models
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
@@ -83,7 +85,7 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
     tracing = Trace(command.profile) if command.profile else nullcontext()
     with terminable(), tracing as trace:
         try:
-            done = _compute(shared, trace)
+            done = _compute(shared, Progress(report.estimate, trace))
             for run in prepared:
                 if run.source is not None:
                     run.take(run.source)
@@ -142,13 +144,15 @@ class _Batch:
         return cls(group.runs, group.methods, with_all_models(group.runs))
 
 
-def _compute(shared: Sequence[_Batch], trace: Trace | None) -> list[Done]:
+def _compute(shared: Sequence[_Batch], progress: Progress) -> list[Done]:
     """One broker after the other; a model that several need is loaded once."""
     done = []
     try:
         for number, batch in enumerate(shared):
             keep_models([later.config for later in shared[number:]])
-            done.append(compute(batch.runs, batch.methods, batch.config, watched, trace, say))
+            here = batch.config.choices.get("executor") == "inline"
+            listening = (progress.watch, progress.observe if here else progress.trace, say)
+            done.append(compute(batch.runs, batch.methods, batch.config, *listening))
     finally:
         keep_models(())
     return done
@@ -188,17 +192,40 @@ def _print(
     print_scores(scored, seeds)
 
 
-@contextmanager
-def watched(total: int, done: int) -> Iterator[OnRecord]:
-    """Progress on stderr, and the samples that failed."""
-    with Meter(total, done) as meter:
+class Progress:
+    """Progress on stderr, and the samples that failed.
 
-        def on_record(variant: Variant, record: Record) -> None:
-            meter.step()
-            if record.status != OK:
-                meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")
+    Args:
+        cost: of the command, as estimated.
+        trace: told of everything, too.
+    """
 
-        yield on_record
+    def __init__(self, cost: Estimate | None, trace: Trace | None = None) -> None:
+        self._each = cost.iterations / cost.images if cost and cost.images else 1.0
+        self.trace = trace
+        self._meter: Meter | None = None
+
+    @contextmanager
+    def watch(self, total: int, done: int) -> Iterator[OnRecord]:
+        """A :data:`int_bench.runs.executors.compute.Watch`."""
+        with Meter(total, done, self._each) as meter:
+            self._meter = meter
+
+            def on_record(variant: Variant, record: Record) -> None:
+                meter.step()
+                if record.status != OK:
+                    meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")
+
+            yield on_record
+
+    def observe(
+        self, track: str, name: str, start: float, seconds: float, args: Mapping[str, Any]
+    ) -> None:
+        """An observer of the run, see :data:`int_bench.engine.serving.Observer`."""
+        if self.trace is not None:
+            self.trace(track, name, start, seconds, args)
+        if self._meter is not None:
+            self._meter.observe(track, name, start, seconds, args)
 
 
 def _score(prepared: Sequence[Prepared]) -> list[Scored]:

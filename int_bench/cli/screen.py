@@ -6,6 +6,7 @@ import json
 import os
 import shlex
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -14,18 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 
 from int_bench.cli.selection import selection
 from int_bench.core.named_folders import options_typed
-from int_bench.core.text import shown
+from int_bench.core.text import in_seconds, many, shown
 from int_bench.report.scores import score_table
 from int_bench.report.segments import found_by, shortened
 from int_bench.report.tables import Table
@@ -41,7 +35,7 @@ _QUIET = {
     "TOKENIZERS_PARALLELISM": "false",
     "HF_HUB_VERBOSITY": "error",
 }
-_LINE_SECONDS = 30.0
+_LINE_SECONDS = 60.0
 _NAMED = 5  # messages of one kind
 
 
@@ -171,15 +165,20 @@ def _as_json(run: Scored) -> dict[str, Any]:
 
 
 class Meter:
-    """Images done, images per minute and time left on stderr: a bar, or lines without a terminal.
+    """How far a command is, on stderr: a bar, or a line a minute without a terminal.
+
+    Images, iterations and calls of the models; the time left follows from the iterations.
 
     Args:
-        total: how many there are in all.
+        total: how many images there are in all.
         done: how many of them were done before.
+        each: iterations of an image, on average.
     """
 
-    def __init__(self, total: int, done: int) -> None:
-        self._total, self._before, self._done = total, done, done
+    def __init__(self, total: int, done: int, each: float = 1.0) -> None:
+        self._total, self._before, self._done, self._each = total, done, done, each
+        self._iterations, self._calls = 0, 0
+        self._lock = threading.Lock()
         self._started = self._said = time.monotonic()
         self._bar = self._make_bar() if sys.stderr.isatty() else None
         self._task = TaskID(0)
@@ -187,7 +186,7 @@ class Meter:
     def __enter__(self) -> Meter:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task("", total=self._total, completed=self._done, rate="")
+            self._task = self._bar.add_task(self.text, total=1.0)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -195,13 +194,21 @@ class Meter:
             self._bar.stop()
 
     def step(self) -> None:
-        """One more is done."""
-        self._done += 1
-        if self._bar is not None:
-            self._bar.update(self._task, advance=1, rate=self._rate())
-        elif time.monotonic() - self._said > _LINE_SECONDS:
-            self._said = time.monotonic()
-            say(f"{self._done} of {self._total} images, {self._rate()}, {self._left()} left")
+        """One more image is done."""
+        with self._lock:
+            self._done += 1
+            least = round((self._done - self._before) * self._each)
+            self._iterations = max(self._iterations, least)
+            self._show()
+
+    def observe(
+        self, track: str, name: str, start: float, seconds: float, args: Mapping[str, Any]
+    ) -> None:
+        """An observer of the run, see :data:`int_bench.engine.serving.Observer`."""
+        with self._lock:
+            self._calls += track == "models"
+            self._iterations += track == "iterations"
+            self._show()
 
     def say(self, message: str) -> None:
         """One line above the bar."""
@@ -210,22 +217,36 @@ class Meter:
         else:
             say(message)
 
-    def _per_second(self) -> float:
-        return (self._done - self._before) / max(time.monotonic() - self._started, 1e-9)
+    @property
+    def text(self) -> str:
+        """How far it is, in a line."""
+        parts = [f"{self._done} of {many(self._total, 'image')}"]
+        if self._each > 1:
+            to_do = round((self._total - self._before) * self._each)
+            parts.append(f"{self._iterations} of {many(to_do, 'iteration')}")
+        if self._calls:
+            parts.append(many(self._calls, "model call"))
+        if 0 < self._share < 1:
+            spent = time.monotonic() - self._started
+            parts.append(f"{in_seconds(spent * (1 - self._share) / self._share)} left")
+        return ", ".join(parts)
 
-    def _rate(self) -> str:
-        return f"{60 * self._per_second():.1f} images per minute"
+    @property
+    def _share(self) -> float:
+        """Of what is to be done now, 0..1."""
+        to_do = (self._total - self._before) * self._each
+        return min(self._iterations / to_do, 1.0) if to_do else 1.0
 
-    def _left(self) -> str:
-        seconds = (self._total - self._done) / max(self._per_second(), 1e-9)
-        return f"{seconds / 60:.1f} min"
+    def _show(self) -> None:
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._share, description=self.text)
+        elif now - self._said > _LINE_SECONDS:
+            self._said = now
+            say(self.text)
 
     @staticmethod
     def _make_bar() -> Progress:
         return Progress(
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
+            BarColumn(bar_width=20), TextColumn("{task.description}"), console=Console(stderr=True)
         )

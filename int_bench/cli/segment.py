@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from int_bench.cli import plan
 from int_bench.cli.process import terminable
-from int_bench.cli.run import watched
+from int_bench.cli.run import Progress
 from int_bench.cli.screen import drawn, quiet_libraries, say
 from int_bench.cli.views import report_command
 from int_bench.config import build_method, load_config
@@ -211,7 +211,7 @@ class Export:
     @contextmanager
     def watch(self, total: int, done: int) -> Iterator[OnRecord]:
         """Progress, and each picture's files as soon as it is done."""
-        with watched(total, done) as told:
+        with Progress(None).watch(total, done) as told:
 
             def on_record(variant: Variant, record: Record) -> None:
                 told(variant, record)

@@ -43,13 +43,19 @@ def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
     in_flight, overlap = config.in_flight, config.overlap
     return Schedule(
         max_batch=1 if config.exactness == "E0" else limits,
-        in_flight=in_flight if isinstance(in_flight, int) else _fitting(backbones, cuda),
+        in_flight=in_flight if isinstance(in_flight, int) else _fitting(config, backbones, cuda),
         overlap=overlap if isinstance(overlap, bool) else cuda,
     )
 
 
-def _fitting(backbones: Mapping[str, Backbone], cuda: bool) -> int:
-    """Images whose pictures' keys and values stay resident together, between 2 and 16."""
+def _fitting(config: RunConfig, backbones: Mapping[str, Backbone], cuda: bool) -> int:
+    """Images whose pictures' keys and values stay resident together, between 2 and 16.
+
+    One after the other where a call takes a single request: company gains nothing there, and what
+    is interrupted costs one image.
+    """
+    if config.exactness == "E0":
+        return 1
     resident = getattr(backbones.get("vlm"), "resident_pictures", None)
     if not cuda or resident is None:
         return _ON_CPU

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -129,12 +129,17 @@ class Stencil(_Content):
         return digest_of(self.mask)
 
 
+def _nothing() -> None:
+    """What most are told of an iteration."""
+
+
 @dataclass(frozen=True)
 class Sample:
     """One image of a data set, as a method sees it.
 
     ``truth`` and ``truth_name`` are read by the oracle methods only. With ``traced`` a method also
-    tells what it saw and what it weighed; nothing that it does depends on it.
+    tells what it saw and what it weighed; nothing that it does depends on it. ``iterated`` is
+    called after each of its iterations.
     """
 
     id: str
@@ -144,6 +149,7 @@ class Sample:
     truth: HardMask | None = None
     truth_name: str | None = None
     traced: bool = False
+    iterated: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ from int_bench.errors import OutOfMemory, SampleError, UserError
 Observer = Callable[[str, str, float, float, Mapping[str, Any]], None]
 """Told of what has ended: track, name, start (``time.perf_counter``), seconds, and what is known.
 
-Tracks are ``models``, ``methods`` and ``storage``. Calls come from several threads.
+Tracks are ``models``, ``methods``, ``storage`` and, of no duration, ``iterations``. Calls come from
+several threads.
 """
 
 

@@ -73,6 +73,8 @@ class Trace:
         self, process: int, event: tuple[str, str, float, float, Mapping[str, Any]]
     ) -> None:
         track, name, start, seconds, args = event
+        if track not in TRACKS:
+            return
         content = {
             "name": name,
             "ph": "X",

@@ -141,6 +141,7 @@ class Cycle:
             proposal = await self.prompter.propose(state, ask)
             masks = await self.masker.segment(state, proposal, ask)
             done.append(_iteration(state, proposal, masks))
+            sample.iterated()
             if index + 1 == self.iterations:
                 break
             # Eq. (12): the next view. The models see it in 8 bits; it is kept in float.

@@ -118,10 +118,16 @@ def run(
         UserError: an error that every sample would meet; all finished samples are stored.
     """
     methods = [variant.method for variant in variants]
+
+    def iterated() -> None:
+        if observe is not None:
+            observe("iterations", "iteration", time.perf_counter(), 0.0, {})
+
+    items = unfinished(plan, variants)
     arrived: deque[Outcome[Prediction]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
         waiting: deque[Future[list[tuple[Variant, Record]]]] = deque()
-        for outcome in broker.run(jobs(plan, methods, unfinished(plan, variants), plans=plans)):
+        for outcome in broker.run(jobs(plan, methods, items, plans=plans, iterated=iterated)):
             arrived.append(outcome)
             waiting.append(disk.submit(_store, variants, arrived, observe))
             while waiting and (len(waiting) > _WAITING or waiting[0].done()):
@@ -136,6 +142,7 @@ def jobs(
     items: Iterable[Item],
     begun: Callable[[Item], None] = lambda _: None,
     plans: Sequence[Plan] = (),
+    iterated: Callable[[], None] = lambda: None,
 ) -> Iterator[Job[Prediction]]:
     """What a broker runs for some items, in their order.
 
@@ -145,10 +152,11 @@ def jobs(
         items: what is to be computed.
         begun: told of each when it begins.
         plans: of each variant, where their seeds or prompts differ.
+        iterated: called after each iteration of any.
     """
     for item in items:
         own = plans[item.variant] if plans else plan
-        start = _start(own, methods[item.variant], item, begun)
+        start = _start(own, methods[item.variant], item, begun, iterated)
         yield Job(item, start, owner=item.variant, topic=item.sample.id)
 
 
@@ -195,16 +203,20 @@ def _store(
 
 
 def _start(
-    plan: Plan, method: Method, item: Item, begun: Callable[[Item], None]
+    plan: Plan,
+    method: Method,
+    item: Item,
+    begun: Callable[[Item], None],
+    iterated: Callable[[], None],
 ) -> Callable[[Ask], Any]:
     async def segment(ask: Ask) -> Prediction:
         begun(item)
-        return await method.segment(_sample(plan, method, item), ask)
+        return await method.segment(_sample(plan, method, item, iterated), ask)
 
     return segment
 
 
-def _sample(plan: Plan, method: Method, item: Item) -> Sample:
+def _sample(plan: Plan, method: Method, item: Item, iterated: Callable[[], None]) -> Sample:
     """The sample as a method sees it; the ground truth is decoded for oracle methods only."""
     wants_truth = bool(getattr(method, "wants_truth", False))
     return Sample(
@@ -215,6 +227,7 @@ def _sample(plan: Plan, method: Method, item: Item) -> Sample:
         truth=plan.dataset.load_mask(item.sample) if wants_truth else None,
         truth_name=item.sample.truth_name if wants_truth else None,
         traced=plan.traced,
+        iterated=iterated,
     )
 
 

@@ -75,7 +75,7 @@ def test_what_is_finished_needs_no_weights(command, bare, pairs):
 
 def test_a_dry_run_estimates_calls_bytes_and_the_time_of_earlier_runs(command):
     words = ("run", "method=grounding_sam", "--limit", "1")
-    assert "about 2 model calls, time not known" in command(*words, "--dry-run")[1]
+    assert "about 2 model calls, time known after the first" in command(*words, "--dry-run")[1]
     assert command(*words)[0] == 0
     code, out, _ = command("run", "method=grounding_sam", "--limit", "3", "--dry-run")
     assert code == 0 and "2 images, about 4 model calls" in out
