@@ -201,14 +201,14 @@ class Progress:
     """
 
     def __init__(self, cost: Estimate | None, trace: Trace | None = None) -> None:
-        self._each = cost.iterations / cost.images if cost and cost.images else 1.0
+        self._per_image = cost.iterations / cost.images if cost and cost.images else 1.0
         self.trace = trace
         self._meter: Meter | None = None
 
     @contextmanager
     def watch(self, total: int, done: int) -> Iterator[OnRecord]:
         """A :data:`int_bench.runs.executors.compute.Watch`."""
-        with Meter(total, done, self._each) as meter:
+        with Meter(total, done, self._per_image) as meter:
             self._meter = meter
 
             def on_record(variant: Variant, record: Record) -> None:

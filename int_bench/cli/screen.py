@@ -119,7 +119,7 @@ def drawn(table: Table) -> str:
     """A table for the terminal, at its width."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
     with console.capture() as capture:
-        console.print(table.to_rich())
+        console.print(*table.to_rich(console.width), sep="\n")
     return capture.get()
 
 
@@ -172,11 +172,11 @@ class Meter:
     Args:
         total: how many images there are in all.
         done: how many of them were done before.
-        each: iterations of an image, on average.
+        per_image: iterations of an image, on average.
     """
 
-    def __init__(self, total: int, done: int, each: float = 1.0) -> None:
-        self._total, self._before, self._done, self._each = total, done, done, each
+    def __init__(self, total: int, done: int, per_image: float = 1.0) -> None:
+        self._total, self._before, self._done, self._per_image = total, done, done, per_image
         self._iterations, self._calls = 0, 0
         self._lock = threading.Lock()
         self._started = self._said = time.monotonic()
@@ -197,7 +197,7 @@ class Meter:
         """One more image is done."""
         with self._lock:
             self._done += 1
-            least = round((self._done - self._before) * self._each)
+            least = round((self._done - self._before) * self._per_image)
             self._iterations = max(self._iterations, least)
             self._show()
 
@@ -221,8 +221,8 @@ class Meter:
     def text(self) -> str:
         """How far it is, in a line."""
         parts = [f"{self._done} of {many(self._total, 'image')}"]
-        if self._each > 1:
-            to_do = round((self._total - self._before) * self._each)
+        if self._per_image > 1:
+            to_do = round((self._total - self._before) * self._per_image)
             parts.append(f"{self._iterations} of {many(to_do, 'iteration')}")
         if self._calls:
             parts.append(many(self._calls, "model call"))
@@ -234,7 +234,7 @@ class Meter:
     @property
     def _share(self) -> float:
         """Of what is to be done now, 0..1."""
-        to_do = (self._total - self._before) * self._each
+        to_do = (self._total - self._before) * self._per_image
         return min(self._iterations / to_do, 1.0) if to_do else 1.0
 
     def _show(self) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:  # it imports scipy.stats, which the end of a run does not wai
 Cell: TypeAlias = str | int | float | None
 """A text, a count, an unrounded number, or nothing."""
 
+_NAMES, _NAME, _BLANKS = 3, 10, 2
+"""Columns of names that each part of a table begins with, the characters that they get at least,
+and the blanks behind each column."""
 _POLICIES = {
     "error": "failed samples are left out of the means",
     "skip": "failed and missing samples are left out of the means (--missing skip)",
@@ -166,35 +169,77 @@ class Table:
         content: dict[str, Any] = {"title": self.title, "notes": list(self.notes), "rows": rows}
         return json.dumps(content, allow_nan=False)
 
-    def to_rich(self) -> RichTable:
-        """A table for the terminal, a rule between sections, trivial answers dimmed.
+    def to_rich(self, width: int | None = None) -> list[RichTable]:
+        """Tables for the terminal, a rule between sections, trivial answers dimmed.
 
-        Where the terminal is too narrow, texts are folded and numbers stay whole.
+        One, unless the columns do not fit side by side: then several beneath each other that all
+        begin with the same columns of names. Texts are folded and numbers stay whole.
+
+        Args:
+            width: of the terminal in characters; None for one table of any width.
         """
+        texts = [self._texts(row, "terminal") for row in self.rows]
+        if width is not None and sum(self._needs(texts)) > width:
+            texts = [[text.replace(" [", "\n[") for text in row] for row in texts]
+        tables = [self._rich(part, texts) for part in self._parts(texts, width)]
+        tables[0].title = Text(shown(self.title))
+        tables[-1].caption = Text("\n".join(map(shown, self.notes)))
+        return tables
+
+    def _parts(self, texts: Sequence[Sequence[str]], width: int | None) -> list[list[int]]:
+        """Places of the visible columns of each table: the first names, and what fits beside."""
+        needs = self._needs(texts)
+        numbers = [place for place, column in enumerate(self.visible) if column.numeric]
+        names = list(range(min([*numbers, _NAMES, len(needs)])))
+        rest = list(range(len(names), len(needs)))
+        if width is None or not rest or sum(needs) <= width:
+            return [[*names, *rest]]
+        room = width - sum(needs[place] for place in names)
+        parts, used = [[rest[0]]], needs[rest[0]]
+        for place in rest[1:]:
+            if used + needs[place] > room:
+                parts.append([])
+                used = 0
+            parts[-1].append(place)
+            used += needs[place]
+        return [[*names, *part] for part in parts]
+
+    def _needs(self, texts: Sequence[Sequence[str]]) -> list[int]:
+        """Characters that each visible column takes at least, with the blanks behind it."""
+        return [self._least(place, texts) + _BLANKS for place in range(len(self.visible))]
+
+    def _least(self, place: int, texts: Sequence[Sequence[str]]) -> int:
+        """A number's column takes its longest line, a text's its longest word, at most a few."""
+        column = self.visible[place]
+        cells = [column.title, *(row[place] for row in texts)]
+        if column.numeric:
+            return max(len(line) for cell in cells for line in cell.splitlines() or [""])
+        return min(_NAME, max(len(word) for cell in cells for word in cell.split(" ")))
+
+    def _rich(self, places: Sequence[int], texts: Sequence[Sequence[str]]) -> RichTable:
         table = RichTable(
-            title=Text(shown(self.title)),
-            caption=Text("\n".join(map(shown, self.notes))),
             box=box.SIMPLE_HEAD,
             padding=(0, 1, 0, 0),
             pad_edge=False,
             show_edge=False,
         )
         table.title_justify = table.caption_justify = "left"
-        # An interval is broken before its bracket only, not within.
-        body = [
-            [text.replace(", ", ",\u00a0") for text in self._texts(row, "terminal")]
-            for row in self.rows
-        ]
-        for place, column in enumerate(self.visible):
-            words = [word for texts in body for word in texts[place].split(" ")]
-            least = max((len(word) for word in words), default=1) if column.numeric else None
+        for place in places:
+            column = self.visible[place]
             side: Literal["left", "right"] = "right" if column.numeric else "left"
-            table.add_column(column.title, justify=side, overflow="fold", min_width=least)
+            least = self._least(place, texts)
+            table.add_column(
+                column.title,
+                justify=side,
+                overflow="fold",
+                min_width=least,
+                no_wrap=column.numeric,
+            )
         for position, row in enumerate(self.rows):
             following = self.rows[position + 1 : position + 2]
             ends = any(self.starts_section(other, row) for other in following)
-            texts = map(Text, body[position])
-            table.add_row(*texts, style="dim" if row.floor else None, end_section=ends)
+            cells = [Text(texts[position][place]) for place in places]
+            table.add_row(*cells, style="dim" if row.floor else None, end_section=ends)
         return table
 
     def _texts(self, row: Row, medium: Medium) -> list[str]:

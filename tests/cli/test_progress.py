@@ -23,7 +23,7 @@ def calls(meter, track, count):
 
 
 def test_a_line_a_minute_without_a_terminal(clock, capsys):
-    with screen.Meter(10, 2, each=5) as meter:  # 8 images of 5 iterations are left
+    with screen.Meter(10, 2, per_image=5) as meter:  # 8 images of 5 iterations are left
         calls(meter, "models", 30)
         calls(meter, "iterations", 4)
         assert capsys.readouterr().err == ""
@@ -37,7 +37,7 @@ def test_a_line_a_minute_without_a_terminal(clock, capsys):
 
 
 def test_images_that_others_computed_count_as_their_iterations(clock):
-    with screen.Meter(4, 0, each=5) as meter:
+    with screen.Meter(4, 0, per_image=5) as meter:
         clock[0] = 30.0
         meter.step()
         assert meter.text == "1 of 4 images, 5 of 20 iterations, 90 s left"

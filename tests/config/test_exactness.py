@@ -118,7 +118,7 @@ class Vlm:
 
 def test_e0_asks_one_at_a_time_and_the_others_by_model():
     models = {"vlm": Vlm(1000)}
-    assert schedule(config.load_config([CPU]), models) == Schedule(1, 4, False)
+    assert schedule(config.load_config([CPU]), models) == Schedule(1, 1, False)
     found = schedule(config.load_config([CPU, "exactness=E1", "backbone.vlm.max_batch=7"]), models)
     assert found.max_batch["vlm"] == 7 and not found.overlap
 

@@ -89,7 +89,7 @@ def test_numbers_stay_whole_at_eighty_columns():
     cells = {"metric": "native.meanE", **{key: 0.123456 for key in "abcdefg"}}
     rows = (Row({**cells, "b_low": -0.012345, "b_high": 0.112345}),)
     console = Console(width=80, file=io.StringIO(), color_system=None)
-    console.print(Table("B against A", columns, rows).to_rich())
+    console.print(*Table("B against A", columns, rows).to_rich(80), sep="\n")
     text = console.file.getvalue()
     assert "…" not in text and text.count("0.1235") == 7
     assert "[-0.0123," in text and "0.1123]" in text

@@ -12,6 +12,7 @@ from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import FAMILY, NATIVE
 from int_bench.metrics.summary import Counts, Summary
 from int_bench.report.scores import score_table
+from int_bench.report.tables import Column, Row, Table
 from int_bench.scoring.score import Scored
 
 FULL = Counts(4, 4, 0, 0)
@@ -38,7 +39,7 @@ def table(counts=FULL, second="camo"):
 
 def text(rendered, width=80):
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    console.print(rendered)
+    console.print(*rendered, sep="\n")
     return console.file.getvalue()
 
 
@@ -135,3 +136,21 @@ def test_nothing_scored_is_a_dash_and_null_not_nan():
     assert json.loads(ours.to_json())["rows"][0]["MAE"] is None
     assert ",,," in ours.to_csv() or "int,,," in ours.to_csv()
     assert "nan" not in text(ours.to_rich()).lower()
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_at_a_narrow_terminal_no_name_number_or_interval_is_cut(width):
+    numbers = [Column(f"n{i}", f"metric{i}", 4, interval=True) for i in range(7)]
+    names = [Column(key, key, numeric=False) for key in ("dataset", "method", "row")]
+    cells = {"dataset": "camoworld", "method": "int, 5 iterations, no_pnm", "row": "ours (seed 1)"}
+    for i in range(7):
+        cells |= {f"n{i}": 0.12345, f"n{i}_low": 0.1, f"n{i}_high": 0.2}
+    rows = (Row(cells), Row({**cells, "method": "promac_released"}))
+    wide = Table(
+        "Runs", (*names, *numbers), rows, ("a note that is longer than the terminal " * 3,)
+    )
+    printed = text(wide.to_rich(width), width)
+    assert "…" not in printed and max(map(len, printed.splitlines())) <= width
+    assert all(f"metric{i}" in printed for i in range(7))
+    assert printed.count("0.1235") == 14 and printed.count("[0.1000, 0.2000]") == 14
+    assert len(wide.to_rich(width)) > 1 and len(wide.to_rich(400)) == 1
