@@ -16,7 +16,11 @@ from int_bench.config.places import CONF
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 MODELS_AND_DATA = (ROOT / "docs" / "models_and_data.md").read_text(encoding="utf-8")
-DOCUMENTS = ["docs/models_and_data.md", *sorted(path.name for path in ROOT.glob("*.md"))]
+DOCUMENTS = [
+    "docs/models_and_data.md",
+    "docs/scale.md",
+    *sorted(path.name for path in ROOT.glob("*.md")),
+]
 
 
 def headline(group: str, name: str) -> str:
