@@ -209,9 +209,13 @@ class Progress:
     def watch(self, total: int, done: int) -> Iterator[OnRecord]:
         """A :data:`int_bench.runs.executors.compute.Watch`."""
         with Meter(total, done, self._per_image) as meter:
-            self._meter = meter
+            self._meter, started, told = meter, time.monotonic(), False
 
             def on_record(variant: Variant, record: Record) -> None:
+                nonlocal told
+                if not told:
+                    meter.say(f"The first sample after {time.monotonic() - started:.1f} s.")
+                told = True
                 meter.step()
                 if record.status != OK:
                     meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")

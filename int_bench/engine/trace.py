@@ -55,19 +55,18 @@ class Trace:
     def __call__(
         self, track: str, name: str, start: float, seconds: float, args: Mapping[str, Any]
     ) -> None:
-        """Write one event (see :data:`int_bench.engine.serving.Observer`); from any thread."""
-        with self._lock:
-            self._complete(0, (track, name, start, seconds, args))
+        """Write one event (see :data:`int_bench.engine.serving.Observer`); from any thread.
 
-    def of(self, worker: str, event: tuple[str, str, float, float, Mapping[str, Any]]) -> None:
-        """Write one event of another process, its start on this one's ``time.perf_counter``."""
+        What says ``worker`` among its arguments is of that worker's process.
+        """
+        worker = str(args.get("worker", ""))
         with self._lock:
-            if worker not in self._processes:
+            if worker and worker not in self._processes:
                 number = self._processes[worker] = len(self._processes) + 1
                 head = {"name": "process_name", "ph": "M", "args": {"name": worker}}
                 self._write({**head, "pid": number})
                 self._name_tracks(number)
-            self._complete(self._processes[worker], event)
+            self._complete(self._processes.get(worker, 0), (track, name, start, seconds, args))
 
     def _complete(
         self, process: int, event: tuple[str, str, float, float, Mapping[str, Any]]

@@ -62,8 +62,13 @@ def git_state() -> dict[str, Any] | None:
 
 
 def device() -> str:
-    """The accelerators of this machine, or its processor's kind, in a word or two."""
-    return ", ".join(_gpus()) or platform.machine() or "cpu"
+    """The kinds of accelerators of this machine, or of its processor, in a word or two."""
+    return ", ".join(dict.fromkeys(_gpus())) or platform.machine() or "cpu"
+
+
+def accelerators() -> int:
+    """How many accelerators this machine has."""
+    return len(_gpus())
 
 
 def _version(name: str) -> str | None:

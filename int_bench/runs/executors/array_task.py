@@ -13,7 +13,7 @@ import pickle
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -30,6 +30,7 @@ from int_bench.runs.executors.worker import Batch, Sealed, Wanted, Worker
 from int_bench.runs.folder import Writer
 from int_bench.runs.kept.encoding import Files
 from int_bench.runs.layout import Key, file_names, shard_of
+from int_bench.runs.prepare import unlimited
 from int_bench.runs.records import FAILED, OK, Record
 
 ORDER, LATE = "order.pickle", "INT_BENCH_LATE"
@@ -49,6 +50,7 @@ class ArrayOrder:
         stored: what is computed again for its batches and not stored again.
         patience: seconds without a sign of life until a task elsewhere counts as dead.
         sample_seconds: after which the supervisor ends a sample.
+        mixed: whether tasks may compute on different kinds of device outside E0.
     """
 
     sealed: Sealed
@@ -57,6 +59,7 @@ class ArrayOrder:
     stored: frozenset[Wanted]
     patience: float
     sample_seconds: float
+    mixed: bool
 
 
 class Lost(Exception):
@@ -77,6 +80,8 @@ class Task:
         self._folder, self._late = folder, late
         self.order = _read_order(folder, digest)
         self._worker = Worker(self.order.sealed)
+        if not self.order.mixed and self._worker.order.config.exactness != "E0":
+            _refuse_other_devices(folder / "device", self._worker.host)
         self._by_shard: dict[int, list[Wanted]] = {}
         for wanted in self.order.wanted:
             self._by_shard.setdefault(shard_of(wanted[1:]), []).append(wanted)
@@ -84,8 +89,8 @@ class Task:
         start = index * 7919 % max(len(numbers), 1)
         self._part: Part | None = None
         self.shards = Shards(folder, numbers[start:] + numbers[:start], self.order.patience)
-        whole = self._worker.runs[0].dataset
-        self._names = file_names(s.id for s in getattr(whole, "whole", whole).samples())
+        whole = unlimited(self._worker.runs[0].dataset)
+        self._names = file_names(sample.id for sample in whole.samples())
 
     def run(self) -> None:
         """Work until nothing is left, or nothing has become free for a while.
@@ -228,6 +233,18 @@ def _read_order(folder: Path, digest: str) -> ArrayOrder:
     order = pickle.loads(content)
     assert isinstance(order, ArrayOrder)
     return order
+
+
+def _refuse_other_devices(file: Path, host: Mapping[str, str]) -> None:
+    """All tasks compute on the kind of device on which the first of them does."""
+    claim(file, json.dumps(dict(host)).encode())
+    first = json.loads(file.read_bytes())
+    if first["device"] != host["device"]:
+        raise UsageError(
+            f"{host['name']} computes on {host['device']} and {first['name']} on "
+            f"{first['device']}, which agree up to rounding only; take nodes of one kind with "
+            "executor.constraint, or say executor.mixed=true."
+        )
 
 
 def _same(file: Path, key: Key) -> Path:

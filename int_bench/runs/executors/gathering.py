@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 
-from int_bench.engine.trace import Trace
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.runs.check import said
 from int_bench.runs.execute import Product, Variant
@@ -93,7 +92,7 @@ class Gathering:
 
     def _trace(self, worker: str, batch: Batch) -> None:
         observe = self._listeners.observe
-        if isinstance(observe, Trace):
+        if observe is not None:
             shift = time.time() - time.perf_counter()
             for track, name, start, seconds, known in batch.events:
-                observe.of(worker, (track, name, start - shift, seconds, known))
+                observe(track, name, start - shift, seconds, {**known, "worker": worker})

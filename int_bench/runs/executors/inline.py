@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from int_bench.config import RunConfig, build_backbones
+from int_bench.config.exactness import on_cuda
 from int_bench.config.schedule import schedule
 from int_bench.core.protocols import Backbone, Method
 from int_bench.engine.broker import Broker
@@ -17,6 +18,7 @@ from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, run
 from int_bench.runs.executors.compute import Done, Listeners
 from int_bench.runs.prepare import Prepared
+from int_bench.runs.provenance import accelerators
 from int_bench.runs.records import Record
 
 
@@ -36,6 +38,10 @@ class Inline:
         """See :func:`int_bench.runs.executors.compute.compute`."""
         total = sum(len(prepared.keys) for prepared in runs)
         done = sum(prepared.standing().done for prepared in runs)
+        if on_cuda(config.backbone) and accelerators() > 1:
+            listeners.tell(
+                f"One of {accelerators()} GPUs computes; executor=ray takes all of them."
+            )
         backbones = build_backbones(config)
         broker = broker_of(config, backbones, listeners.observe)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}

@@ -23,7 +23,6 @@ from int_bench.config.exactness import on_cuda
 from int_bench.core.files import make_folder, write_whole
 from int_bench.core.limits import Above, AtLeast, Count
 from int_bench.core.protocols import Method
-from int_bench.engine.trace import Trace
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.check import said
@@ -61,6 +60,7 @@ class Slurm:
         sample_seconds: after which a sample is ended and recorded as failed.
         start_seconds: what a task's first sample may take longer, for loading the models.
         patience: seconds without a sign of life until another task takes a task's shards.
+        mixed: whether tasks may compute on different kinds of GPU.
     """
 
     attaches: ClassVar[bool] = True
@@ -80,6 +80,7 @@ class Slurm:
     sample_seconds: Annotated[float, Above(0)] = 3600
     start_seconds: Annotated[float, AtLeast(0)] = 900
     patience: Annotated[float, Above(0)] = 60
+    mixed: bool = False
 
     def compute(
         self,
@@ -142,6 +143,7 @@ class Slurm:
             stored,
             self.patience,
             self.sample_seconds,
+            self.mixed,
         )
         return order, mended
 
@@ -261,8 +263,8 @@ def _cost(array: Array, listeners: Listeners) -> Mapping[str, Counter[str]]:
         work: dict[str, Any] = json.loads(path.read_bytes())
         for key, counter in total.items():
             counter.update(work[key])
-        if isinstance(listeners.observe, Trace):
+        if listeners.observe is not None:
+            worker = {"worker": f"shard {path.name.partition('.')[0]}"}
             for track, name, start, seconds, known in work["events"]:
-                event = (track, name, start - shift, seconds, known)
-                listeners.observe.of(f"shard {path.name.partition('.')[0]}", event)
+                listeners.observe(track, name, start - shift, seconds, {**known, **worker})
     return total

@@ -82,8 +82,9 @@ def _asked(run: Run) -> int | None:
     n = run.manifest.data.get("n")
     if not isinstance(n, int):
         return None
-    limit = run.manifest.limit
-    return min(n, limit or n) * run.trials
+    known, ids = run.manifest, run.manifest.ids
+    samples = len(ids) if ids is not None else min(n, known.limit or n) - known.skip
+    return max(0, samples) * run.trials
 
 
 def _running(path: Path) -> set[Key]:

@@ -1,0 +1,135 @@
+"""What is refused before anything is computed, and what units and simulations are made of."""
+
+from __future__ import annotations
+
+import builtins
+import json
+from dataclasses import replace
+
+import pytest
+
+from int_bench.config import load_config
+from int_bench.config.identity import identity
+from int_bench.errors import MissingAsset, UsageError
+from int_bench.runs.executors import array_task, ray_cluster, slurm
+from int_bench.runs.executors.array_task import _refuse_other_devices
+from int_bench.runs.executors.arrays import arrays_of
+from int_bench.runs.executors.slurm import _reason, _wanted
+from int_bench.runs.executors.worker import Order, Worker
+from int_bench.runs.layout import shard_of
+from int_bench.runs.prepare import prepare
+from scripts.simulate_scale import Plan, simulate
+from tests.runs.executors.bench import go, pictures, request
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return pictures(tmp_path_factory.mktemp("scenes"), 4)
+
+
+@pytest.mark.parametrize(("name", "module"), [("ray", ray_cluster), ("slurm", slurm)])
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    scenes, tmp_path, monkeypatch, name, module
+):
+    def absent(library):
+        raise ModuleNotFoundError(library)
+
+    monkeypatch.setattr(module, "import_module", absent)
+    with pytest.raises(MissingAsset, match=rf"pip install 'int-bench\[{name}\]'"):
+        go(request(scenes, tmp_path, f"executor={name}"))
+
+
+def test_who_computes_is_no_part_of_a_runs_name():
+    names = [
+        identity(load_config(["device=cpu", *words]), {})
+        for words in ([], ["executor=ray", "executor.workers=3"], ["executor=slurm"])
+    ]
+    assert names[0] == names[1] == names[2]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["executor=rae"], "Did you mean 'ray'"),
+        (["executor=ray", "executor.workers=0"], "executor.workers must be"),
+        (["executor=ray", "executor.worker=2"], "executor.workers"),
+        (["executor=slurm", "executor.tasks=none"], "executor.tasks must be"),
+        (["executor=slurm", "executor.minutes=0"], "executor.minutes must be"),
+    ],
+)
+def test_wrong_options_are_refused_at_once(words, said):
+    with pytest.raises(UsageError, match=said.replace(".", r"\.")):
+        load_config(["device=cpu", *words])
+
+
+def test_outside_e0_a_shard_is_computed_as_a_whole_and_what_is_stored_is_not_stored_again(
+    scenes, tmp_path
+):
+    (plan,) = prepare([request(scenes, tmp_path, "trials=40")])
+    keys = [(0, trial, sample.id) for sample in plan.samples for trial in range(40)]
+    left = [keys[5]]
+    assert _wanted(plan, 1, left, "E0") == (tuple(left), frozenset())
+    wanted, stored = _wanted(plan, 1, left, "E1")
+    shard = shard_of(left[0][1:])
+    assert wanted == tuple(key for key in keys if shard_of(key[1:]) == shard)
+    assert stored == set(wanted) - set(left) and stored
+
+
+def test_a_worker_makes_of_the_same_items_the_same_batches_whatever_came_before(scenes, tmp_path):
+    """In E1 batches decide the bits."""
+    asked = request(scenes, tmp_path, "method.iterations=1", "in_flight=3")
+    asked = replace(asked, config=replace(asked.config, exactness="E1"))
+    runs = prepare([asked])
+    wanted = [(0, 0, f"p00{number}") for number in range(3)]
+    seen = []
+    for before in ([], [(0, 0, "p003")]):
+        worker = Worker(Order.of(runs, asked.config, profile=False).sealed())
+        worker.work(before)
+        vlm = worker._backbones["vlm"]
+        first = len(vlm.batches)
+        seen.append((worker.work(wanted).counters, vlm.batches[first:]))
+    assert seen[0] == seen[1]
+
+
+def test_tasks_on_another_kind_of_device_are_refused_by_name(tmp_path):
+    file = tmp_path / "device"
+    _refuse_other_devices(file, {"name": "n1", "device": "A100"})
+    _refuse_other_devices(file, {"name": "n2", "device": "A100"})
+    with pytest.raises(UsageError, match=r"n3 computes on H100 and n1 on A100"):
+        _refuse_other_devices(file, {"name": "n3", "device": "H100"})
+
+
+def test_a_folder_that_a_node_does_not_see_is_said_so(tmp_path):
+    assert array_task.main([str(tmp_path / "parts" / "x"), "0", "digest"]) == 3
+
+
+def test_an_order_that_somebody_else_wrote_is_not_unpacked(tmp_path, monkeypatch):
+    (tmp_path / array_task.ORDER).write_bytes(b"cos\nsystem\n(S'false'\ntR.")
+    monkeypatch.setattr(array_task.pickle, "loads", lambda content: builtins.exit(9))
+    assert array_task.main([str(tmp_path), "0", "0" * 64]) == 2
+    name, sentence = json.loads((tmp_path / "error.0").read_bytes())
+    assert name == "UsageError" and "is not what was handed in" in sentence
+
+
+def test_a_description_of_an_array_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "parts" / "a").mkdir(parents=True)
+    (tmp_path / "parts" / "a" / "job.json").write_bytes(b"[]")
+    with pytest.raises(MissingAsset, match=r"job\.json does not say which job"):
+        arrays_of(tmp_path)
+
+
+def test_the_words_of_the_scheduler_are_one_sentence():
+    said = (
+        "sbatch: error: invalid partition specified: x\nsbatch: error: Batch job submission failed"
+    )
+    assert _reason(RuntimeError(said)) == "invalid partition specified: x"
+
+
+def test_a_simulated_run_computes_every_image_once_and_loses_what_was_in_flight():
+    plan = Plan(images=2000, gpus=16, shards=64, preemptions=1.0)
+    outcome = simulate(plan)
+    calm = simulate(replace(plan, preemptions=1e9, failures=1e9))
+    assert outcome.useful == pytest.approx(calm.useful)
+    assert calm.deaths == 0 and calm.lost == 0
+    assert outcome.deaths > 10 and outcome.lost > 0
+    assert calm.makespan < outcome.makespan
