@@ -21,8 +21,9 @@ $(STAMP): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	touch $@
 
-demo: $(STAMP) ## run INT on eight drawn scenes with the shipped models; draws results/demo.png
-	$(BIN)/int-bench run keep=soft --out results/demo
+demo: $(STAMP) ## run INT on eight drawn scenes with the shipped models; results/demo.html, results/demo.png
+	$(BIN)/int-bench run keep=trace refill=true --out results/demo
+	$(BIN)/int-bench report $$(ls -td results/demo/camoworld/int/*/ | head -n 1) --out results/demo.html
 	$(BIN)/int-bench picture $$(ls -td results/demo/camoworld/int/*/ | head -n 1) -n 8 --out results/demo.png
 
 test: $(STAMP) ## run the tests

@@ -196,4 +196,4 @@ def _apart(labels: Any, bit: int, other: int) -> float:
 
 def _length(part: Mapping[str, Any]) -> int:
     """Bytes that it takes on the page; its strings are plain letters nearly throughout."""
-    return len(json.dumps(part)) + 80
+    return len(json.dumps(part)) + 150

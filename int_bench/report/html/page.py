@@ -71,8 +71,11 @@ def gather(folders: Sequence[Path], budget: int = 20 * MIB) -> Page:
         UserError: a folder is no run folder.
     """
     sides = tuple(Side(folder) for folder in folders)
+    if len(sides) > 1:  # whatever the runs are called, they are told apart
+        for letter, side in zip("AB", sides, strict=False):
+            side.label = f"{letter}: {side.label}"
     pictures = Pictures(sides[0])
-    scored = [side.scores for side in sides]
+    scored = [side.scores and replace(side.scores, label=side.label) for side in sides]
     metrics = _metrics([run for run in scored if run is not None])
     entries = _entries(sides, pictures.samples, metrics)
     for metric in metrics:

@@ -44,8 +44,7 @@ def render(page: Page) -> str:
     style, script = _file("style.css"), _script()
     template = _environment().get_template("page.html.j2")
     labels = [shown(side.label) for side in page.sides]
-    dataset = shown(page.sides[0].run.dataset)
-    title = f"{' against '.join(labels)} on {dataset}"
+    title = f"{' and '.join(labels)} on {shown(page.sides[0].run.dataset)}"
     return template.render(
         title=title,
         policy=_policy(style, script),
@@ -71,7 +70,15 @@ def _content(page: Page, labels: Sequence[str]) -> dict[str, Any]:
         "headline": list(_headline(page)),
         "names": _names(page, labels),
         "entries": page.entries,
-        "stories": page.stories,
+        "shots": {
+            number: {key: part for key, part in told.items() if key != "runs"}
+            for number, told in page.stories.items()
+        },
+        "stories": {
+            number: {"runs": told["runs"]}
+            for number, told in page.stories.items()
+            if "runs" in told
+        },
         "data": {
             "runs": [
                 {"label": label, "rule": rule, "words": RULES.get(str(rule), "")}

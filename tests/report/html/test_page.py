@@ -114,9 +114,9 @@ def test_text_stays_text(command, traced):
 def test_two_runs_are_one_page(command, traced, tmp_path):
     other = traced_run(command, tmp_path / "scenes", "two", selection={"negative": False})
     page, text, _ = report(command, traced, other)
-    assert [run["label"] for run in page.data["runs"]] == ["int", "int"]
+    assert [run["label"] for run in page.data["runs"]] == ["A: int", "B: int"]
     assert all(len(image["runs"]) == 2 and "moved" in image for image in page.data["images"])
-    assert "B = int on folder" in text and "B against A, image by image" in text
+    assert "B = B: int on folder" in text and "B against A, image by image" in text
     code, _, err = command("report", traced, traced)
     assert code == 2 and "is given twice" in err
 
@@ -186,8 +186,8 @@ def test_a_data_set_that_is_gone_leaves_masks(command, plain):
     pairs.rename(pairs.with_name("moved"))
     page, _, err = report(command, folder)
     assert "Images and ground truth are not here" in err
-    assert json.loads(page.blocks["story-0"])["thumb"] is None
-    assert json.loads(page.blocks["story-0"])["labels"].startswith("data:image/png")
+    shot = json.loads(page.blocks["shot-0"])
+    assert shot["thumb"] is None and shot["labels"].startswith("data:image/png")
 
 
 def test_a_budget_is_kept_and_what_it_left_out_is_said(traced, monkeypatch):

@@ -18,7 +18,7 @@ from int_bench.runs.execute import run as execute
 from int_bench.runs.folder import RunFolder
 from int_bench.runs.layout import file_names
 from int_bench.runs.reader import Run
-from tests.fakes import RedIsAFrog, all_fakes, red, scene
+from tests.fakes import RedIsAFrog, RedMask, all_fakes, red, scene
 from tests.methods.test_int_on_fakes import build
 
 
@@ -56,7 +56,24 @@ def write_scenes(folder: Path, names: Sequence[str]) -> None:
         Image.fromarray(mask.astype(np.uint8) * 255).save(folder / "masks" / f"{name}.png")
 
 
-def traced_run(command: Any, pairs: Path, out: str, keep: str = "trace", **choices: Any) -> Path:
+class LeftMask(RedMask):
+    """Sees nothing of what lies beyond a third of the image."""
+
+    @staticmethod
+    def _mask(request: Any) -> Any:
+        answer = RedMask._mask(request)
+        answer.logits[:, answer.logits.shape[1] // 3 :] = -8
+        return answer
+
+
+def traced_run(
+    command: Any,
+    pairs: Path,
+    out: str,
+    keep: str = "trace",
+    segmenter: Any = None,
+    **choices: Any,
+) -> Path:
     """A scored run of INT over scenes; ``choices`` are those of ``build``."""
     places = [f"dataset.{part}={pairs / part}" for part in ("images", "masks")]
     words = ["dataset=folder", *places, "method=centre_box", "--out", out, "--json"]
@@ -72,7 +89,7 @@ def traced_run(command: Any, pairs: Path, out: str, keep: str = "trace", **choic
     content = {**content, "name": "int", "label": "int"}
     content["config"] = {**content["config"], "method": {"final": "closest", "iterations": 3}}
     content["config"]["task"] = {**content["config"]["task"], "prompt": "</script><b>it"}
-    models = {**all_fakes(), "vlm": Rude()}
+    models = {**all_fakes(), "vlm": Rude(), "segmenter": segmenter or RedMask()}
     with RunFolder(path, content, keep, names) as folder:
         method = build(**{"iterations": 3, **choices})
         execute(plan, [Variant("int", method, folder)], Broker(models, max_batch=64))

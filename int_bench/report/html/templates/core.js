@@ -24,14 +24,17 @@ const said = (text) => el("bdi", null, text);
 const number = (value, digits = 3) => (value === null || value === undefined ? "–" : value.toFixed(digits));
 const small = (value) => (value === 0 ? "0" : Math.abs(value) < 0.001 ? value.toExponential(1) : value.toFixed(3));
 
-const stories = new Map();
-function storyOf(index) {
-  if (!stories.has(index)) {
-    const node = $("story-" + index);
-    stories.set(index, node ? JSON.parse(node.textContent) : null);
+// Each image has a small block for the gallery and a large one for its story, read when needed.
+const blocks = new Map();
+function block(name) {
+  if (!blocks.has(name)) {
+    const node = $(name);
+    blocks.set(name, node ? JSON.parse(node.textContent) : null);
   }
-  return stories.get(index);
+  return blocks.get(name);
 }
+const shotOf = (index) => block("shot-" + index);
+const storyOf = (index) => block("story-" + index);
 
 function picture(uri) {
   return new Promise((done) => {
@@ -73,14 +76,23 @@ const PAINT = {
   },
 };
 
-async function paint(canvas, story, mode, bit) {
-  const [labels, thumb] = await Promise.all([picture(story.labels), picture(story.thumb)]);
-  if (!labels) return;
+// The pixels of image and labels, decoded once for all of an image's panels.
+async function layersOf(shot) {
+  const [labels, thumb] = await Promise.all([picture(shot.labels), picture(shot.thumb)]);
+  if (!labels) return null;
   const width = labels.naturalWidth, height = labels.naturalHeight;
+  return { width, height, bits: pixelsOf(labels, width, height).data,
+    thumb: thumb && pixelsOf(thumb, width, height).data };
+}
+
+async function paint(canvas, shot, mode, bit) {
+  shot.layers = shot.layers || layersOf(shot);
+  const layers = await shot.layers;
+  if (!layers) return;
+  const { width, height, bits, thumb } = layers;
   canvas.width = width;
   canvas.height = height;
-  const bits = pixelsOf(labels, width, height).data;
-  const shown = thumb ? pixelsOf(thumb, width, height) : new ImageData(width, height);
+  const shown = thumb ? new ImageData(new Uint8ClampedArray(thumb), width, height) : new ImageData(width, height);
   const out = shown.data;
   const inside = (at) => (bits[at] & bit) !== 0;
   for (let at = 0; at < out.length; at += 4) {
@@ -106,28 +118,38 @@ function outline(out, inside, width, height) {
 
 // What there is of an image, in the order in which it is shown.
 function panels(index) {
-  const entry = DATA.images[index], story = storyOf(index);
+  const entry = DATA.images[index], shot = shotOf(index);
   const has = (run) => entry.runs[run].state === "done";
-  const truth = story && story.truth;
-  const list = [["image", story && story.thumb ? ["image", 0] : "image not here"],
+  const truth = shot && shot.truth;
+  const list = [["image", shot && shot.thumb ? ["image", 0] : "image not here"],
     ["ground truth", truth ? ["mask", BIT.truth] : "no ground truth"]];
   DATA.runs.forEach((run, i) => {
     const bit = i ? BIT.second : BIT.first;
-    list.push([TWO ? run.label : "mask", has(i) ? ["mask", bit] : entry.runs[i].state]);
+    list.push([TWO ? "mask of " + "AB"[i] : "mask", has(i) ? ["mask", bit] : entry.runs[i].state]);
   });
   DATA.runs.forEach((run, i) => {
     const bit = i ? BIT.second : BIT.first;
-    if (truth) list.push([TWO ? "error, " + run.label : "error", has(i) ? ["error", bit] : entry.runs[i].state]);
+    if (truth) list.push([TWO ? "error of " + "AB"[i] : "error", has(i) ? ["error", bit] : entry.runs[i].state]);
   });
   return list;
 }
 
+// Pictures are painted when they come into sight.
+const painter = new IntersectionObserver((seen) => {
+  for (const { isIntersecting, target } of seen) {
+    if (!isIntersecting) continue;
+    painter.unobserve(target);
+    paint(target, ...target.what);
+  }
+}, { rootMargin: "200px" });
+
 function panel(index, how, name) {
-  const story = storyOf(index);
-  if (!story) return el("div", { class: "none" }, "not on this page");
+  const shot = shotOf(index);
+  if (!shot) return el("div", { class: "none" }, "not on this page");
   if (typeof how === "string") return el("div", { class: "none" }, how);
   const canvas = el("canvas", { role: "img", "aria-label": name });
-  paint(canvas, story, how[0], how[1]);
+  canvas.what = [shot, how[0], how[1]];
+  painter.observe(canvas);
   return canvas;
 }
 

@@ -113,8 +113,8 @@ function setUpImages() {
   $("search").addEventListener("input", again("search", String));
   $("bar").addEventListener("submit", (event) => event.preventDefault());
   const key = (kind, words) => el("span", null, el("i", { class: kind }), words);
-  const names = TWO ? [el("span", null, el("b", { class: "run-a" }, "A "), said(DATA.runs[0].label)),
-    el("span", null, el("b", { class: "run-b" }, "B "), said(DATA.runs[1].label))] : [];
+  const names = TWO ? [el("span", null, el("b", { class: "run-a" }, said(DATA.runs[0].label))),
+    el("span", null, el("b", { class: "run-b" }, said(DATA.runs[1].label)))] : [];
   $("legend").replaceChildren(...names, el("span", null, "Each row: ", panelNames()),
     ...(DATA.truth ? [key("hit", "found"), key("over", "too much"), key("miss", "missed")] : []));
 }

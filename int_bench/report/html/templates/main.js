@@ -53,7 +53,7 @@ function moveFocus(event) {
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if ($("keys").open) return;
-  const typing = ["INPUT", "SELECT", "TEXTAREA"].includes(document.activeElement.tagName);
+  const typing = document.activeElement.matches("select, input[type=search]");
   if (typing) {
     if (event.key === "Escape") document.activeElement.blur();
     return;

@@ -3,7 +3,7 @@ function names(step) {
   const rows = [...step.candidates].sort((x, y) => y.weight - x.weight || y.difference - x.difference);
   const traced = rows.some((c) => c.before);
   const most = Math.max(1e-9, ...rows.flatMap((c) => [...(c.before || []), ...(c.after || [])]));
-  const head = ["name", "proposed by", traced && "probability before → after erasing", traced && "fall by patch",
+  const head = ["name", !TWO && "proposed by", traced && "probability before → after erasing", traced && !TWO && "fall by patch",
     "largest fall, Eq. 3", "weight, Eq. 6"];
   const shownRows = rows.slice(0, 12);
   return el("div", { class: "wide" }, lead(step), el("table", { class: "names" },
@@ -12,10 +12,10 @@ function names(step) {
       const k = widest(c);
       return el("tr", { class: c.name === step.prompt ? "won" : "" },
         el("td", null, said(c.name)),
-        el("td", { class: "where" }, c.patches.map(place).join(", ")),
+        !TWO && el("td", { class: "where" }, c.patches.map(place).join(", ")),
         traced && el("td", null, c.before ? fall(c.before[k], c.after ? c.after[k] : null, most) : "–",
           el("small", null, step.patches && step.patches[k] ? " " + place(step.patches[k].patch) : "")),
-        traced && el("td", null, c.before && c.after ? cells(step, c) : "–"),
+        traced && !TWO && el("td", null, c.before && c.after ? cells(step, c) : "–"),
         el("td", { class: "num" }, small(c.difference)),
         el("td", null, share(c.weight)));
     }))), rows.length > 12 && el("p", { class: "fine" }, rows.length - 12 + " more names weigh less."),

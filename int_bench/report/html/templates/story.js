@@ -1,6 +1,7 @@
 // One image: what was proposed, erased, weighed and chosen, iteration by iteration.
 function showImage(index) {
-  const entry = DATA.images[index], story = storyOf(index);
+  const entry = DATA.images[index], shot = shotOf(index);
+  const story = shot && { ...shot, ...storyOf(index) };
   view.image = index;
   if (!view.order.includes(index)) arrange();
   const place = view.order.indexOf(index);
@@ -15,7 +16,7 @@ function showImage(index) {
     entry.runs.map((run, i) => [TWO && el("span", { class: "run-" + "ab"[i] }, "AB"[i]), nameTag(run)]),
     el("span", { class: "where" }, place < 0 ? "" : place + 1 + " of " + view.order.length),
     el("div", { class: "moves" }, step(-1, "← previous"), step(1, "next →")));
-  const big = el("div", { class: "big" }, panels(index).map(([name, how]) =>
+  const big = el("div", { class: TWO ? "big six" : "big" }, panels(index).map(([name, how]) =>
     el("figure", null, panel(index, how, name), el("figcaption", null, said(name)))));
   const notes = entry.runs.map((run, i) => run.note && el("p", { class: "callout warn" },
     TWO && "AB"[i] + ": ", said(run.note)));
@@ -35,17 +36,19 @@ function scores(entry) {
 }
 
 function stepsOf(index, entry, story) {
-  const parts = [];
-  story.runs.forEach((run, i) => {
-    if (!run) return;
-    if (TWO) parts.push(el("h2", { class: "run-" + "ab"[i] }, "AB"[i] + ": ", said(DATA.runs[i].label)));
-    if (!run.steps.length) return;
-    parts.push(choice(run, DATA.runs[i], story));
-    if (!TWO) parts.push(weights(run, entry));
-    if (!TWO) parts.push(...run.steps.map((step, n) => iteration(run, step, n, story)));
-  });
-  if (TWO) parts.push(...beside(story));
-  return parts.filter(Boolean);
+  if (TWO) return pair(story, entry);
+  const run = story.runs[0];
+  if (!run || !run.steps.length) return [];
+  return [choice(run, DATA.runs[0]), weights(run, entry), ...run.steps.map((step, n) => iteration(run, step, n, story))].filter(Boolean);
+}
+
+function pair(story, entry) {
+  const both = (make) => {
+    const made = story.runs.map((run, i) => (run && run.steps.length ? make(run, i) : null));
+    return made.some(Boolean) && el("div", { class: "cols" }, made.map((part) => part || el("div")));
+  };
+  return [both((run, i) => el("h2", { class: "run-" + "ab"[i] }, said(DATA.runs[i].label))),
+    both((run, i) => choice(run, DATA.runs[i])), both((run) => weights(run, entry)), ...beside(story)].filter(Boolean);
 }
 
 // Two runs: each iteration side by side; where nothing differs it is left out if asked.
@@ -62,7 +65,7 @@ function beside(story) {
     "only what differs (" + equal + " of " + count + " iterations are the same)"), ...rows];
 }
 
-function choice(run, side, story) {
+function choice(run, side) {
   const costs = run.steps.map((step) => step.cost);
   const told = costs.every((cost) => cost !== undefined);
   const chosen = run.chosen;
