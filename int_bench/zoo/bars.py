@@ -82,7 +82,7 @@ class Figures:
         """Whether the last prompt names something that hides there, (N,)."""
         return self.of(where, variant, lambda m: m.right[:, -1])
 
-    def all_found(self, where: str) -> Values:
+    def both(self, where: str) -> Values:
         """Whether each animal has an IoU of .5 with INT's final mask, (N,)."""
         return self.of(where, "INT", lambda m: m.all_found)
 
@@ -121,8 +121,8 @@ BARS = (
     Bar("S: reading lineage - INT", "", "", lambda f: -f.over("mixed", "lineage")),
     Bar("two of one kind, S: without SMG - INT", "<= -.06", "<= -.12",
         lambda f: -f.over("two of one kind", "without SMG")),
-    Bar("two of one kind, both found", ">= .80", ">= .93", lambda f: f.all_found("two of one kind")),
-    Bar("two kinds, both found", "", "", lambda f: f.all_found("two kinds")),
+    Bar("two of one kind, both found", ">= .80", ">= .93", lambda f: f.both("two of one kind")),
+    Bar("two kinds, both found", "", "", lambda f: f.both("two kinds")),
     Bar("right name at iteration 5, k=1: with PNM - without", ">= .05", ">= .10",
         lambda f: f.right("sampled", _K1) - f.right("sampled", _K1_ALONE)),
     Bar("right name in the pool", ">= .80", ">= .88",

@@ -27,7 +27,7 @@ def test_differences_are_of_one_scene_each() -> None:
     assert figures.over("mixed", "Other") == pytest.approx(np.full(6, 0.04))
     assert figures.gain("mixed") == pytest.approx(np.full(6, 0.1))
     assert figures.mined() == pytest.approx(np.ones(6))
-    assert figures.all_found("mixed").tolist() == [1.0] * 6
+    assert figures.both("mixed").tolist() == [1.0] * 6
 
 
 def test_int_is_held_against_the_best_baseline_and_trials_are_averaged() -> None:
