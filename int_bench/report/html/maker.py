@@ -155,7 +155,9 @@ class Maker:
         """What there was no room for."""
         count, pictured = len(self._entries), sum("pic" in entry for entry in self._entries)
         told, traced = self._told
-        which = "those that changed most" if len(self._sides) > 1 else "the worst first"
+        scored = any(run["scores"] for entry in self._entries[:1] for run in entry["runs"])
+        ranked = "those that changed most" if len(self._sides) > 1 else "the worst first"
+        which = ranked if scored else "the first ones"
         limit = f"the page is held to {self._budget / MIB:g} MiB; --budget sets it"
         parts = [
             f"Pictures of {pictured} of {count} images ({which})" if pictured < count else "",
