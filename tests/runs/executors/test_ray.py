@@ -6,6 +6,8 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -100,6 +102,36 @@ def test_workers_that_are_killed_at_random_change_nothing(scenes, tmp_path):
     assert content(folder) == content(
         go(request(scenes, tmp_path / "whole", RAY[1], models=slow))[0]
     )
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.runs.executors.bench import go, request
+slow = {"detector": "tests.runs.executors.hazards.Slow"}
+go(request(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:], models=slow))
+"""
+
+
+def test_a_command_that_is_killed_goes_on_where_it_was(scenes, tmp_path):
+    """Four kills of the driver, each after some more samples; its workers end with it."""
+    slow = {"detector": "tests.runs.executors.hazards.Slow"}
+    words = [*RAY, "executor.workers=2"]
+    command = [sys.executable, "-c", DRIVER, scenes, tmp_path / "out", *words]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
+    for done in (1, 4, 7, 10):
+        with subprocess.Popen(command, env=environment) as driver:
+            while driver.poll() is None and lines(tmp_path / "out") < done:
+                time.sleep(0.02)
+            driver.kill()
+        assert lines(tmp_path / "out") >= done
+    folder, _ = go(request(scenes, tmp_path / "out", *words, models=slow))
+    whole, _ = go(request(scenes, tmp_path / "whole", RAY[1], models=slow))
+    assert content(folder) == content(whole)
+
+
+def lines(out: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in out.rglob("*.jsonl"))
 
 
 def test_poison_and_a_hang_are_recorded_by_name_and_the_rest_is_computed(tmp_path):
