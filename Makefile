@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services check zoo report bench tables clean
+.PHONY: help setup demo test test-services check zoo report bench gpu-check tables clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -54,6 +54,9 @@ bench: $(STAMP) ## CPU benchmarks with their bars (minutes); scripts/bench/gpu.p
 	@missed=0; for name in engine scoring metrics threads; do \
 	    $(BIN)/python -m scripts.bench.$$name || missed=1; \
 	done; $(BIN)/python -m scripts.bench.gpu --device cpu || missed=1; exit $$missed
+
+gpu-check: $(STAMP) ## on a machine with a GPU: what works and how fast, JSON after every step (9 minutes)
+	$(BIN)/python -m scripts.gpu_check --out results/gpu_check
 
 tables: $(STAMP) ## all methods and ablations on the drawn world, results/tables, and the bars of the card (hours)
 	$(BIN)/python -m scripts.experiments.field

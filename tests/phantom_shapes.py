@@ -41,7 +41,8 @@ def run(name: str, kernel: Any, args: Any, kwargs: Any, to_device: bool) -> Any:
     leaves = tree_leaves((args, kwargs))
     tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if name == "_to_copy" and not to_device and args[0].is_meta:
-        return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+        # Ones: flags of numbers that are finite come to the host beside the numbers.
+        return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
     if not _shapes_only(tensors, kwargs):
         return kernel(*args, **kwargs)
     if name == "_local_scalar_dense" and args[0].dtype == torch.bool:

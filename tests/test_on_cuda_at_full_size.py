@@ -85,10 +85,10 @@ def test_llava_13b():
             return lambda: vlm.answer([Answer(p, ASK, max_tokens=tokens) for p in pictures])
 
         check(
-            device, Cost(12000, 9, 12.0), answer([p for n in range(4) for p in patches(n)][:32], 1)
+            device, Cost(42000, 9, 12.0), answer([p for n in range(4) for p in patches(n)][:32], 1)
         )
         vlm.forget()
-        check(device, Cost(6000, 9, 9.0), answer([first, *others[:5]], 1))
+        check(device, Cost(7600, 2, 4.9), answer([first, *others[:5]], 1))
         answer([first, *others[:5]], 3)()  # captures
         steps = []
         for tokens in (3, 4):
@@ -98,7 +98,7 @@ def test_llava_13b():
         assert steps[1] - steps[0] <= 20
         asked = [Score(p, ASK, llava.NAMES) for p in (first, *others)]
         vlm.score(asked)
-        check(device, Cost(4000, 40, 9.5), lambda: vlm.score(asked))
+        check(device, Cost(9000, 60, 9.5), lambda: vlm.score(asked))
 
 
 def test_stable_diffusion_2():
