@@ -233,7 +233,7 @@ def compare(
     json: Json = False,
 ) -> int:
     """Compare two runs sample by sample: difference, interval, p, wins, what changed most."""
-    from int_bench.cli.compare import compare_command
+    from int_bench.cli.tables import compare_command
 
     return compare_command((run_a, run_b), metric, common, most, json)
 

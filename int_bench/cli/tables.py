@@ -1,14 +1,18 @@
-"""``int-bench table``: the paper's tables with ours beside them, or runs beside each other."""
+"""``int-bench table`` and ``compare``: the paper's tables with ours beside them; runs by pairs."""
 
 from __future__ import annotations
 
+import json as json_format
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from int_bench.cli.results import DEFAULT_ROOT, load_run, runs_in
 from int_bench.cli.screen import drawn, say, say_some
+from int_bench.config.binding import closest
 from int_bench.core.files import write_file
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
+from int_bench.metrics.metrics import METRICS
+from int_bench.report.comparison import compare
 from int_bench.report.latex import to_latex
 from int_bench.report.paper_tables import paper_table, runs_table
 from int_bench.report.published import TABLES
@@ -17,7 +21,7 @@ from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
 from int_bench.runs.labels import labelled_scores
 from int_bench.runs.scorable import NoTruth
-from int_bench.scoring.results import RunScores
+from int_bench.scoring.results import RunScores, metric_names
 
 FORMATS: dict[str, Callable[[Table], str]] = {
     "md": Table.to_markdown,
@@ -125,3 +129,48 @@ def _format(form: str | None, out: Path | None) -> str:
     if chosen not in FORMATS:
         raise UsageError(f"--format must be {', '.join(FORMATS)}, not {chosen!r}.")
     return chosen
+
+
+def compare_command(
+    runs: tuple[Path, Path],
+    metric: str = "native.S",
+    common: bool = False,
+    most: int = 10,
+    json: bool = False,
+) -> int:
+    """Print the paired statistics and the samples that changed most.
+
+    Args:
+        runs: the run that is compared with, and the other.
+        metric: ``<protocol>.<metric>``.
+        common: compare on the samples that both have a score of.
+        most: how many samples to list.
+        json: print one line of JSON instead.
+
+    Raises:
+        UsageError: an unknown metric, or runs of different samples without ``common``.
+        MissingAsset: a folder is no scored run.
+    """
+    _check_metric(metric)
+    a, b = labelled_scores([load_run(place) for place in runs])
+    comparison = compare(a, b, metric, common)
+    if json:
+        print(json_format.dumps(comparison.as_json(most), allow_nan=False))
+    else:
+        print(drawn(comparison.table()))
+        print(drawn(comparison.changes(most)), end="")
+    return Exit.DONE
+
+
+def _check_metric(metric: str) -> None:
+    metrics = metric_names()
+    if metric in metrics:
+        return
+    name = metric.rpartition(".")[2]
+    if name in METRICS and METRICS[name].mean != "samples":
+        raise UsageError(
+            f"{metric} is the maximum of a mean curve and no mean over samples; choose another."
+        )
+    raise UsageError(
+        f"Unknown metric {metric!r}; choose one of {', '.join(metrics)}." + closest(metric, metrics)
+    )
