@@ -139,10 +139,10 @@ class SemanticMaskGeneration:
         points: which points go with them.
         weighing: how similarities become weights.
         output: the hard mask. Reading: the introduction combines the masks above a threshold of
-            similarity; ``union`` joins, as the predecessor's code does, those whose weight is above
-            0.7 and always that of the whole image; without any, those of the largest weight.
-            ``soft`` is M_i >= 0.5, which loses what only few patches cover (the card of the shipped
-            models compares the two).
+            similarity and does not state it; ``similar`` joins those whose weight is above 0.1;
+            ``union``, as in the predecessor's code, above 0.7, and always that of the whole image,
+            decoys and all; without any, those of the largest weight. ``soft`` is M_i >= 0.5, which
+            loses what only few patches cover.
         semantic: False is the paper's ablation of SMG: SAM on the whole image, no detector, no
             patches, no weighing.
         unboxed: what a part of the image without any box gives. Reading: ``nothing``, since most
@@ -156,7 +156,7 @@ class SemanticMaskGeneration:
         boxes: BoxFinder,
         points: PointPicker,
         weighing: Weighing | None = None,
-        output: Literal["union", "soft"] = "union",
+        output: Literal["similar", "union", "soft"] = "similar",
         semantic: bool = True,
         unboxed: Literal["nothing", "points"] = "nothing",
     ) -> None:
@@ -193,8 +193,10 @@ class SemanticMaskGeneration:
         soft = equations.weighted_mask([mask.soft for mask in shown], weights, windows, size)
         # What is scored: the sum cut at one half, or the union of the masks that match best.
         hard = soft >= 0.5
-        if self.output == "union":
-            chosen = (weights > 0.7) | [mask.patch.name == "original" for mask in shown]
+        if self.output != "soft":
+            chosen = weights > (0.1 if self.output == "similar" else 0.7)
+            if self.output == "union":
+                chosen |= [mask.patch.name == "original" for mask in shown]
             if not chosen.any():
                 # Weights of other modes may all be small, and the whole image may be no patch.
                 chosen = weights == weights.max()
