@@ -33,10 +33,10 @@ class Schedule:
 
 
 def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
-    """The schedule of a run; on CUDA ``in_flight: auto`` loads the vlm to ask for its memory.
+    """The schedule of a run; on CUDA ``in_flight: auto`` loads all models to ask for memory.
 
     Raises:
-        UserError: the vlm cannot be loaded.
+        UserError: a model cannot be loaded.
     """
     cuda = exactness.on_cuda(config.backbone)
     limits = {role: int(node.get("max_batch", 1)) for role, node in config.backbone.items()}
@@ -59,4 +59,7 @@ def _fitting(config: RunConfig, backbones: Mapping[str, Backbone], cuda: bool) -
     resident = getattr(backbones.get("vlm"), "resident_pictures", None)
     if not cuda or resident is None:
         return _ON_CPU
+    # The vlm takes its share of what is free once all the others are there.
+    for backbone in backbones.values():
+        getattr(backbone, "loaded", None)
     return max(_FEWEST, min(_MOST, int(resident()) // _PICTURES))

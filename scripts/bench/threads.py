@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run all parts; 1 if a bar is missed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--images", type=int, default=3)
+    parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench")
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
