@@ -15,7 +15,7 @@ import typer
 
 from int_bench.cli import views
 from int_bench.cli.assets.app import data_app, help_alone, models_app
-from int_bench.cli.options import (
+from int_bench.cli.words.options import (
     DryRun,
     Ids,
     IdsFile,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from int_bench import __version__
-from int_bench.cli import completion
+from int_bench.cli.words import completion
 
 OVERRIDES = {
     ("run", (), "dataset=ca"): {"dataset=camo", "dataset=camoworld"},

@@ -53,7 +53,6 @@ COMMAND_LINE = [
     bad("duplicate override", ("run", "seed=1", "seed=2"), 2, "seed", "more than once"),
     bad("hydra's own key", ("run", "hydra.run.dir=x"), 2, "hydra.run.dir=x"),
     bad("hydra's launcher", ("run", "hydra/launcher=ray"), 2, "hydra/launcher=ray"),
-    bad("sweep over data sets", ("run", "dataset=camo,cod10k"), 2, "camo,cod10k", "once for each"),
     bad("one wrong seed of two", ("run", "seed=1,x"), 2, "seed must be", "'x'"),
     bad("word without a value", ("run", "camo"), 2, "'camo' is not KEY=VALUE"),
     bad("negative seed", ("run", "seed=-1"), 2, "seed", "-1"),

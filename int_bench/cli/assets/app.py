@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from int_bench.cli.options import Json, Overrides
+from int_bench.cli.words.options import Json, Overrides
 
 data_app = typer.Typer(help="Data sets: what there is, and drawn scenes.", rich_markup_mode=None)
 models_app = typer.Typer(

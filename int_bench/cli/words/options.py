@@ -13,12 +13,12 @@ backbone/inpainter=telea; `int-bench data list`, `models list` and `methods` say
 
 
 def complete_override(ctx: typer.Context, args: list[str], incomplete: str) -> list[str]:
-    """Completions of ``dataset=c`` and of ``method.w=``; see :mod:`int_bench.cli.completion`.
+    """Completions of ``dataset=c`` and of ``method.w=``; see :mod:`int_bench.cli.words.completion`.
 
     Bash breaks words at the equals sign, so that the value may arrive as a word of its own, which
     is then what it replaces.
     """
-    from int_bench.cli.completion import override
+    from int_bench.cli.words.completion import override
 
     *_, key, mark, start = ["", "", "", *os.environ.get("COMP_WORDS", "").split()]
     if start == "=":
@@ -32,14 +32,14 @@ def complete_override(ctx: typer.Context, args: list[str], incomplete: str) -> l
 
 def complete_table(incomplete: str) -> list[str]:
     """Completions of a table's name."""
-    from int_bench.cli.completion import table
+    from int_bench.cli.words.completion import table
 
     return table(incomplete)
 
 
 def complete_metric(incomplete: str) -> list[str]:
     """Completions of ``--metric``."""
-    from int_bench.cli.completion import metric
+    from int_bench.cli.words.completion import metric
 
     return metric(incomplete)
 
