@@ -116,8 +116,9 @@ def samples(count: int) -> list[Any]:
 
 
 def config() -> Any:
-    """INT with four iterations."""
-    return load_config(["models=tiny", "device=cpu", "method.iterations=4"])
+    """INT with four iterations, and the hard mask of both trees."""
+    same = "method.masker.output=union"
+    return load_config(["models=tiny", "device=cpu", "method.iterations=4", same])
 
 
 def run(backbones: dict[str, Any], count: int) -> tuple[float, str]:
