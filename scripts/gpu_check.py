@@ -27,8 +27,8 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from scripts.bench import gpu_steps
-from scripts.bench.gpu_steps import Bench
+from scripts import gpu_steps
+from scripts.gpu_steps import Bench
 
 PACKAGES = (
     "torch", "torchvision", "transformers", "diffusers", "numpy", "open_clip_torch",

@@ -21,7 +21,8 @@ from int_bench.backbones.sam import model as sam
 from int_bench.backbones.stable_diffusion import model as stable_diffusion
 from int_bench.core.types import Picture, Sample
 from int_bench.data.world.dataset import DrawnScenes
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from scripts.bench.verbs import ASKED, GAPS, HALF, ask, build, gap, numbers
 from tests import phantom
 

@@ -19,7 +19,8 @@ from int_bench.core.protocols import Method
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Image, Picture, Sample
 from int_bench.data.images import read_image
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
 
 Picturelike = str | os.PathLike[str] | npt.NDArray[Any] | Pillow.Image

@@ -14,7 +14,6 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import (
     Awaitable,
-    Callable,
     Coroutine,
     Generator,
     Hashable,
@@ -26,9 +25,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from int_bench.core.protocols import Ask, Backbone, Gather
+from int_bench.core.protocols import Backbone, Gather
 from int_bench.core.requests import Request, key_of
 from int_bench.engine.heap import trim
+from int_bench.engine.jobs import Job, Outcome
 from int_bench.engine.memo import Memo
 from int_bench.engine.serving import Observer, Served, Server
 from int_bench.errors import SampleError, UserError
@@ -38,31 +38,6 @@ R = TypeVar("R")
 _Queue = tuple[int, str, str]
 """The group of images that asks, and the role and the verb that serve it."""
 _Batch = list[tuple[Hashable, Request[Any]]]
-
-
-@dataclass(frozen=True)
-class Job(Generic[R]):
-    """One unit of work of an owner: ``start`` is called when the job is admitted, not before.
-
-    Jobs of one ``topic`` (an image, say) follow one another: its answers are forgotten when they
-    have all ended. None: what they asked stays while there is room.
-    """
-
-    key: Hashable
-    start: Callable[[Ask], Coroutine[Any, Any, R]]
-    owner: Hashable = None
-    topic: Hashable = None
-
-
-@dataclass(frozen=True)
-class Outcome(Generic[R]):
-    """What became of a job: its value or its error, its own counters, and seconds by role."""
-
-    key: Hashable
-    value: R | None
-    error: Exception | None
-    counters: dict[str, int]
-    seconds: dict[str, float]
 
 
 class _Call(Generic[A]):

@@ -34,7 +34,8 @@ from int_bench.core.requests import (
     TokenLogProbs,
 )
 from int_bench.core.types import HardMask, Image, Picture, Prediction, Sample, SoftMask
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 
 _SIDE = 48  # pixels
 _ROLES = ("vlm", "inpainter", "detector", "segmenter", "concept_segmenter", "aligner")

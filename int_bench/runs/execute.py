@@ -18,7 +18,8 @@ from int_bench.core.protocols import Ask, Method
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Iteration, Picture, Prediction, Sample
 from int_bench.data.dataset import Dataset, SampleFile
-from int_bench.engine.broker import Broker, Job, Outcome
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job, Outcome
 from int_bench.engine.serving import Observer
 from int_bench.errors import SampleError
 from int_bench.runs.folder import RunFolder

@@ -32,7 +32,8 @@ from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Picture, Prediction, Sample
 from int_bench.data.world.names import NAMES, TASK_PROMPTS
 from int_bench.data.world.scenes import Scenes, draw
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.metrics.objects import all_found
 from int_bench.metrics.rules import NATIVE
 

@@ -26,7 +26,8 @@ from int_bench.core import templates
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Answer, FirstToken, Score, TokenLogProbs, Turn
 from int_bench.core.types import Picture
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from scripts.bench.untrained.llava import TASK
 
 QUESTIONS = (

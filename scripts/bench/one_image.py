@@ -25,7 +25,8 @@ import torch
 from int_bench.config import build_method, load_config
 from int_bench.core.requests import Detection, Segmentation
 from int_bench.core.types import Picture, Sample
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 
 SIZE = (768, 1024)
 NAMES = ("frog", "stick insect", "owl", "crab", "moth", "toad", "leaf insect", "gecko", "lizard")

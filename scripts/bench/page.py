@@ -46,9 +46,8 @@ def predict(image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> P
     """Five iterations as INT would leave them, each with all that a trace holds."""
     size = (truth.shape[0], truth.shape[1])
     patches = Grid().cut(size)
-    rolled = [np.roll(truth, 9 * step, axis=1) for step in range(5)]
     iterations = []
-    for step, mask in enumerate(rolled):
+    for step, mask in enumerate(np.roll(truth, 9 * step, axis=1) for step in range(5)):
         soft = np.clip(mask * 0.8 + rng.random(size) * 0.1, 0, 1).astype(np.float32)
         pictures = {
             "view": small_view(image),
@@ -56,8 +55,7 @@ def predict(image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> P
             "erased": small_view(np.where(mask[..., None], 90, image).astype(np.uint8)),
             **{f"mask_{p.name}": small_mask(soft[p.y0 : p.y1, p.x0 : p.x1]) for p in patches},
         }
-        points = [[float(x), float(y), float(i % 2)] for i, (x, y) in
-                  enumerate(rng.integers(0, min(size), (30, 2)))]  # fmt: skip
+        points = np.column_stack([rng.integers(0, min(size), (30, 2)), np.arange(30) % 2])
         details = Details(
             patches=[PatchDetails(patch=p.name, box_image=patch_box(p)) for p in patches],
             candidates=[
@@ -75,7 +73,7 @@ def predict(image: np.ndarray, truth: np.ndarray, rng: np.random.Generator) -> P
                 MaskDetails(
                     patch=p.name,
                     boxes_image=[patch_box(p)],
-                    points_image=points,
+                    points_image=points.tolist(),
                     similarity=0.3,
                     weight=0.5,
                 )

@@ -14,7 +14,8 @@ from int_bench.core.protocols import Ask, Backbone
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import HardMask, Picture, Prediction, Sample
 from int_bench.data.world.dataset import DrawnScenes
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from scripts.bench.plain import one_by_one, run_plain
 from scripts.bench.timing import resident_bytes
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from int_bench.core.protocols import gather
 from int_bench.core.requests import Answer, Inpaint, key_of
 from int_bench.core.types import Picture, Stencil
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.errors import MissingAsset, OutOfMemory, SampleError
 from tests.conftest import HANGING
 

@@ -12,7 +12,8 @@ import pytest
 from int_bench.core.protocols import gather
 from int_bench.core.requests import Answer, Inpaint, Segmentation
 from int_bench.core.types import Picture, Stencil
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.engine.memo import Memo, size_of
 from tests.fakes import Blackout, RedIsAFrog
 

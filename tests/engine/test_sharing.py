@@ -12,7 +12,8 @@ from int_bench.config import load_config
 from int_bench.core.protocols import gather
 from int_bench.core.requests import Answer
 from int_bench.core.types import Picture
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.engine.work import Sharing, Tally
 from int_bench.errors import UsageError
 from int_bench.runs.execute import Variant, run

@@ -10,7 +10,8 @@ import pytest
 from int_bench.core.protocols import gather
 from int_bench.core.requests import Answer
 from int_bench.core.types import Picture
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.engine.work import RoleWork, Work, work_of
 from int_bench.errors import OutOfMemory
 from tests.fakes import RedIsAFrog

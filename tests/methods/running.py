@@ -8,7 +8,8 @@ from typing import Any
 from int_bench import config
 from int_bench.core.requests import Request
 from int_bench.core.types import Picture, Prediction, Sample
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from tests.fakes import all_fakes, scene
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from int_bench.core.geometry import Grid
 from int_bench.core.types import Picture, Sample
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.methods.candidate_generation import CandidateGeneration, Pool
 from tests.fakes import RedIsAFrog, scene
 

@@ -14,7 +14,8 @@ import pytest
 
 from int_bench.core.geometry import Grid, Patch, fill_box
 from int_bench.core.types import Picture, Prediction, Sample
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.methods.candidate_generation import CandidateGeneration, PatchAnswer, Pool
 from int_bench.methods.cycle import Cycle
 from int_bench.methods.mask_generation import BoxFinder, SemanticMaskGeneration, Weighing

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from scripts.bench import engine as bench_engine
-from scripts.bench import gpu as bench_gpu
 from scripts.bench import metrics as bench_metrics
 from scripts.bench import scoring as bench_scoring
 from scripts.bench.report import Row, finish
@@ -19,7 +18,6 @@ SIZES: dict[str, tuple[Any, list[str]]] = {
     "engine": (bench_engine, []),
     "scoring": (bench_scoring, []),
     "metrics": (bench_metrics, []),
-    "gpu_reduced": (bench_gpu, ["--device", "cpu"]),
 }
 
 

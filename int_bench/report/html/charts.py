@@ -125,11 +125,11 @@ def nice_step(span: float, wanted: int = 5) -> float:
     """A step of 1, 2 or 5 times a power of ten that cuts a span into about ``wanted`` parts.
 
     >>> nice_step(1.0), nice_step(255), nice_step(0.03)
-    (0.2, 50.0, 0.005)
+    (0.2, 50.0, 0.01)
     """
     rough = max(span, 1e-9) / wanted
     power = 10.0 ** math.floor(math.log10(rough))
-    factor = next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.99)
+    factor = next(factor for factor in (1, 2, 5, 10) if factor * power >= rough * 0.98)
     return factor * power
 
 

@@ -47,7 +47,7 @@ def places(pictures: Pictures) -> dict[str, list[int]]:
 
     >>> grey = np.zeros((10, 400), dtype=np.uint8)
     >>> places({"view": grey, "erased": grey, "hole": grey[:, :100]})
-    {'view': [0, 0, 400, 10], 'erased': [0, 24, 400, 10], 'hole': [408, 24, 100, 10]}
+    {'view': [0, 0, 400, 10], 'erased': [0, 16, 400, 10], 'hole': [408, 16, 100, 10]}
     """
     placed: dict[str, list[int]] = {}
     left = top = below = 0

@@ -20,7 +20,8 @@ from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.llava.model import Llava
 from int_bench.core.protocols import Backbone
 from int_bench.core.requests import Request
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from scripts.bench.dialogues import PlainLlava
 from scripts.bench.plain import forget, one_by_one, run_plain
 from scripts.bench.replay.trace import Replay

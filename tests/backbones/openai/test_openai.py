@@ -20,7 +20,8 @@ from int_bench.backbones.openai.model import OpenAI
 from int_bench.config.identity import identity
 from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, Turn
 from int_bench.core.types import Picture, Sample
-from int_bench.engine.broker import Broker, Job
+from int_bench.engine.broker import Broker
+from int_bench.engine.jobs import Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from tests.backbones.openai.endpoint import CERTIFICATE, Reply, says, serving, vlm
 from tests.fakes import RedMask, red, scene
