@@ -39,6 +39,7 @@ from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.scorable import scorable
 from int_bench.runs.variants import RunRequest, ablations, batches, labelled, sweep
+from int_bench.scoring.evaluate import Evaluation
 from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
 
 
@@ -242,9 +243,22 @@ def _score(prepared: Sequence[Prepared]) -> list[Scored]:
         first = group[0]
         rules = Rules(backend=first.config.metrics["backend"])
         runs = [_scorable(run) for run in group]
-        results, _ = score_runs(first.dataset, runs, rules, first.dataset.asked)
+        results, evaluations = score_runs(first.dataset, runs, rules, first.dataset.asked)
+        _tell_of_unread(runs, evaluations)
         scored |= {id(run): result for run, result in zip(group, results, strict=True)}
     return [scored[id(run)] for run in prepared]
+
+
+def _tell_of_unread(runs: Sequence[Scorable], evaluations: Sequence[Evaluation]) -> None:
+    """Name the samples that were segmented and could not be scored, such as by a bad mask."""
+    maps = [trial for run in runs for trial in run.trials]
+    unread = dict.fromkeys(
+        f"{row.id}: {row.note}"
+        for of, evaluation in zip(maps, evaluations, strict=False)  # none without ground truth
+        for row in evaluation.rows
+        if row.status == "failed" and of.failure(row.id) is None
+    )
+    say_some(list(unread), "`int-bench data check` names all")
 
 
 def _with_datasets(scored: Sequence[Scored], prepared: Sequence[Prepared]) -> list[Scored]:

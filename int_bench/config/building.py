@@ -55,7 +55,7 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
         UserError: as the constructor raised it.
         MissingAsset: a target that the configuration on this machine does not name (nothing was
             imported), or a stored node that its class refuses.
-        UsageError: the constructor refused its arguments.
+        UsageError: the node names no class, or the constructor refused its arguments.
     """
     named = _named(where if file else "")
     place = f"{file}: {where}" if file else where
@@ -68,6 +68,11 @@ def build(node: Any, where: str, file: Path | None = None) -> Any:
             )
     if file:
         _check_stored(node, where, file)
+    if isinstance(node, Mapping) and TARGET not in node:
+        raise UsageError(
+            f"{place} names no class; say {TARGET} in its file, or a file among its"
+            " defaults that does."
+        )
     try:
         return _made(node)
     except UserError:

@@ -167,15 +167,17 @@ def _read(file: Path) -> Any:
     return content
 
 
-def _said(file: Path, key: str) -> str | None:
+def _said(file: Path, key: str, behind: tuple[Path, ...] = ()) -> str | None:
     """What a file or one that it starts from gives a key; in config.yaml, the group's choice."""
+    if file in behind:
+        raise UsageError(f"The defaults of {file} lead back to itself; take it out of them.")
     content = _read(file)
     values = [content.get(key)]
     for entry in reversed(content.get("defaults", [])):
         if not isinstance(entry, str):
             values.append(entry.get(key))
         elif entry != "_self_":
-            values.append(_said(file_of(file.parent.name, entry), key))
+            values.append(_said(file_of(file.parent.name, entry), key, (*behind, file)))
     return next((str(value) for value in values if value), None)
 
 
@@ -185,11 +187,13 @@ def errors() -> tuple[type[Exception], ...]:
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError
 
-    return HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError
+    return HydraException, OmegaConfBaseException, YAMLError, ValueError, OSError, RecursionError
 
 
 def sentence(error: Exception) -> str:
     """The sentence of a library; Hydra's own tells less than what it was raised from."""
+    if isinstance(error, RecursionError):
+        return "Configuration: the defaults of a file lead back to itself; take it out of them."
     mark = getattr(error, "problem_mark", None)
     if mark is not None:
         return f"line {mark.line + 1} of {mark.name}: {getattr(error, 'problem', 'no YAML')}."

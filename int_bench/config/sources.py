@@ -79,7 +79,9 @@ def find(module: str) -> ModuleSpec | None:
 def _parsed(module: str, target: str) -> ast.Module:
     spec = find(module)
     if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        raise UsageError(f"_target_ {target}: there is no module {module or target!r}.")
+        raise UsageError(
+            f"_target_ {target}: there is no module {module or target!r} whose source can be read."
+        )
     try:
         return ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
     except (SyntaxError, ValueError, OSError) as error:

@@ -15,5 +15,7 @@ def expanded(path: str | Path) -> Path:
     """
     try:
         return Path(path).expanduser()
+    except RecursionError:
+        raise  # nothing of the path; who calls itself answers for it
     except RuntimeError as error:
         raise MissingAsset(f"{path}: no home of that user is known; write it out.") from error
