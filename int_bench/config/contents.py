@@ -78,15 +78,15 @@ def _hash(lines: Sequence[str]) -> str:
 
 
 def _of_file(path: Path) -> str:
-    """The hash of a file, remembered under its size and time of change."""
+    """The hash of a file, remembered under its size and times; the second one nobody can set."""
     state, key = path.stat(), str(path.resolve())
     hashes = _remembered()
-    entry = hashes.get(key)
-    if isinstance(entry, list) and entry[:2] == [state.st_size, state.st_mtime_ns]:
-        return str(entry[2])
+    entry, known_by = hashes.get(key), [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
+    if isinstance(entry, list) and len(entry) == 4 and entry[:3] == known_by:
+        return str(entry[3])
     digest = _read(path, state.st_size)
     if state.st_size > _BLOCK and time.time() - state.st_mtime > _SETTLED_S:
-        _remember({**hashes, key: [state.st_size, state.st_mtime_ns, digest]})
+        _remember({**hashes, key: [*known_by, digest]})
     return digest
 
 
