@@ -26,6 +26,7 @@ from int_bench.cli.words.options import (
     PrintConfig,
     Profile,
     Verbose,
+    Verify,
     complete_metric,
     complete_table,
 )
@@ -202,9 +203,7 @@ def table(  # noqa: PLR0913 - an option each
     against: Annotated[
         str | None, typer.Option("--against", help="Method to compare the others with, in pairs.")
     ] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Read every byte that scores were made from.")
-    ] = False,
+    verify: Verify = False,
 ) -> int:
     """A table of the paper with ours beside it, or runs beside each other, with intervals."""
     from int_bench.cli.tables import table_command
@@ -215,7 +214,7 @@ def table(  # noqa: PLR0913 - an option each
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0913 - an option each
     run_a: Annotated[Path, typer.Argument(help="The run folder that is compared with.")],
     run_b: Annotated[Path, typer.Argument(help="The other run folder.")],
     metric: Annotated[
@@ -231,11 +230,12 @@ def compare(
     ] = False,
     most: Annotated[int, typer.Option("-n", "--count", min=0, help="List N samples.")] = 10,
     json: Json = False,
+    verify: Verify = False,
 ) -> int:
     """Compare two runs sample by sample: difference, interval, p, wins, what changed most."""
     from int_bench.cli.tables import compare_command
 
-    return compare_command((run_a, run_b), metric, common, most, json)
+    return compare_command((run_a, run_b), metric, common, most, json, verify)
 
 
 @app.command()

@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from int_bench.cli.results import load_run, run_at
+from int_bench.cli.screen import say
 from int_bench.config.annotations import closest
 from int_bench.config.building import build_stored_dataset
 from int_bench.core.files import write_file
@@ -20,6 +21,7 @@ from int_bench.report.panels import PanelRow, draw_panel
 from int_bench.runs.kept.standing import unfinished
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK
+from int_bench.runs.scorable import images_changed
 
 _RANKED_BY = "native.S"
 
@@ -88,6 +90,10 @@ def picture_command(run_dir: Path, out: Path, choice: Choice) -> Path:
     for key in ((0, sample.id) for sample in samples):
         for damage in unfinished(run.path, run.records[key], run.records.written(key), False):
             raise MissingAsset(f"{damage.path} {damage.what}; run the same command again.")
+    if images_changed(run, dataset):
+        say(
+            f"The images of {run.dataset} changed since {run.path}; they are drawn as they are now."
+        )
     png = io.BytesIO()
     draw_panel([_row(run, sample, dataset) for sample in samples]).save(png, format="PNG")
     write_file(out, png.getvalue())

@@ -187,6 +187,8 @@ def _score_folder(run: StoredRun, rules: Rules) -> Scored:
     if run.masks is not None:
         return _score_pair(*run.masks, rules, run.dataset, maps)
     truths = run.truths()
+    if run.images_changed(truths):
+        say(f"The images of {run.dataset} changed since {run.folder}: its masks are of the former.")
     (scored,), evaluations = score_runs(truths, [maps], rules, run.asked(truths))
     for evaluation in evaluations:
         _tell(evaluation, f"int-bench check {run.folder}")

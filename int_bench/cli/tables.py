@@ -137,6 +137,7 @@ def compare_command(
     common: bool = False,
     most: int = 10,
     json: bool = False,
+    verify: bool = False,
 ) -> int:
     """Print the paired statistics and the samples that changed most.
 
@@ -146,13 +147,14 @@ def compare_command(
         common: compare on the samples that both have a score of.
         most: how many samples to list.
         json: print one line of JSON instead.
+        verify: read every byte that scores were made from.
 
     Raises:
         UsageError: an unknown metric, or runs of different samples without ``common``.
         MissingAsset: a folder is no scored run.
     """
     _check_metric(metric)
-    a, b = labelled_scores([load_run(place) for place in runs])
+    a, b = labelled_scores([load_run(place, verify) for place in runs])
     comparison = compare(a, b, metric, common)
     if json:
         print(json_format.dumps(comparison.as_json(most), allow_nan=False))

@@ -6,17 +6,22 @@ disk once they are flushed.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from int_bench.errors import UsageError
 
 _FLUSHING = 16
 """Flushes side by side."""
+_LEFT_OVER = 3600.0
+"""Seconds after which half of a file has no writer."""
 
 
 def write_file(path: Path, content: bytes) -> None:
@@ -42,6 +47,7 @@ def write_whole(path: Path, content: bytes) -> None:
         OSError: it cannot be written; the old one stays.
     """
     _write(path, content, flushed=True)
+    _drop_leftovers(path)
     flush([path.parent])
 
 
@@ -66,6 +72,18 @@ def _write(path: Path, content: bytes, flushed: bool) -> None:
     except BaseException:
         aside.unlink(missing_ok=True)
         raise
+
+
+def _drop_leftovers(path: Path) -> None:
+    """Remove what killed writers of a file left beside it, and nothing of one that may still live.
+
+    A file is written in seconds: what is untouched for an hour has no writer any more.
+    """
+    long_ago = time.time() - _LEFT_OVER
+    for aside in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        with suppress(OSError):  # another writer was faster, or it is somebody else's
+            if aside.stat().st_mtime < long_ago:
+                aside.unlink()
 
 
 def make_folder(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from int_bench.config.building import build_stored_dataset
@@ -27,9 +28,9 @@ def check(run: Run, thorough: bool = False) -> Iterator[Damage]:
     for key, record in records.items():
         if record.status == OK:
             yield from broken_files(run.path, record, records.written(key), thorough)
-    for kind in (MASKS, TRACES):
-        for aside in sorted((run.path / kind).glob("*/*/.*.part")):
-            yield Damage("is half of a file", path=aside)
+    halves = [(run.path / kind).glob("*/*/.*.part") for kind in (MASKS, TRACES)]
+    for aside in sorted(chain(*halves, (run.path / SCORES).glob(".*.part"))):
+        yield Damage("is half of a file", path=aside)
     if run.manifest.kind == "run":
         yield from _data(run)
     if (run.path / SCORES).is_dir():

@@ -164,13 +164,16 @@ def _manifest(node: Node, path: Path, form: int) -> Manifest:
     if form > 1:
         node.text("digest")
         node.node("identity")
+    dataset = _dataset_of(node, config)
+    if dataset is None and form > 1:
+        raise Malformed("it names no data set")
     return Manifest(
         path=path,
         format=form,
         kind=kind,
         name=name,
         label=node.text("label", name),
-        dataset=_dataset_of(node, config) or path.parent.parent.parent.name,
+        dataset=dataset or path.parent.parent.parent.name,
         trials=config.whole("trials", 1, least=1),
         limit=config.maybe_whole("limit", least=1),
         shards=node.whole("shards", SHARDS, least=1) if form > 1 else 1,
@@ -183,7 +186,7 @@ def _dataset_of(node: Node, config: Node) -> str | None:
     """The data set's name; what else a stored data set may hold is looked at by who builds it."""
     for place in (node.raw.get("data"), config.raw.get("dataset")):
         name = place.get("name") if isinstance(place, dict) else None
-        if isinstance(name, str):
+        if isinstance(name, str) and name:
             return name
     return None
 

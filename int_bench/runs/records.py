@@ -276,8 +276,10 @@ def _keep_of(node: Node) -> Keep | None:
 
 
 def _file_of(node: Node) -> str:
-    name = node.maybe_text("file") or ""
-    if name and not is_file_name(name):
+    name = node.maybe_text("file")
+    if name is None:
+        return ""
+    if not is_file_name(name):
         raise Malformed(f"file {name[:80]!r} is no name of a file")
     return name
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.dataset import Truths
+from int_bench.data.fingerprint import images_hash
 from int_bench.data.folders import PairedFolders
 from int_bench.data.subset import Asked, asked_for, chosen
 from int_bench.errors import MissingAsset, UsageError, UserError
@@ -111,14 +112,20 @@ class StoredRun:
         """The stored scores, held against what lies there now.
 
         Args:
-            verify: read every byte of masks and ground truth.
+            verify: read every byte of masks and ground truth, and see that the images are those of
+                the run.
 
         Raises:
             NoTruth: the data set has no ground truth.
             MissingAsset: the run was not scored.
-            UsageError: the scores are damaged, or of something else.
+            UsageError: the scores or the images are damaged, or of something else.
         """
         truths: Truths | None = self._truths_here()
+        if verify and truths is not None and self.images_changed(truths):
+            raise UsageError(
+                f"The images of {self.dataset} are not those that {self.folder} was made from; put "
+                "them back, or give the command that made the run again: it begins a new one."
+            )
         if truths is not None and not has_truth(truths, truths.samples()):
             raise NoTruth(
                 f"{self.folder} is of pictures without ground truth, nothing is scored; "
@@ -148,6 +155,10 @@ class StoredRun:
             stamps=self._manifest.stamps,
             unseen="" if truths is not None else "its ground truth, which is not here",
         )
+
+    def images_changed(self, truths: Truths) -> bool:
+        """Whether the images of a data set are others than the run was made from, if it says so."""
+        return images_changed(self._run, truths)
 
     def _check_rows(self, scores: RunScores) -> None:
         """Refuse scores of a part of the run; those of format 1 do not say what they are of."""
@@ -183,6 +194,16 @@ class StoredRun:
         for key in keys:
             node = node.get(key) if isinstance(node, Mapping) else None
         return node
+
+
+def images_changed(run: Run, truths: Truths) -> bool:
+    """Whether the images of a run's data set are others than it recorded; False if it did not.
+
+    Beginning and end of each are read: a file of equal size and time is found as well.
+    """
+    recorded = run.manifest.data.get("content_hash")
+    now = images_hash(truths.samples())
+    return None not in (recorded, now) and recorded != now
 
 
 def scorable(run: Run, name: str, trials: int, task: str | None = None) -> Scorable:

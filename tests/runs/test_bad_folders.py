@@ -18,7 +18,7 @@ RECORDS = [
     *(("status", value) for value in (None, "done", 1, [], "OK")),
     *(("error", value) for value in (1, [], {})),
     *(("size", value) for value in ([1], "4x6", [4, "6"], {}, [4, 6, 3])),
-    *(("file", value) for value in (5, "../../etc/passwd", "/abs", "a/b", "..", "\0")),
+    *(("file", value) for value in (5, "", "../../etc/passwd", "/abs", "a/b", "..", "\0")),
     *(("final", value) for value in (5, [], "frog", {"chosen": "no"}, {"chosen": [-1]})),
     *(("final", {"chosen": [0], "box": value}) for value in ("0,0,1,1", [0, 0, 1], [0, 0, 1, "1"])),
     *(("final", {"chosen": [0], "prompt": value}) for value in (5, ["frog"])),
@@ -41,6 +41,7 @@ MANIFESTS = [
         for value in ("1", 0, -1, 0.5, None, 10**400, True)
     ),
     *(("config", {**CONTENT["config"], "limit": value}) for value in ("4", -1, 0, 1.5, True)),
+    *(("config", {"dataset": value, "trials": 1}) for value in (None, {}, {"name": ""})),
     *(("kind", value) for value in (5, "job", None)),
     *(("shards", value) for value in ("16", 0, -1, [])),
 ]

@@ -160,6 +160,65 @@ def test_a_mask_of_equal_size_and_time_is_found_by_verify(command, finished):
     assert code == 2 and "another mask of a3" in err
 
 
+def replaced_unseen(path: Path, place: int = -20) -> None:
+    """Another byte in a file of the same size and time."""
+    state, content = path.stat(), bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+
+
+def assert_found_by_verify(command, run: Path, said: str) -> None:
+    """``table`` and ``compare`` look at sizes and times, and at every byte where they are told."""
+    for words in (("table", "--runs", run), ("compare", run, run)):
+        assert command(*words)[0] == 0
+        code, out, err = command(*words, "--verify")
+        assert (code, out) == (2, "") and said in err and len(err.splitlines()) == 1, err
+    assert "else sizes and dates" in " ".join(command("compare", "--help")[1].split())
+
+
+def test_images_of_equal_size_and_time_are_found_by_verify_and_said(command, finished, pairs):
+    replaced_unseen(pairs / "images/a3.png", -5)
+    assert_found_by_verify(command, finished, "The images of mine are not those")
+    code, _, err = command("eval", finished)
+    assert code == 0 and "The images of mine changed since" in err
+
+
+def test_ground_truth_of_equal_size_and_time_is_found_by_verify(command, finished, pairs):
+    path = pairs / "masks/a3.png"
+    former = path.stat()
+    with Image.open(path) as mask:
+        turned = np.asarray(mask)[::-1]
+    Image.fromarray(np.ascontiguousarray(turned)).save(path)
+    content = path.read_bytes().ljust(former.st_size, b"\0")
+    path.write_bytes(content)
+    os.utime(path, ns=(former.st_atime_ns, former.st_mtime_ns))
+    assert path.stat().st_size == former.st_size
+    assert_found_by_verify(command, finished, "another ground truth of a3")
+    assert command("eval", finished)[0] == 0
+    assert command("table", "--runs", finished, "--verify")[0] == 0
+
+
+def test_a_record_that_was_edited_is_found_by_verify(command, finished):
+    (path,) = (p for p in (finished / "records").iterdir() if b'"a3"' in p.read_bytes())
+    state, line = path.stat(), path.read_bytes()
+    path.write_bytes(re.sub(rb'("mask": {"hash": ")....', rb"\g<1>0000", line))
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert_found_by_verify(command, finished, "of other records than the run folder holds now")
+
+
+def test_what_a_killed_writer_left_is_said_and_the_next_one_removes_it(command, finished):
+    left = finished / "scores/.native.0.csv.0123456789abcdef.part"
+    other = finished / "scores/.family.0.csv.0123456789abcdef.part"
+    for path in (left, other):
+        path.write_bytes(b"half")
+    os.utime(left, (0, 0))  # its writer is long gone; the other one may be at work
+    code, out, _ = command("check", finished)
+    assert code == 4 and out.count("is half of a file") == 2
+    assert command("eval", finished)[0] == 0
+    assert not left.exists() and other.exists()
+
+
 def test_a_copied_run_is_as_good(command, finished):
     shutil.copytree(finished, "copy")
     assert command("table", "--runs", "copy")[0] == 0

@@ -62,6 +62,12 @@ PrintConfig = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
+Verify = Annotated[
+    bool,
+    typer.Option(
+        "--verify", help="Read every byte that scores were made from; else sizes and dates."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as one line of JSON.")]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Say what the models have done as well.")
