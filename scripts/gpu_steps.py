@@ -169,7 +169,7 @@ def zoo(bench: Bench) -> Found:
     masks = {}
     seconds = {}
     for device in (bench.device, "cpu"):
-        size = shipped.Zoo(images, iterations, (f"device={device}",))
+        size = shipped.Zoo(images, iterations, device=device)
         started = time.perf_counter()
         masks[device] = shipped.engine(size, shipped.E1, 4).masks
         seconds[f"{device}_s_an_image"] = (time.perf_counter() - started) / images

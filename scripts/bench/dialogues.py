@@ -118,17 +118,18 @@ class PlainLlava:
 
     def answer(self, requests: Sequence[Answer]) -> list[str]:
         """One text per request, greedy, of exactly ``max_tokens`` tokens."""
-        return [self._answer(request) for request in requests]
+        with torch.inference_mode():
+            return [self._answer(request) for request in requests]
 
     def score(self, requests: Sequence[Score]) -> list[TokenLogProbs]:
         """One forward pass per name."""
-        return [tuple(self._score(r, name) for name in r.names) for r in requests]
+        with torch.inference_mode():
+            return [tuple(self._score(r, name) for name in r.names) for r in requests]
 
     def prompt_length(self, request: Answer | Score | FirstToken) -> int:
         """Tokens of the prompt, image tokens included."""
         return int(self._inputs(request, "")["input_ids"].shape[1])
 
-    @torch.inference_mode()
     def _answer(self, request: Answer) -> str:
         inputs = self._inputs(request, "")
         length = self._count(inputs)
@@ -140,7 +141,6 @@ class PlainLlava:
         text = self._processor.tokenizer.decode(written, skip_special_tokens=True)
         return str(text).strip()
 
-    @torch.inference_mode()
     def _score(self, request: Score, name: str) -> tuple[float, ...]:
         inputs = self._inputs(request, f" {name}")
         length = self._count(inputs, behind=len(name.split()))

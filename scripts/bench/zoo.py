@@ -34,11 +34,13 @@ class Zoo:
         images: how many scenes.
         iterations: of the cycle.
         options: further overrides of the configuration.
+        device: where the models compute.
     """
 
     images: int
     iterations: int
     options: tuple[str, ...] = ()
+    device: str = "cpu"
 
     def backbones(self) -> dict[str, Backbone]:
         """Fresh backbones with empty caches; the weights are shared."""
@@ -64,9 +66,8 @@ class Zoo:
 @cache
 def _configured(zoo: Zoo) -> RunConfig:
     """Composed once: reading YAML is no part of what is timed."""
-    return load_config(
-        ["models=tiny", "device=cpu", f"method.iterations={zoo.iterations}", *zoo.options]
-    )
+    places = ["models=tiny", f"device={zoo.device}"]
+    return load_config([*places, f"method.iterations={zoo.iterations}", *zoo.options])
 
 
 def plain(zoo: Zoo, forgetful: bool = True) -> Masks:
