@@ -45,6 +45,8 @@ def upgrade(path: Path) -> int | None:
     """
     run = Run(path)
     if run.manifest.format == FORMAT:
+        if "upgraded" in run.manifest.content:
+            _without_old_files(path)  # an upgrade may have been killed before this
         return None
     names = file_names(sample_id for _, sample_id in run.records) if _has_records(run) else {}
     lines: dict[int, bytes] = defaultdict(bytes)
@@ -52,9 +54,13 @@ def upgrade(path: Path) -> int | None:
         lines[shard_of(key)] += line_of(_marked(path, record, names[record.id]))
     write_records(path, {records_file(shard): content for shard, content in lines.items()})
     describe(path, _content(run.manifest))
+    _without_old_files(path)
+    return len(run.records) if names else 0
+
+
+def _without_old_files(path: Path) -> None:
     for old_file in [path / OLD_RECORDS, *path.glob("scores*.csv")]:
         old_file.unlink(missing_ok=True)
-    return len(run.records) if names else 0
 
 
 def _has_records(run: Run) -> bool:

@@ -74,10 +74,13 @@ class Task:
         index: of the task in its array.
         digest: of the order.
         late: samples that the supervisor has ended because they took too long.
+        told: where the supervisor reads.
     """
 
-    def __init__(self, folder: Path, index: int, digest: str, late: frozenset[Key]) -> None:
-        self._folder, self._late = folder, late
+    def __init__(
+        self, folder: Path, index: int, digest: str, late: frozenset[Key], told: int
+    ) -> None:
+        self._folder, self._late, self._told = folder, late, told
         self.order = _read_order(folder, digest)
         self._worker = Worker(self.order.sealed)
         if not self.order.mixed and self._worker.order.config.exactness != "E0":
@@ -162,7 +165,7 @@ class Task:
     ) -> None:
         def begun(item: Item) -> None:
             part.note("begin", (item.trial, item.sample.id))
-            _tell("begin", (item.trial, item.sample.id))
+            self._tell("begin", (item.trial, item.sample.id))
 
         cost = Batch(events=batch.events)
         waiting: Counter[Key] = Counter(wanted[1:] for wanted in group)
@@ -171,7 +174,7 @@ class Task:
             waiting[product.record.key] -= 1
             if not waiting[product.record.key]:
                 part.note("end", product.record.key)
-                _tell("end", product.record.key)
+                self._tell("end", product.record.key)
         for name, number in cost.counters.items():
             batch.counters[name] = batch.counters.get(name, 0) + number
         for name, seconds in cost.seconds.items():
@@ -185,6 +188,9 @@ class Task:
             if (product.variant, *record.key) not in self.order.stored:
                 items: list[tuple[Record, Files]] = [(record, product.files)]
                 writers[product.variant].commit_all(items)
+
+    def _tell(self, what: str, key: Key) -> None:
+        os.write(self._told, json.dumps([what, *key]).encode() + b"\n")
 
     def _failure(self, wanted: Wanted) -> Product:
         variant, trial, sample = wanted
@@ -252,16 +258,12 @@ def _same(file: Path, key: Key) -> Path:
     return file
 
 
-def _tell(what: str, key: Key) -> None:
-    os.write(1, json.dumps([what, *key]).encode() + b"\n")
-
-
-def main(words: Sequence[str]) -> int:
-    """Work as a task; see the module."""
+def main(words: Sequence[str], told: int = 1) -> int:
+    """Work as a task; see the module. ``told`` is the file that the supervisor reads."""
     folder, index = Path(words[0]), int(words[1])
     late = frozenset((trial, sample) for trial, sample in json.loads(os.environ.get(LATE, "[]")))
     try:
-        task = Task(folder, index, words[2], late)
+        task = Task(folder, index, words[2], late, told)
         for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGUSR1, signal.SIGINT):
             signal.signal(number, task.stop)
         task.run()
