@@ -98,10 +98,19 @@ def make_folder(path: Path) -> None:
 def hash_of(path: Path) -> str | None:
     """The sha256 of a file's bytes; None if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError:
         return None
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def flush(places: Iterable[Path]) -> None:

@@ -123,7 +123,7 @@ def seeds_of(runs: Sequence[Labelled]) -> list[Seeds]:
     plain = [
         {
             key: value
-            for key, value in _flat(run.config).items()
+            for key, value in flat(run.config).items()
             if key.partition(".")[0] not in _SPEED
         }
         for run in runs
@@ -154,21 +154,21 @@ def _alike(values: Sequence[Any]) -> list[list[int]]:
 
 def _differences(configs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """``KEY=VALUE`` of each configuration, of as few keys as tell apart what can be told apart."""
-    flat = [_flat(config) for config in configs]
+    flattened = [flat(config) for config in configs]
     chosen: list[str] = []
     groups = 1
-    for key in sorted({key for values in flat for key in values}, key=_rank):
-        finer = len({tuple(str(values.get(k)) for k in (*chosen, key)) for values in flat})
+    for key in sorted({key for values in flattened for key in values}, key=_rank):
+        finer = len({tuple(str(values.get(k)) for k in (*chosen, key)) for values in flattened})
         if finer > groups:
             chosen, groups = [*chosen, key], finer
     names = _short(chosen)
     return [
         [f"{names[key]}={_shown(values[key])}" for key in chosen if key in values]
-        for values in flat
+        for values in flattened
     ]
 
 
-def _flat(config: Mapping[str, Any]) -> dict[str, Any]:
+def flat(config: Mapping[str, Any]) -> dict[str, Any]:
     """Every value by dotted key; lists are values."""
     return dict(_leaves(config, ""))
 

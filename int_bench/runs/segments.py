@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from int_bench.core import geometry
 from int_bench.core.types import Box, HardMask
 from int_bench.data.images import read_mask
 from int_bench.errors import SampleError
@@ -92,7 +91,7 @@ def segment_of(folder: Path, record: Record, mask: Path) -> Segment:
 
 def bounds(mask: HardMask) -> tuple[int, int, int, int] | None:
     """The smallest box (x0, y0, x1, y1) around a mask, x1 and y1 excluded; None if it is empty."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if rows.size == 0:
+    if not mask.any():
         return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    rows, columns = geometry.bounds(mask)
+    return columns.start, rows.start, columns.stop, rows.stop

@@ -6,13 +6,13 @@ import json
 import shutil
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench.cli.assets.arriving import Arriving
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import say
 from int_bench.config import build, load_config
@@ -140,7 +140,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
         _ask()
     try:
         with terminable():
-            count = fetch(dataset, _Lines())
+            count = fetch(dataset, Arriving(megabytes, _LINE_SECONDS))
     except KeyboardInterrupt:
         say("What has arrived is kept; run the same command again to resume.")
         raise
@@ -248,16 +248,3 @@ def _ask() -> None:
         answer = ""
     if answer.strip().casefold() not in ("y", "yes"):
         raise UsageError("Nothing was downloaded: the terms were not accepted.")
-
-
-class _Lines:
-    """Progress of a download as lines on stderr, one in a few seconds and one at the end."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, name: str, done: int, total: int | None) -> None:
-        if done != total and time.monotonic() - self._said < _LINE_SECONDS:
-            return
-        self._said = time.monotonic()
-        say(f"{name}: {megabytes(done)}" + (f" of {megabytes(total)}" if total else ""))

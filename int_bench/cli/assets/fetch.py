@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
+from int_bench.cli.assets.arriving import Arriving
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import say
 from int_bench.config import load_config
@@ -58,7 +58,7 @@ def _bring(part: Weights) -> None:
         return
     size = f" ({in_bytes(part.known.bytes)})" if part.known.bytes else ""
     print(f"{part.role}: {part.name}{size}", flush=True)
-    count = fetch(part, _Lines())
+    count = fetch(part, Arriving(in_bytes, _LINE_SECONDS, indent="  "))
     print(f"{part.role}: {in_bytes(count)} here, verified", flush=True)
 
 
@@ -72,16 +72,3 @@ def asked(overrides: Sequence[str]) -> list[Weights]:
     if roles and not named & {"models", "method", "dataset"}:
         parts = [part for part in parts if part.role in roles]
     return parts
-
-
-class _Lines:
-    """Progress of a download as lines on stderr, one in ten seconds and one at each file's end."""
-
-    def __init__(self) -> None:
-        self._said = time.monotonic()
-
-    def __call__(self, name: str, done: int, total: int | None) -> None:
-        if done != total and time.monotonic() - self._said < _LINE_SECONDS:
-            return
-        self._said = time.monotonic()
-        say(f"  {name}: {in_bytes(done)}" + (f" of {in_bytes(total)}" if total else ""))

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 from int_bench.config.contents import hub_folder
 from int_bench.config.needs.weights import Weights
+from int_bench.core.files import sha256_of
 from int_bench.data.fetching.download import (
     Patience,
     Progress,
@@ -26,7 +27,6 @@ from int_bench.data.fetching.download import (
 )
 from int_bench.errors import MissingAsset, UsageError
 
-_BLOCK = 2**20
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth")
 
 
@@ -100,7 +100,7 @@ def _refuse_other(path: Path, expected: str | None) -> None:
     Raises:
         MissingAsset: its hash is another one.
     """
-    if expected is not None and _sha256(path) != expected:
+    if expected is not None and sha256_of(path) != expected:
         path.unlink()
         raise MissingAsset(
             f"{path} was not the file that was published (its sha256 is another one) and is "
@@ -162,16 +162,11 @@ def _lies(cache: Path, commit: str, name: str) -> bool:
 def _is_published(path: Path, item: Any) -> bool:
     """Whether a file has the hash that the hub gives: SHA-256 of large files, git's of others."""
     if item.lfs is not None:
-        return _sha256(path) == str(item.lfs.sha256)
+        return sha256_of(path) == str(item.lfs.sha256)
     if not item.blob_id:
         return True
     content = path.read_bytes()
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == str(item.blob_id)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _told(name: str, on_progress: Progress) -> type:

@@ -10,7 +10,6 @@ the folders renamed to their places.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from int_bench.core.files import sha256_of
 from int_bench.core.paths import expanded
 from int_bench.data.fetching.download import Patience, Progress, download, require_space, size_of
 from int_bench.data.fetching.unpack import BadArchive, unpack
@@ -128,8 +128,7 @@ def verify(path: Path, archive: Archive) -> None:
             f"{path.name} has {size} bytes and {archive.bytes} were published; it is not used."
         )
     if archive.sha256 is not None:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        digest = sha256_of(path)
         if digest != archive.sha256.lower():
             raise BadArchive(
                 f"{path.name} has sha256 {digest} and {archive.sha256} was published; it is not"

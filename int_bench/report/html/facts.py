@@ -9,6 +9,7 @@ from typing import Any
 
 from int_bench.report.html.sides import Side
 from int_bench.report.html.story import RULES
+from int_bench.runs.labels import flat
 from int_bench.runs.records import FAILED, OK
 
 
@@ -34,9 +35,9 @@ def facts(sides: Sequence[Side]) -> list[Fact]:
 
 def differences(sides: Sequence[Side]) -> list[Fact]:
     """What of the identities of two runs differs, key by key."""
-    flat = [dict(_flat(side.run.manifest.identity)) for side in sides]
-    keys = dict.fromkeys(key for of in flat for key in of)
-    rows = [Fact(key, tuple(of.get(key, "–") for of in flat)) for key in keys]
+    identities = [flat(side.run.manifest.identity) for side in sides]
+    keys = dict.fromkeys(key for of in identities for key in of)
+    rows = [Fact(key, tuple(str(of.get(key, "–")) for of in identities)) for key in keys]
     return [row for row in rows if not row.same]
 
 
@@ -134,11 +135,3 @@ def _counted(side: Side) -> str:
 def _role(role: str) -> str:
     names = {"vlm": "Vision-language model"}
     return names.get(role, role.replace("_", " ").capitalize())
-
-
-def _flat(node: Any, before: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(node, Mapping):
-        for key, value in node.items():
-            yield from _flat(value, f"{before}.{key}" if before else str(key))
-    else:
-        yield before, str(node)

@@ -104,7 +104,10 @@ class Array:
         """
         for path in sorted(self.folder.glob("error.*")):
             name, sentence = json.loads(path.read_bytes())
-            raise getattr(errors, name, UserError)(sentence)
+            kind = getattr(errors, str(name), UserError)
+            # A file names it: nothing but an error of ours is made.
+            ours = isinstance(kind, type) and issubclass(kind, UserError)
+            raise (kind if ours else UserError)(str(sentence))
         if not any(self.folder.glob("*.claim")):
             raise UsageError(
                 f"Slurm job {self.job} has ended and no task has begun; look at the logs in "

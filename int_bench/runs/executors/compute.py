@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 from int_bench.config import RunConfig, build
 from int_bench.core.protocols import Method
@@ -33,14 +34,16 @@ class Listeners:
     """Who is told of what while it happens.
 
     Attributes:
-        watch: of the progress.
+        watch: of the progress; entered once what was done before has been counted.
+        left: samples, over trials and runs, that are to be done.
         observe: of every call, step and stored sample; None if nobody is.
         tell: what a user should know at once, in a sentence.
     """
 
-    watch: Watch = unwatched
-    observe: Observer | None = None
-    tell: Callable[[str], None] = lambda sentence: None
+    watch: Callable[[], AbstractContextManager[OnRecord]]
+    left: int
+    observe: Observer | None
+    tell: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,10 @@ def compute(
                 f"{prepared.label}: {standing.lacking} images were finished before with less than"
                 " keep asks for and stay so; refill=true computes them again."
             )
-    if sum(standing.done for standing in standings) == total:
+    done = sum(standing.done for standing in standings)
+    if done == total:
         for prepared in runs:
             prepared.settle()
         return Done()
-    return executor.compute(runs, methods, config, Listeners(watch, observe, tell))
+    listeners = Listeners(partial(watch, total, done), total - done, observe, tell)
+    return executor.compute(runs, methods, config, listeners)

@@ -36,8 +36,6 @@ class Inline:
         listeners: Listeners,
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
-        total = sum(len(prepared.keys) for prepared in runs)
-        done = sum(prepared.standing().done for prepared in runs)
         if on_cuda(config.backbone) and accelerators() > 1:
             listeners.tell(
                 f"One of {accelerators()} GPUs computes; executor=ray takes all of them."
@@ -54,7 +52,7 @@ class Inline:
             mended = [
                 f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages
             ]
-            on_record = stack.enter_context(listeners.watch(total, done))
+            on_record = stack.enter_context(listeners.watch())
 
             def count(variant: Variant, record: Record) -> None:
                 tallies[variant.name].add(record.counters)

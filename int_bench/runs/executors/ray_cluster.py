@@ -66,20 +66,18 @@ class Ray:
         listeners: Listeners,
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
-        total = sum(len(run.keys) for run in runs)
-        done = sum(run.standing().done for run in runs)
         order = Order.of(runs, config, profile=listeners.observe is not None)
         gpus = 1 if on_cuda(config.backbone) else 0
         limits = Limits(self.workers, self.threads, gpus, self.sample_seconds, self.start_seconds)
         with _unheard(), self._cluster() as ray, ExitStack() as stack:
             crew = Crew(ray, order, limits, None if self.mixed else config.exactness)
             stack.callback(crew.end)
-            models = crew.meet(total - done)
+            models = crew.meet(listeners.left)
             variants = [
                 Variant(run.label, method, stack.enter_context(run.open(models)))
                 for run, method in zip(runs, methods, strict=True)
             ]
-            told = stack.enter_context(listeners.watch(total, done))
+            told = stack.enter_context(listeners.watch())
             gathering = Gathering(variants, told, listeners)
             crew.work(_units(runs[0], variants, config.exactness), gathering)
         return gathering.done()

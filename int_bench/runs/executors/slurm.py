@@ -90,8 +90,6 @@ class Slurm:
         listeners: Listeners,
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
-        total = sum(len(run.keys) for run in runs)
-        done = sum(run.standing().done for run in runs)
         mended: list[str] = []
         array = under_way(runs[0].path)
         if array is None:
@@ -114,7 +112,7 @@ class Slurm:
             run.path.absolute(): Variant(run.label, method, cast(RunFolder, _unopened(run)))
             for run, method in zip(runs, methods, strict=True)
         }
-        with listeners.watch(total, done) as told:
+        with listeners.watch() as told:
             array.watch(lambda run, record: told(named[run], record))
         return _finish(array, runs, listeners, mended)
 

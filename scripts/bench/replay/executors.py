@@ -162,26 +162,23 @@ def reference(machine: Machine) -> Executor:
 
 def tuned(machine: Machine) -> Executor:
     """The same order with everything that helps at batch 1."""
-    return Executor("tuned", _clocked(_quick(machine, 1, machine.compiles), machine))
+    return Executor("tuned", _clocked(_quick(machine, 1), machine))
 
 
 def engine(machine: Machine, in_flight: int) -> Executor:
     """The broker over batches."""
-    backbones = _quick(machine, ROWS, machine.compiles)
+    backbones = _quick(machine, ROWS)
     return Executor("engine", _clocked(backbones, machine), in_flight)
 
 
-def eager(machine: Machine, most: int) -> dict[str, Any]:
-    """The engine's backbones without compilation, unclocked."""
-    return _quick(machine, most, compiled=False)
-
-
-def _quick(machine: Machine, most: int, compiled: bool) -> dict[str, Any]:
+def _quick(machine: Machine, most: int) -> dict[str, Any]:
     full, device, half = machine.full, machine.device, machine.half
     few = min(most, 8)
     return {
         "vlm": llava(machine, max_batch=most),
-        "inpainter": models.stable_diffusion(full, device, half, max_batch=few, compile=compiled),
+        "inpainter": models.stable_diffusion(
+            full, device, half, max_batch=few, compile=machine.compiles
+        ),
         "detector": models.grounding_dino(full, device, "float32", max_batch=few),
         "segmenter": models.sam(full, device, half, max_batch=min(most, 16)),
         "aligner": models.clip(full, device, max_batch=2 * most, templates="surgery"),
