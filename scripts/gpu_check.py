@@ -19,6 +19,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,10 @@ STEPS = (
     Step("detector", 30, gpu_steps.detector),
     Step("aligner", 15, gpu_steps.aligner),
     Step("vlm", 70, gpu_steps.vlm),
-    Step("orders", 150, gpu_steps.orders),
+    Step("product E1", 60, partial(gpu_steps.product, exactness="E1")),
+    Step("product E2", 60, partial(gpu_steps.product, exactness="E2")),
+    Step("reference", 80, gpu_steps.reference),
+    Step("tuned", 120, gpu_steps.tuned),
 )
 
 

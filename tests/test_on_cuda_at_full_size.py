@@ -139,7 +139,7 @@ def test_grounding_dino():
 def test_clip():
     with phantom.cuda(values=False) as device:
         with torch.device("cuda"):
-            aligner = library.clip(True, "cuda", max_batch=32, templates="surgery")
+            aligner = library.clip(True, "cuda", "float32", max_batch=32, templates="surgery")
         heat = [Heatmap(p, ("frog",), ("leaves",)) for p in patches()]
         check(device, Cost(1340, 2, 0.3), lambda: aligner.heatmap(heat))
         alike = [Similarity(p, "frog") for p in patches()]

@@ -1,9 +1,9 @@
-"""The three ways to run the same trace with the same weights: reference, tuned, engine.
+"""The three ways to run the same trace with the same weights: reference, tuned, product.
 
 ``reference`` is the predecessor's order: batch 1, eager, one call per request, the whole prompt
 from the pixels on at every turn, SAM in float32, nothing kept. ``tuned`` is what an expert makes of
 that order at batch 1: prefixes reused over turns, half precision everywhere, a compiled UNet, text
-features kept. ``engine`` is the broker over batches of several images.
+features kept. ``product`` is the broker as ``int-bench run models=paper`` configures it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import torch
 
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.llava.model import Llava
+from int_bench.config.compose import load_config
+from int_bench.config.schedule import Schedule, schedule
 from int_bench.core.protocols import Backbone
 from int_bench.core.requests import Request
 from int_bench.engine.broker import Broker
@@ -28,10 +30,16 @@ from scripts.bench.replay.trace import Replay
 from scripts.bench.untrained import library as models
 from scripts.bench.untrained.llava import LLAVA_13B, TINY, random_llava
 
-ROWS = 32
-"""Prompts per call of the engine."""
-PREFIXES_MB = 48 * 1024
-"""Resident prefixes on an accelerator: four images of nine patches, before and after, at 13B."""
+PREFIXES_MB = 8 * 1024
+"""Resident prefixes of the tuned order: one image of nine patches, before and after, at 13B."""
+GIVEN = ("_target_", "checkpoint", "revision", "device", "model", "size", "steps", "pretrained")
+"""Options of a configured model that random weights decide themselves."""
+MODELS = {
+    "inpainter": models.stable_diffusion,
+    "detector": models.grounding_dino,
+    "segmenter": models.sam,
+    "aligner": models.clip,
+}
 VERBS = ("answer", "score", "inpaint", "detect", "segment", "heatmap", "similarity")
 Log = list[tuple[Request[Any], Any]]
 """Requests and their answers."""
@@ -47,7 +55,7 @@ class Machine:
     @property
     def half(self) -> Dtype:
         """The working precision."""
-        return "bfloat16" if self.device.startswith("cuda") else "float32"
+        return "float16" if self.device.startswith("cuda") else "float32"
 
     @property
     def compiles(self) -> bool:
@@ -89,15 +97,15 @@ class Executor:
     """Backbones by role, and how they are driven.
 
     Attributes:
-        name: ``reference``, ``tuned`` or ``engine``.
+        name: ``reference``, ``tuned`` or ``product``.
         backbones: each clocked.
-        in_flight: images side by side; 0 drives one call at a time without the broker.
+        schedule: of the broker; None drives one call at a time without it.
         forgetful: drop what backbones keep between calls.
     """
 
     name: str
     backbones: Mapping[str, Clocked]
-    in_flight: int = 0
+    schedule: Schedule | None = None
     forgetful: bool = False
 
     def run(self, replays: Sequence[Replay]) -> Log:
@@ -108,11 +116,12 @@ class Executor:
             clocked.wrapped.counters.clear()
         log: Log = []
         backbones: Mapping[str, Backbone] = self.backbones  # type: ignore[assignment]
-        if self.in_flight == 0:
+        if self.schedule is None:
             ask = one_by_one(backbones, self.forgetful, lambda *pair: log.append(pair))
             run_plain([replay.run for replay in replays], ask)
             return log
-        broker = Broker(backbones, 2**10, 2**31, self.in_flight, overlap=True)
+        plan = self.schedule
+        broker = Broker(backbones, plan.max_batch, 2**31, plan.in_flight, plan.overlap)
         for outcome in broker.run(Job(at, replay.run) for at, replay in enumerate(replays)):
             if outcome.error is not None:
                 raise outcome.error
@@ -155,33 +164,43 @@ def reference(machine: Machine) -> Executor:
         "inpainter": models.stable_diffusion(full, device, half, max_batch=1),
         "detector": models.grounding_dino(full, device, "float32", max_batch=1),
         "segmenter": models.sam(full, device, "float32", max_batch=1),
-        "aligner": models.clip(full, device, max_batch=1, templates="surgery"),
+        "aligner": models.clip(full, device, "float32", max_batch=1, templates="surgery"),
     }
     return Executor("reference", _clocked(backbones, machine), forgetful=True)
 
 
 def tuned(machine: Machine) -> Executor:
     """The same order with everything that helps at batch 1."""
-    return Executor("tuned", _clocked(_quick(machine, 1), machine))
+    return Executor("tuned", _clocked(_quick(machine), machine))
 
 
-def engine(machine: Machine, in_flight: int) -> Executor:
-    """The broker over batches."""
-    backbones = _quick(machine, ROWS)
-    return Executor("engine", _clocked(backbones, machine), in_flight)
+def product(machine: Machine, exactness: str) -> Executor:
+    """The broker over batches, as a run in this exactness class configures it on this device."""
+    words = ("models=paper", f"exactness={exactness}", f"device={machine.device}")
+    config = load_config(words)
+    backbones: dict[str, Any] = {}
+    for role, node in config.backbone.items():
+        options = {name: value for name, value in node.items() if name not in GIVEN}
+        dtype = options.pop("dtype")
+        if role == "vlm":
+            size = LLAVA_13B if machine.full else TINY
+            backbones[role] = random_llava(size, machine.device, dtype, **options)
+        else:
+            build: Any = MODELS[role]
+            backbones[role] = build(machine.full, machine.device, dtype, **options)
+    return Executor("product", _clocked(backbones, machine), schedule(config, backbones))
 
 
-def _quick(machine: Machine, most: int) -> dict[str, Any]:
+def _quick(machine: Machine) -> dict[str, Any]:
     full, device, half = machine.full, machine.device, machine.half
-    few = min(most, 8)
     return {
-        "vlm": llava(machine, max_batch=most),
+        "vlm": llava(machine, max_batch=1),
         "inpainter": models.stable_diffusion(
-            full, device, half, max_batch=few, compile=machine.compiles
+            full, device, half, max_batch=1, channels_last=True, compile=machine.compiles
         ),
-        "detector": models.grounding_dino(full, device, "float32", max_batch=few),
-        "segmenter": models.sam(full, device, half, max_batch=min(most, 16)),
-        "aligner": models.clip(full, device, max_batch=2 * most, templates="surgery"),
+        "detector": models.grounding_dino(full, device, "float32", max_batch=1),
+        "segmenter": models.sam(full, device, "bfloat16", max_batch=1),
+        "aligner": models.clip(full, device, "float32", max_batch=1, templates="surgery"),
     }
 
 

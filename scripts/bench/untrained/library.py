@@ -157,14 +157,15 @@ def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
     return model
 
 
-def clip(full: bool, device: str, **options: Any) -> ClipSurgery:
-    """ViT-B/16 at 224 pixels in float32; reduced: three layers at 32 pixels."""
-    backbone = ClipSurgery(NAME, device=device, blocks=6 if full else 2, **options)
-    cached_load(backbone.weights_key, lambda: _aligner(full, torch.device(device)))
+def clip(full: bool, device: str, dtype: Dtype, **options: Any) -> ClipSurgery:
+    """ViT-B/16 at 224 pixels; reduced: three layers at 32 pixels."""
+    place, precision = torch.device(device), getattr(torch, dtype)
+    backbone = ClipSurgery(NAME, device=device, dtype=dtype, blocks=6 if full else 2, **options)
+    cached_load(backbone.weights_key, lambda: _aligner(full, place, precision))
     return backbone
 
 
-def _aligner(full: bool, device: Any) -> Clip:
+def _aligner(full: bool, device: Any, dtype: torch.dtype) -> Clip:
     vision = {"image_size": 224, "layers": 12, "width": 768, "patch_size": 16} if full else {
         "image_size": 32, "layers": 3, "width": 64, "head_width": 32, "patch_size": 8}  # fmt: skip
     size = {"width": 512, "heads": 8, "layers": 12} if full else {
@@ -174,4 +175,4 @@ def _aligner(full: bool, device: Any) -> Clip:
     mean, deviation = (0.481, 0.458, 0.408), (0.269, 0.261, 0.276)
     model.visual.preprocess_cfg = {"mean": mean, "std": deviation, "interpolation": "bicubic"}
     tokenizer = open_clip.SimpleTokenizer(context_length=77)
-    return Clip(randomise(model).to(device), tokenizer, device, torch.float32)
+    return Clip(randomise(model).to(device, dtype), tokenizer, device, dtype)
