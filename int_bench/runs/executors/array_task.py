@@ -82,9 +82,9 @@ class Task:
     ) -> None:
         self._folder, self._late, self._told = folder, late, told
         self.order = _read_order(folder, digest)
-        self._worker = Worker(self.order.sealed)
-        if not self.order.mixed and self._worker.order.config.exactness != "E0":
-            _refuse_other_devices(folder / "device", self._worker.host)
+        self.worker = Worker(self.order.sealed)
+        if not self.order.mixed and self.worker.order.config.exactness != "E0":
+            _refuse_other_devices(folder / "device", self.worker.host)
         self._by_shard: dict[int, list[Wanted]] = {}
         for wanted in self.order.wanted:
             self._by_shard.setdefault(shard_of(wanted[1:]), []).append(wanted)
@@ -92,7 +92,7 @@ class Task:
         start = index * 7919 % max(len(numbers), 1)
         self._part: Part | None = None
         self.shards = Shards(folder, numbers[start:] + numbers[:start], self.order.patience)
-        whole = unlimited(self._worker.runs[0].dataset)
+        whole = unlimited(self.worker.runs[0].dataset)
         self._names = file_names(sample.id for sample in whole.samples())
 
     def run(self) -> None:
@@ -145,7 +145,7 @@ class Task:
         writers = self._writers(part)
         done = self._done(part)
         times = part.interrupted()
-        patient = 0 if self._worker.order.config.exactness == "E0" else 1
+        patient = 0 if self.worker.order.config.exactness == "E0" else 1
         left = [wanted for wanted in self._by_shard[part.shard] if wanted not in done]
         given_up = [w for w in left if times[w[1:]] > 1 + patient or w[1:] in self._late]
         self._store(part, writers, [self._failure(wanted) for wanted in given_up])
@@ -169,7 +169,7 @@ class Task:
 
         cost = Batch(events=batch.events)
         waiting: Counter[Key] = Counter(wanted[1:] for wanted in group)
-        for product in self._worker.products(group, cost, begun, apart):
+        for product in self.worker.products(group, cost, begun, apart):
             self._store(part, writers, [product])
             waiting[product.record.key] -= 1
             if not waiting[product.record.key]:
@@ -198,17 +198,17 @@ class Task:
         if (trial, sample) in self._late:
             limit = f"executor.sample_seconds={self.order.sample_seconds:g}"
             reason = f"It took longer than {limit} and was ended."
-        record = Record(sample, trial, FAILED, error=reason, host=self._worker.host)
+        record = Record(sample, trial, FAILED, error=reason, host=self.worker.host)
         return Product(variant, record, ())
 
     def _writers(self, part: Part) -> list[Writer]:
         writers = []
-        keep = self._worker.order.config.keep
+        keep = self.worker.order.config.keep
         for folder in self.order.folders:
             place = folder / PARTS / self._folder.name
             make_folder(place)
             lines = partial(_same, place / part.file("jsonl").name)
-            writers.append(Writer(folder, keep, self._names, self._worker.host, lines))
+            writers.append(Writer(folder, keep, self._names, self.worker.host, lines))
         return writers
 
     def _done(self, part: Part) -> set[Wanted]:
@@ -221,7 +221,7 @@ class Task:
                     records = records_in(file.read_bytes())
                     done |= {(variant, *r.key) for r in records if r.status in (OK, FAILED)}
         wanted = set(self._by_shard[part.shard]) - self.order.stored
-        whole = self._worker.order.config.exactness != "E0"
+        whole = self.worker.order.config.exactness != "E0"
         return set() if whole and wanted - done else done
 
 

@@ -94,7 +94,7 @@ class Slurm:
         array = under_way(runs[0].path)
         if array is None:
             submitit = _library()
-            order, mended = self._order(runs, methods, config, listeners.observe is not None)
+            order, mended = self.order(runs, methods, config, listeners.observe is not None)
             array = self._submit(submitit, runs[0].path, order, config)
             listeners.tell(
                 f"Slurm job {array.job} works on {len(order.wanted)} samples with {array.tasks} "
@@ -116,14 +116,18 @@ class Slurm:
             array.watch(lambda run, record: told(named[run], record))
         return _finish(array, runs, listeners, mended)
 
-    def _order(
+    def order(
         self,
         runs: Sequence[Prepared],
         methods: Sequence[Method],
         config: RunConfig,
         profile: bool,
     ) -> tuple[ArrayOrder, list[str]]:
-        """What is missing, and what was mended to know it."""
+        """What tasks are to compute, as it is missing, and what was mended to know it.
+
+        Raises:
+            UserError: a folder cannot be written, or a model is not what the run was begun with.
+        """
         backbones = build_backbones(config)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
         with ExitStack() as stack:
@@ -152,10 +156,8 @@ class Slurm:
             UsageError: it is refused, in the words of Slurm.
         """
         array = Array(secrets.token_hex(6), "", 0, order.folders)
-        folder, content = array.folder, pickle.dumps(order)
-        make_folder(folder)
-        write_whole(folder / ORDER, content)
-        digest = hashlib.sha256(content).hexdigest()
+        folder = array.folder
+        digest = keep_order(folder, order)
         shards = {shard_of(wanted[1:], SHARDS) for wanted in order.wanted}
         tasks = min(self.tasks, len(shards))
         allowed = Allowed(self.sample_seconds, self.start_seconds, self.cpus)
@@ -191,6 +193,14 @@ class Slurm:
             "additional_parameters": {"requeue": True, **self.options},
         }
         return {key: value for key, value in given.items() if value is not None}
+
+
+def keep_order(folder: Path, order: ArrayOrder) -> str:
+    """Put an order where tasks read it, ``parts/<array>`` of the first run; its digest."""
+    content = pickle.dumps(order)
+    make_folder(folder)
+    write_whole(folder / ORDER, content)
+    return hashlib.sha256(content).hexdigest()
 
 
 def _wanted(
