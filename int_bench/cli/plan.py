@@ -24,8 +24,8 @@ def looked_over(report: Preflight, prepared: Sequence[Prepared], dry_run: bool) 
     if report.faults:
         return complain(report)
     process.has_spoken()
-    for stamp in dict.fromkeys(stamp for run in prepared for stamp in run.stamps):
-        say(f"{stamp}.")
+    for note in (*dict.fromkeys(s for run in prepared for s in run.stamps), *report.notes):
+        say(f"{note}.")
     if report.estimate is not None and report.estimate.images:
         say(f"{to_do(report.estimate)}; loading the models")
     return None
@@ -51,7 +51,8 @@ def describe(prepared: Sequence[Prepared], report: Preflight) -> Exit:
     """What would be done, what it needs, what it will cost, and what is missing; the exit code."""
     for run in prepared:
         print("\n".join(_of_run(run)))
-    print("\n".join([*_of_memory(report), *_of_cost(report.estimate)]))
+    notes = [f"{'note':<{_WIDE}} {shown(note)}" for note in report.notes]
+    print("\n".join([*_of_memory(report), *_of_cost(report.estimate), *notes]))
     sys.stdout.flush()
     return complain(report) if report.faults else Exit.DONE
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from int_bench.config import binding, exactness
 from int_bench.config.binding import TARGET
+from int_bench.config.needs.hardware import count_as_the_driver
 from int_bench.config.places import folders
 from int_bench.core.protocols import Backbone, Method
 from int_bench.data.dataset import Dataset
@@ -125,6 +126,7 @@ def build_backbones(config: RunConfig) -> dict[str, Backbone]:
     """
     if config.cpu_threads is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(config.cpu_threads))
+    count_as_the_driver()
     if exactness.on_cuda(config.backbone):
         # Imports torch, which only a run on CUDA needs here.
         from int_bench.backbones.common.precision import allow_tf32

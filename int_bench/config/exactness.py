@@ -25,6 +25,7 @@ from typing import Any
 
 from int_bench.backbones.common.dtypes import dtype_name
 from int_bench.config import binding
+from int_bench.config.needs.hardware import count_as_the_driver
 from int_bench.errors import UsageError
 
 CLASSES = ("E0", "E1", "E2")
@@ -67,7 +68,7 @@ def resolve(choice: str, nodes: Nodes) -> tuple[str, dict[str, dict[str, Any]]]:
 
 def on_cuda(nodes: Nodes) -> bool:
     """Whether any of the models computes on a CUDA device."""
-    return any(_on_cuda(node) for node in nodes.values())
+    return any(node_on_cuda(node) for node in nodes.values())
 
 
 def _need(role: str, node: Mapping[str, Any]) -> _Need:
@@ -75,7 +76,7 @@ def _need(role: str, node: Mapping[str, Any]) -> _Need:
     if dtype in ("float16", "bfloat16"):
         least = "E1" if dtype == "float16" and _published_in_half(node) else "E2"
         return _Need(least, f"backbone.{role}.dtype={dtype}", "set it to auto")
-    if _on_cuda(node):
+    if node_on_cuda(node):
         cause = f"backbone.{role}.device={node.get('device', 'auto')}, a CUDA device"
         return _Need("E1", cause, "set device=cpu")
     if binding.constant(str(node[binding.TARGET]), "REMOTE", False):
@@ -95,7 +96,7 @@ def _with_dtype(node: Mapping[str, Any], kept: str) -> dict[str, Any]:
 def _precision(node: Mapping[str, Any], kept: str) -> str:
     """The precision of a class on the device of a model."""
     declared = binding.constant(str(node[binding.TARGET]), "PRECISION", {})
-    return dtype_name(declared, kept, str(node.get("checkpoint", "")), cuda=_on_cuda(node))
+    return dtype_name(declared, kept, str(node.get("checkpoint", "")), cuda=node_on_cuda(node))
 
 
 def _published_in_half(node: Mapping[str, Any]) -> bool:
@@ -105,7 +106,8 @@ def _published_in_half(node: Mapping[str, Any]) -> bool:
     return precision.get("E1") == "float16" and not shipped
 
 
-def _on_cuda(node: Mapping[str, Any]) -> bool:
+def node_on_cuda(node: Mapping[str, Any]) -> bool:
+    """Whether a model computes on a CUDA device."""
     accepted = binding.signature(str(node[binding.TARGET])) or {}
     return "device" in accepted and _is_cuda(str(node.get("device", "auto")))
 
@@ -117,6 +119,7 @@ def _is_cuda(device: str) -> bool:
         return device.startswith("cuda")
     if not any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS):
         return False
+    count_as_the_driver()
     # Imports torch, which knows what the driver offers.
     from int_bench.backbones.common.precision import pick_device
 

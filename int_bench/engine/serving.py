@@ -65,19 +65,21 @@ class Server:
     def serve(self, role: str, verb: str, requests: Sequence[Request[Any]]) -> list[Served]:
         """Outcomes in the order of the requests.
 
-        Out of memory halves the batch and the role's limit. Any other failure halves the batch too,
-        so that one bad request fails alone.
+        Out of memory halves the batch and the role's limit; a single request is tried once more
+        when all models have dropped what they keep between calls. Any other failure halves the
+        batch too, so that one bad request fails alone.
 
         Raises:
             UserError: what every request would meet (a missing checkpoint, say).
         """
         started = time.perf_counter()
         try:
-            answers = self._call(role, verb, requests)
+            answers = self._in_memory(role, verb, requests)
         except OutOfMemory:
             self._limits[role] = max(1, len(requests) // 2)
             failure: Exception = SampleError(
-                f"The {role} ran out of memory on a single request; use a smaller model or image."
+                f"The {role} ran out of memory on a single request; use a smaller model or image "
+                "(`int-bench models plan` says what is needed)."
             )
         except SampleError as error:
             failure = error
@@ -100,6 +102,17 @@ class Server:
         """Tell the backbones that wait for others (``stop``) that nobody waits for them now."""
         for backbone in self._backbones.values():
             getattr(backbone, "stop", lambda: None)()
+
+    def _in_memory(self, role: str, verb: str, requests: Sequence[Request[Any]]) -> list[Any]:
+        """A call; one of a single request that does not fit is made again in more memory."""
+        try:
+            return self._call(role, verb, requests)
+        except OutOfMemory:
+            if len(requests) > 1:
+                raise
+        for backbone in self._backbones.values():
+            getattr(backbone, "forget", lambda: None)()
+        return self._call(role, verb, requests)
 
     def _call(self, role: str, verb: str, requests: Sequence[Request[Any]]) -> list[Any]:
         """One call of a backbone, timed and counted whether it fails or not."""

@@ -195,7 +195,7 @@ class Prepared:
 
     def _open(self, description: Mapping[str, Any]) -> RunFolder:
         names = file_names(sample.id for sample in unlimited(self.dataset).samples())
-        host = {"name": description["machine"]["host"], "device": device()}
+        host = {"name": description["machine"]["host"], "device": device(self.config.backbone)}
         refill = self.config.refill
         return RunFolder(self.path, description, self.config.keep, names, host, refill)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import int_bench
+from int_bench.config.exactness import Nodes
+from int_bench.config.needs.devices import computing
 
 PACKAGES = (
     "int-bench",
@@ -61,14 +63,15 @@ def git_state() -> dict[str, Any] | None:
     return {"revision": revision, "dirty": bool(changes)}
 
 
-def device() -> str:
-    """The kinds of accelerators of this machine, or of its processor, in a word or two."""
-    return ", ".join(dict.fromkeys(_gpus())) or platform.machine() or "cpu"
+def device(nodes: Nodes) -> str:
+    """What models compute on, in a word or two: the kinds of their accelerators, or a processor's.
 
-
-def accelerators() -> int:
-    """How many accelerators this machine has."""
-    return len(_gpus())
+    Args:
+        nodes: the models' constructor arguments by role.
+    """
+    devices = computing(nodes)
+    names = _gpus() if devices is None else [device.name for device in devices]
+    return ", ".join(dict.fromkeys(names)) or platform.machine() or "cpu"
 
 
 def _version(name: str) -> str | None:

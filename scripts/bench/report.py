@@ -62,7 +62,7 @@ def finish(
         folder.mkdir(parents=True, exist_ok=True)
         content = {
             "benchmark": name,
-            "command": f"python scripts/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".strip(),
+            "command": f"python -m scripts.bench.{name} {' '.join(sys.argv[1:])}".strip(),
             "machine": machine(),
             "sizes": dict(sizes),
             "rows": [asdict(row) | {"passed": row.passed} for row in rows],
@@ -96,6 +96,7 @@ def machine() -> dict[str, Any]:
     return {
         "processor": platform.machine(),
         "cores": os.cpu_count(),
+        "load": [round(load, 2) for load in os.getloadavg()],
         "python": platform.python_version(),
         "packages": {package: version(package) for package in PACKAGES},
     }

@@ -137,6 +137,19 @@ def test_out_of_memory_halves_the_batch_and_is_remembered() -> None:
 def test_out_of_memory_at_one_request_fails_that_sample_only() -> None:
     found = outcomes(Broker({"vlm": Echo(most=0)}, 8), [job(0, "a"), job(1, "b")])
     assert all(isinstance(error, SampleError) for error in found.values())
+    assert "ran out of memory on a single request" in str(found[0])
+
+
+def test_one_request_is_tried_again_when_the_models_have_dropped_what_they_keep() -> None:
+    class Keeping(Echo):
+        """Has room for a request once it was told to forget."""
+
+        def forget(self) -> None:
+            self.most = 1
+
+    echo = Keeping(most=0)
+    found = outcomes(Broker({"vlm": echo, "inpainter": Echo()}, 8), [job(0, "a")])
+    assert found[0] == ["a0"] and len(echo.batches) == 2
 
 
 def test_a_job_that_cannot_start_fails_alone() -> None:

@@ -49,7 +49,7 @@ def test_everything_missing_is_named_at_once_with_its_command(command, bare, her
 def test_a_device_that_is_not_here_is_one_sentence(command, bare):
     code, _, err = command("run", "device=cuda:1", "--dry-run")
     assert code == 2 and len(err.splitlines()) == 1
-    assert "cuda:1 is asked for and this process sees 0 CUDA devices" in err
+    assert "cuda:1 is asked for and this machine has no CUDA device" in err
 
 
 def test_int_on_an_endpoint_is_refused_with_what_can_be_done(command, bare):
@@ -122,6 +122,13 @@ def test_a_repository_in_parts_and_a_cut_file_are_not_taken_for_whole(monkeypatc
     assert "model-2.safetensors is cut short" in lacks()
     (snapshot / "model-2.safetensors").write_bytes(whole)
     assert lacks() == ""
+    quantised = whole.replace(b'"dtype":"F16"', b'"dtype":"I8" ', 1)
+    (snapshot / "model-2.safetensors").write_bytes(quantised)
+    assert lacks() == (
+        "is quantised (I8 in model-2.safetensors), and models compute in 32 or 16 bit"
+    )
+    part = next(part for part in weights_of(config) if part.role == "vlm")
+    assert not part.fetchable and part.remedy == "backbone.vlm.checkpoint=PATH"
 
 
 def test_memory_is_counted_in_the_precision_that_is_computed_in():

@@ -33,6 +33,19 @@ _MEMORY_SIGNS = (
     "CUBLAS_STATUS_ALLOC_FAILED",
     "CUDNN_STATUS_ALLOC_FAILED",
 )
+_DEVICE_SIGNS = (
+    "illegal memory access",
+    "device-side assert",
+    "launch failure",
+    "misaligned address",
+    "illegal instruction",
+    "ECC",
+    "busy or unavailable",
+    "initialization error",
+    "unknown error",
+    "no kernel image",
+)
+"""Of a CUDA error after which nothing computes on the device; others concern one call."""
 _LONGEST_REASON = 160
 
 _loaded: dict[tuple[Any, ...], Any] = {}
@@ -130,8 +143,10 @@ def _explain(role: str, checkpoint: str, error: Exception) -> NoReturn:
     if _is_out_of_memory(error):
         raise UsageError(
             f"The {role} {checkpoint} does not fit into memory; next step: choose a smaller "
-            f"backbone.{role}.checkpoint, another dtype or another device."
+            f"backbone.{role}.checkpoint, another dtype or another device; `int-bench models plan` "
+            "says what is needed."
         ) from error
+    _refuse_failed_device(error)
     if isinstance(error, ModuleNotFoundError):
         raise UsageError(
             f"The {role} {checkpoint} needs the package {error.name!r}; "
@@ -202,7 +217,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         link = link.__cause__ or link.__context__
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     """The first line that says something, with the error's type, cut to a readable length."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reason = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
@@ -215,17 +230,35 @@ def memory_guard() -> Iterator[None]:
 
     Raises:
         OutOfMemory: so that the broker asks again with half the batch.
+        UserError: the device itself failed, which every later call would meet.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
         if not _is_out_of_memory(error):
+            _refuse_failed_device(error)
             raise
         # The frames of the failed pass would keep its tensors alive while the broker tries again.
         traceback.clear_frames(error.__traceback__)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         raise OutOfMemory(_reason(error)) from None
+
+
+def _refuse_failed_device(error: BaseException) -> None:
+    """Raise one sentence if a CUDA device has failed: nothing computes on it any more."""
+    text = str(error)
+    if "CUDA" not in text or not any(sign in text for sign in _DEVICE_SIGNS):
+        return
+    if "no kernel image" in text:
+        raise UsageError(
+            "This torch has no code for the GPU that is here, which is of another generation than "
+            "it was built for; next step: install a torch that was, or set device=cpu."
+        ) from error
+    raise UserError(
+        f"The GPU failed and computes nothing any more ({_reason(error)}); what is finished is "
+        "safe; next step: give the same command again, or set device=cpu."
+    ) from error
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -229,8 +229,9 @@ class Llava(LocalModel):
     def forget(self) -> None:
         """Drop the features, keys and values of pictures and prompts, and what was tokenised."""
         super().forget()
-        self.ready.engine.forget()
-        self.ready.chat.forget()
+        if "ready" in vars(self):
+            self.ready.engine.forget()
+            self.ready.chat.forget()
 
     def resident_pictures(self) -> int:
         """How many pictures' keys and values stay between calls; loads the model."""

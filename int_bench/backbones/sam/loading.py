@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from int_bench.backbones.common.loading import load_errors, missing, resolve
+from int_bench.backbones.common.precision import spelled
 from int_bench.core.paths import expanded
 from int_bench.errors import MissingAsset, UsageError
 
@@ -219,6 +220,17 @@ def _load_file(path: Path, model: str | None) -> Any:
 
 
 def _filled(sam: Any, weights: Mapping[str, torch.Tensor]) -> Any:
-    """The model with these weights, as float32."""
+    """The model with these weights, as float32.
+
+    Raises:
+        MissingAsset: they are whole numbers, as a quantised checkpoint holds them.
+    """
+    wrong = next((name for name, t in weights.items() if not t.is_floating_point()), None)
+    if wrong is not None:
+        raise MissingAsset(
+            f"The segmenter checkpoint holds {spelled(weights[wrong].dtype)} as {wrong}: it is "
+            "quantised; next step: set backbone.segmenter.checkpoint to one in float32, bfloat16 "
+            "or float16."
+        )
     sam.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return sam.eval()

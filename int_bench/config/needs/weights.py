@@ -21,6 +21,9 @@ from int_bench.core.paths import expanded
 Kind = Literal["shipped", "file", "hub", "unknown"]
 _ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
 _FILES = (*_ENDINGS, ".json", ".ckpt")
+_QUANTISED = "is quantised"
+_COMPUTED = ("F64", "F32", "BF16", "F16")
+_WHOLE = ("I64", "I32", "I16", "BOOL")  # of positions and masks, which are no weights
 _LARGEST_HEADER = 100 * 2**20  # bytes of JSON; the format's own limit
 
 
@@ -51,7 +54,9 @@ class Weights:
 
     @property
     def fetchable(self) -> bool:
-        """Whether ``int-bench models fetch`` can bring it."""
+        """Whether ``int-bench models fetch`` can bring it; not other weights of the same name."""
+        if self.lacks.startswith(_QUANTISED):
+            return False
         return self.kind == "hub" or (self.kind == "file" and self.known.url is not None)
 
     @property
@@ -149,7 +154,7 @@ def _lacks_of_path(path: Path) -> str:
         return _lacks_of_folder(path)
     if not path.exists():
         return "is not there"
-    return _cut_short(path)
+    return _fault_of(path)
 
 
 def _lacks_of_hub(folder: Path, commit: str | None, known: Checkpoint) -> str:
@@ -171,7 +176,7 @@ def _lacks_of_folder(folder: Path) -> str:
     for path in files:
         if not path.exists():  # a link to a file that is gone
             return f"is here without {path.name}"
-        cut = _cut_short(path)
+        cut = _fault_of(path)
         if cut:
             return cut
     return "" if files else "holds neither weights nor a configuration"
@@ -185,8 +190,11 @@ def _shards(index: Path) -> list[str]:
         return []
 
 
-def _cut_short(path: Path) -> str:
-    """Whether a safetensors file ends before its header says; other files are not looked into."""
+def _fault_of(path: Path) -> str:
+    """What is wrong with a safetensors file; other files are not looked into.
+
+    It ends before its header says, or its weights are in a precision that nothing computes in.
+    """
     if path.suffix != ".safetensors":
         return ""
     try:
@@ -194,8 +202,14 @@ def _cut_short(path: Path) -> str:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if length <= _LARGEST_HEADER else {}
-        ends = [entry["data_offsets"][1] for key, entry in header.items() if key[:2] != "__"]
-        whole = size == 8 + length + max(ends, default=0)
+        tensors = [entry for key, entry in header.items() if key[:2] != "__"]
+        whole = size == 8 + length + max((t["data_offsets"][1] for t in tensors), default=0)
+        kinds = {str(tensor["dtype"]) for tensor in tensors}.difference(_COMPUTED, _WHOLE)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError):
-        whole = False
-    return "" if whole else f"is damaged: {path.name} is cut short or no safetensors"
+        whole, kinds = False, set()
+    if not whole:
+        return f"is damaged: {path.name} is cut short or no safetensors"
+    if kinds:
+        what = ", ".join(sorted(kinds))
+        return f"{_QUANTISED} ({what} in {path.name}), and models compute in 32 or 16 bit"
+    return ""

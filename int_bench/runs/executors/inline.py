@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from int_bench.config import RunConfig, build_backbones
-from int_bench.config.exactness import on_cuda
+from int_bench.config.needs.devices import idle
 from int_bench.config.schedule import schedule
 from int_bench.core.protocols import Backbone, Method
 from int_bench.engine.broker import Broker
@@ -18,7 +18,6 @@ from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, run
 from int_bench.runs.executors.compute import Done, Listeners
 from int_bench.runs.prepare import Prepared
-from int_bench.runs.provenance import accelerators
 from int_bench.runs.records import Record
 
 
@@ -36,10 +35,8 @@ class Inline:
         listeners: Listeners,
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
-        if on_cuda(config.backbone) and accelerators() > 1:
-            listeners.tell(
-                f"One of {accelerators()} GPUs computes; executor=ray takes all of them."
-            )
+        if sentence := idle(config.backbone):
+            listeners.tell(sentence)
         backbones = build_backbones(config)
         broker = broker_of(config, backbones, listeners.observe)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}

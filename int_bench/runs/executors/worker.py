@@ -137,7 +137,7 @@ class Worker:
                 trust(node)
         self.runs = prepare(order.requests)
         self._check_digests()
-        self.host = {"name": platform.node(), "device": device()}
+        self.host = {"name": platform.node(), "device": device(order.config.backbone)}
         self.samples = {sample.id: sample for sample in self.runs[0].samples}
         self._methods = [build_method(request.config) for request in order.requests]
         self._backbones = build_backbones(order.config)

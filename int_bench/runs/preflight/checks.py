@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from int_bench.config import RunConfig, binding
+from int_bench.config.needs import devices
 from int_bench.config.needs.hardware import Memory, cuda_devices, host_memory
 from int_bench.config.needs.memory import Demand, demands
 from int_bench.config.needs.weights import Weights, weights_of
@@ -52,12 +53,14 @@ class Preflight:
         weights: of all models of the command.
         demands: what the models need in memory.
         estimate: what the command will cost; None where it cannot run.
+        notes: what a user should know and nothing ends for.
     """
 
     faults: tuple[Fault, ...]
     weights: tuple[Weights, ...]
     demands: tuple[Demand, ...]
     estimate: Estimate | None
+    notes: tuple[str, ...] = ()
 
     @property
     def code(self) -> Exit:
@@ -119,7 +122,8 @@ def preflight(
         if cost is not None:
             faults += _distinct(f for config in configs for f in _of_verbs(config, cost))
             faults += _of_disk(configs[0].out, cost)
-    return Preflight(tuple(faults), tuple(weights), tuple(needs), cost)
+    notes = _distinct(filter(None, (devices.unused(config.backbone) for config in configs)))
+    return Preflight(tuple(faults), tuple(weights), tuple(needs), cost, tuple(notes))
 
 
 def merged(reports: Sequence[Preflight]) -> Preflight:
@@ -130,6 +134,7 @@ def merged(reports: Sequence[Preflight]) -> Preflight:
         tuple(_distinct(part for report in reports for part in report.weights)),
         tuple(_distinct(need for report in reports for need in report.demands)),
         total(costs) if costs else None,
+        tuple(_distinct(note for report in reports for note in report.notes)),
     )
 
 
@@ -146,27 +151,9 @@ def _of_weights(weights: Sequence[Weights]) -> Iterator[Fault]:
 
 
 def _of_devices(config: RunConfig) -> Iterator[Fault]:
-    """CUDA devices that are asked for and not here."""
-    here = cuda_devices()
-    asked: dict[str, list[str]] = {}
-    for role, node in config.backbone.items():
-        device = str(node.get("device", "auto"))
-        if device.startswith("cuda") and "device" in _accepted(node):
-            asked.setdefault(device, []).append(role)
-    for device, roles in asked.items():
-        number = int(device.partition(":")[2] or 0)
-        if here is None and not any(Path("/dev").glob("nvidia*")):
-            what = f"{device} is asked for and this machine has no CUDA device"
-        elif here is not None and number >= len(here):
-            what = f"{device} is asked for and this process sees {len(here)} CUDA devices"
-        else:
-            continue
-        key = "device" if len(roles) > 1 else f"backbone.{roles[0]}.device"
-        yield Fault("device", what, f"{key}=auto or {key}=cpu", Exit.USAGE)
-
-
-def _accepted(node: Any) -> Any:
-    return binding.signature(str(node[binding.TARGET])) or {}
+    """CUDA devices that are asked for and cannot be used."""
+    for what, remedy in devices.refusals(config.backbone):
+        yield Fault("device", what, remedy, Exit.USAGE)
 
 
 def _of_memory(needs: Sequence[Demand]) -> Iterator[Fault]:
@@ -183,13 +170,13 @@ def _of_memory(needs: Sequence[Demand]) -> Iterator[Fault]:
 
 def by_place(needs: Sequence[Demand]) -> dict[Memory | None, list[Demand]]:
     """What is needed in each memory; under None where it is not known."""
-    devices, host = cuda_devices(), host_memory()
+    here, host = cuda_devices(), host_memory()
     places: dict[Memory | None, list[Demand]] = {}
     for need in needs:
         place: Memory | None = host
-        if need.device != "cpu" and devices:
-            number = int(need.device.partition(":")[2] or 0)
-            place = devices[number] if number < len(devices) else None
+        if need.device != "cpu" and here:
+            number = devices.number_of(need.device)
+            place = here[number] if number < len(here) else None
         elif need.device.startswith("cuda"):
             place = None
         places.setdefault(place, []).append(need)

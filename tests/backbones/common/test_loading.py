@@ -19,7 +19,7 @@ from int_bench.backbones.common.loading import (
 )
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.zoo_files import record
-from int_bench.errors import MissingAsset, OutOfMemory, UsageError
+from int_bench.errors import MissingAsset, OutOfMemory, UsageError, UserError
 
 
 @pytest.fixture(autouse=True)
@@ -157,6 +157,27 @@ def test_user_errors_pass_through_unchanged():
 def test_running_out_of_memory_is_told_to_the_broker(error):
     with pytest.raises(OutOfMemory), memory_guard():
         raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "sentence"),
+    [
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nHip"),
+         UserError, "The GPU failed and computes nothing any more .*illegal memory access"),
+        (RuntimeError("CUDA error: no kernel image is available for execution on the device"),
+         UsageError, "no code for the GPU that is here.*device=cpu"),
+    ],
+)  # fmt: skip
+def test_a_device_that_failed_ends_the_run_in_one_sentence(error, kind, sentence):
+    for guard in (memory_guard(), load_errors("vlm", "org/name")):
+        with pytest.raises(kind, match=sentence) as caught, guard:
+            raise error
+        assert "\n" not in str(caught.value)
+
+
+def test_a_cuda_error_of_one_call_concerns_that_call():
+    with pytest.raises(RuntimeError, match="invalid configuration"), memory_guard():
+        raise RuntimeError("CUDA error: invalid configuration argument")
 
 
 def test_the_tensors_of_the_failed_pass_are_freed():

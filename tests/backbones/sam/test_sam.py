@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor
 
 from int_bench.backbones.common.loading import forget_loaded
@@ -338,6 +339,15 @@ def test_a_bad_folder_is_one_sentence(tmp_path, damage):
 def test_a_missing_checkpoint_is_named(checkpoint):
     with pytest.raises(MissingAsset, match=re.escape(checkpoint)):
         Sam(checkpoint, device="cpu").segment([Segment(picture(8, 8), BOX)])
+
+
+def test_quantised_weights_are_refused_by_name(tmp_path):
+    folder = write_tiny_sam(tmp_path / "sam", TINY)
+    weights = load_file(folder / "model.safetensors")
+    name = "image_encoder.blocks.0.attn.proj.weight"
+    save_file({**weights, name: weights[name].to(torch.int8)}, folder / "model.safetensors")
+    with pytest.raises(MissingAsset, match=f"holds int8 as {re.escape(name)}: it is quantised"):
+        load_sam(SamSource(str(folder)))
 
 
 def test_a_file_needs_its_size(tmp_path):
