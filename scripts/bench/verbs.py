@@ -26,7 +26,7 @@ from int_bench.core.requests import (
 )
 from int_bench.core.types import Picture, Stencil
 
-HALF = {"vlm": "float16", "inpainter": "float16", "detector": "bfloat16", "segmenter": "bfloat16"}
+HALF = {"vlm": "float16", "inpainter": "float16", "detector": "float16", "segmenter": "float16"}
 """The half precision of each role; the aligner has none."""
 GAPS = {"score": 0.02, "first_token": 0.002, "inpaint": 4, "detect": 2, "segment": 0.15}
 """What half precision may change: log-probabilities, probabilities, grey levels, pixels, logits."""

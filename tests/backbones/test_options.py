@@ -13,9 +13,9 @@ ROOT = "int_bench.backbones"
 LOCAL = {
     "llava.Llava": ("float16", "float16"),
     "stable_diffusion.StableDiffusion": ("float16", "float16"),
-    "sam.Sam": ("float32", "bfloat16"),
+    "sam.Sam": ("float32", "float16"),
     "sam3.Sam3": ("float32", "bfloat16"),
-    "grounding_dino.GroundingDino": ("float32", "bfloat16"),
+    "grounding_dino.GroundingDino": ("float32", "float16"),
     "grounding_dino.package.GroundingDinoPackage": ("float32", "float32"),
     "clip.ClipSurgery": ("float32", "float32"),
 }

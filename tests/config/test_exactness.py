@@ -29,9 +29,10 @@ def digest_of(*overrides):
     ("given", "kept"),
     [
         ([CPU], "E0"),
-        (["device=cuda"], "E1"),
-        (["device=cuda:1", "models=paper"], "E1"),
-        ([CPU, "backbone.vlm.device=cuda"], "E1"),
+        (["device=cuda"], "E2"),
+        (["device=cuda", "exactness=E1"], "E1"),
+        (["device=cuda:1", "models=paper"], "E2"),
+        ([CPU, "backbone.vlm.device=cuda"], "E2"),
         ([CPU, "models=paper"], "E0"),
         ([CPU, "models=small"], "E1"),  # its inpainter is in float16
         ([CPU, "backbone.segmenter.dtype=bfloat16"], "E2"),
@@ -42,7 +43,7 @@ def digest_of(*overrides):
         ([CPU, "exactness=E2"], "E2"),
     ],
 )
-def test_auto_is_the_strictest_class_that_every_model_can_keep(given, kept):
+def test_auto_is_e2_on_cuda_and_else_the_strictest_class_that_every_model_can_keep(given, kept):
     assert config.load_config(given).exactness == kept
 
 
@@ -55,13 +56,14 @@ def test_e0_is_float32_throughout():
 def test_e1_on_cuda_is_what_was_published():
     halves = {"vlm": "float16", "inpainter": "float16"}
     full = dict.fromkeys(("detector", "segmenter", "aligner"), "float32")
-    assert dtypes(config.load_config(["device=cuda", "models=paper"])) == halves | full
-    assert set(dtypes(config.load_config(["device=cuda", "models=tiny"])).values()) == {"float32"}
+    e1 = ["device=cuda", "exactness=E1"]
+    assert dtypes(config.load_config([*e1, "models=paper"])) == halves | full
+    assert set(dtypes(config.load_config([*e1, "models=tiny"])).values()) == {"float32"}
 
 
 def test_e2_lowers_the_encoders_and_nothing_else():
-    found = dtypes(config.load_config(["device=cuda", "models=paper", "exactness=E2"]))
-    lowered = {"detector": "bfloat16", "segmenter": "bfloat16", "aligner": "float32"}
+    found = dtypes(config.load_config(["device=cuda", "models=paper"]))
+    lowered = {"detector": "float16", "segmenter": "float16", "aligner": "float32"}
     assert found == {"vlm": "float16", "inpainter": "float16", **lowered}
     kept = ["device=cuda", "models=paper", "exactness=E2", "backbone.segmenter.dtype=float32"]
     assert dtypes(config.load_config(kept))["segmenter"] == "float32"
@@ -72,8 +74,8 @@ def test_a_model_without_the_key_is_given_its_precision():
     sam = {"_target_": "int_bench.backbones.sam.Sam", "device": "cuda"}
     fill = {"_target_": "int_bench.backbones.opencv.ClassicInpainter", "fill": "telea"}
     kept, nodes = exactness.resolve("auto", {"segmenter": sam, "inpainter": fill})
-    assert kept == "E1"
-    assert nodes == {"segmenter": {**sam, "dtype": "float32"}, "inpainter": fill}
+    assert kept == "E2"
+    assert nodes == {"segmenter": {**sam, "dtype": "float16"}, "inpainter": fill}
 
 
 @pytest.mark.parametrize(
@@ -94,8 +96,9 @@ def test_a_class_that_a_model_cannot_keep_is_refused_by_its_key(given, key, inst
 
 def test_identity_holds_the_class_and_the_precision_that_were_resolved():
     assert digest_of(CPU) == digest_of(CPU, "exactness=E0")
-    assert digest_of("device=cuda") == digest_of("device=cuda", "exactness=E1")
-    assert digest_of("device=cuda") == digest_of(CPU, "exactness=E1")  # float32 on both
+    assert digest_of("device=cuda") == digest_of("device=cuda", "exactness=E2")
+    on_cuda = digest_of("device=cuda", "exactness=E1")
+    assert on_cuda == digest_of(CPU, "exactness=E1")  # float32 on both
     classes = [digest_of(CPU, f"exactness={name}") for name in exactness.CLASSES]
     assert len(set(classes)) == 3
     paper = [
@@ -148,7 +151,7 @@ def test_on_cuda_only_e2_may_round_to_tf32(monkeypatch):
     asked = []
     monkeypatch.setattr(precision.torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(precision, "allow_tf32", asked.append)
-    for given in ([CPU], ["device=cuda"], ["device=cuda", "exactness=E2"]):
+    for given in ([CPU], ["device=cuda", "exactness=E1"], ["device=cuda"]):
         config.build_backbones(replace_backbones(config.load_config(given)))
     assert asked == [False, True]
 

@@ -69,6 +69,19 @@ def allow_tf32(allowed: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = allowed
 
 
+@contextmanager
+def whole_float32() -> Iterator[None]:
+    """Round no float32 factor while the block runs, whatever the process allows."""
+    convolutions = torch.backends.cudnn.allow_tf32
+    products = torch.backends.cuda.matmul.allow_tf32
+    allow_tf32(False)
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = convolutions
+        torch.backends.cuda.matmul.allow_tf32 = products
+
+
 def plain_attention(device: torch.device) -> None:
     """Keep cuDNN's attention off on CUDA, in this process.
 
@@ -95,14 +108,15 @@ class FiniteCheck:
         self._flags: list[tuple[str, torch.dtype, Tensor]] = []
         self._read: list[bool] = []
 
-    def see(self, name: str, tensor: Tensor) -> Tensor:
+    def see(self, name: str, tensor: Tensor, precision: torch.dtype | None = None) -> Tensor:
         """Take note of a tensor and hand it on.
 
         Args:
             name: what it holds, in the plural, for the message.
-            tensor: any shape, in the precision in which it was computed.
+            tensor: any shape.
+            precision: in which it was computed; None: its own.
         """
-        self._flags.append((name, tensor.dtype, torch.isfinite(tensor).all()))
+        self._flags.append((name, precision or tensor.dtype, torch.isfinite(tensor).all()))
         return tensor
 
     @contextmanager

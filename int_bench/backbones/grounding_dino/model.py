@@ -51,7 +51,7 @@ class GroundingDino(LocalModel):
     """
 
     ROLE: ClassVar[str] = "detector"
-    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "bfloat16"}
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
 
     nms: Share = 0.7
     max_boxes: MaxBoxes = 10

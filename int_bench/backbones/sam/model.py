@@ -20,7 +20,8 @@ from torch import Tensor
 from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
-from int_bench.backbones.sam.attention import fuse_attention
+from int_bench.backbones.common.precision import whole_float32
+from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
 from int_bench.core.limits import Count
 from int_bench.core.requests import Request, Segment, Segmentation
@@ -39,8 +40,8 @@ class Sam(LocalModel):
         checkpoint: folder with ``config.json`` and ``model.safetensors``, ``zoo:NAME``, a .pth
             file, or a hub id.
         revision, device: As of every `LocalModel`.
-        dtype: precision of the image encoder. Prompts and masks are always computed in float32, as
-            half precision moves a point by whole pixels.
+        dtype: precision of the products in the image encoder; it adds up in float32. Prompts and
+            masks are always computed in float32, as half precision moves a point by whole pixels.
         max_batch: at most so many pictures per encoder pass and prompts per decoder pass.
         model: ``vit_b``, ``vit_l`` or ``vit_h``; required with a .pth file, unused with a folder.
         filename: the .pth file inside a hub repository.
@@ -51,7 +52,7 @@ class Sam(LocalModel):
 
     ROLE: ClassVar[str] = "segmenter"
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch", "cache_mb")
-    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "bfloat16"}
+    PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "model", "filename")
 
     checkpoint: str = "zoo:sam"
@@ -94,8 +95,7 @@ class Sam(LocalModel):
     def load(self) -> Any:
         """The model; only its encoder is in the configured precision."""
         source = SamSource(self.checkpoint, self.model, self.filename, self.revision)
-        sam = fuse_attention(load_sam(source)).to(self.place)
-        sam.image_encoder.to(self.precision)
+        sam = lower(fuse_attention(load_sam(source)).to(self.place), self.precision)
         return sam.requires_grad_(False)
 
     def _embed(self, pictures: Sequence[Picture]) -> dict[str, Tensor]:
@@ -111,7 +111,7 @@ class Sam(LocalModel):
         squares = torch.stack([self._square(picture) for picture in pictures])
         encoded = self.loaded.image_encoder(squares.to(self.precision))
         self.counters["images_encoded"] += len(pictures)
-        return self.finite.see("picture embeddings", encoded).float()
+        return self.finite.see("picture embeddings", encoded, self.precision).float()
 
     def _square(self, picture: Picture) -> Tensor:
         """(3, S, S) float32: longest side resized to S, normalised, padded right and below."""
@@ -141,10 +141,12 @@ class Sam(LocalModel):
     ) -> list[Segmentation]:
         """One decoder pass over requests of equal shape (points, box or not, multimask)."""
         sam = self.loaded
-        sparse, dense = _embed_prompts(sam, self._points(requests), self._boxes(requests))
         stacked = torch.stack([embeddings[request.image.digest] for request in requests])
+        with whole_float32():
+            sparse, dense = _embed_prompts(sam, self._points(requests), self._boxes(requests))
+            predicted = _predict_masks(sam, stacked, sparse, dense)
         choices = slice(1, None) if requests[0].multimask else slice(0, 1)
-        masks, ious = (output[:, choices] for output in _predict_masks(sam, stacked, sparse, dense))
+        masks, ious = (output[:, choices] for output in predicted)
         self.counters["rows"] += len(requests)
         self.finite.see("mask logits", masks)
         self.finite.see("predicted IoUs", ious)

@@ -35,7 +35,7 @@ from int_bench.backbones.clip.surgery import ClipSurgery
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load
 from int_bench.backbones.grounding_dino.model import GroundingDino
-from int_bench.backbones.sam.attention import fuse_attention
+from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.backbones.stable_diffusion.model import StableDiffusion, keep_times_on_host
@@ -153,8 +153,7 @@ def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the prompt encoder draws its frequencies when it is made
         model = fuse_attention(randomise(build_sam(huge if full else tiny))).to(device)
-    model.image_encoder.to(dtype)
-    return model
+    return lower(model, dtype)
 
 
 def clip(full: bool, device: str, dtype: Dtype, **options: Any) -> ClipSurgery:

@@ -9,8 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor
+from segment_anything.modeling.image_encoder import Attention
 
 from int_bench.backbones.common.loading import forget_loaded
+from int_bench.backbones.sam import attention
 from int_bench.backbones.sam.loading import SamSource, build_sam, load_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.core.requests import Point, Segment
@@ -284,10 +286,25 @@ def test_the_encoder_runs_in_half_precision(folder):
     request = Segment(picture(48, 70), BOX, POINTS)
     half, full = Sam(folder, device="cpu", dtype="bfloat16"), Sam(folder, device="cpu")
     answer, expected = half.segment([request])[0], full.segment([request])[0]
-    assert half.loaded.image_encoder.pos_embed.dtype == torch.bfloat16
+    kinds = {p.dtype for p in half.loaded.image_encoder.blocks[0].attn.parameters()}
+    assert kinds == {torch.bfloat16}
+    assert half.loaded.image_encoder.pos_embed.dtype == torch.float32  # where sums are kept
     assert half.loaded.mask_decoder.iou_token.weight.dtype == torch.float32
     assert answer.logits.dtype == np.float32
     assert 0 < np.abs(answer.logits - expected.logits).max() < 0.3 * expected.logits.std()
+
+
+def test_positions_as_channels_are_the_positions_as_a_bias():
+    """What half precision on CUDA computes, here in double precision: a rounded sum apart."""
+    torch.manual_seed(0)
+    layer = Attention(64, 4, use_rel_pos=True, input_size=(7, 5)).double().requires_grad_(False)
+    for parameter in layer.parameters():
+        torch.nn.init.normal_(parameter, 0, 0.3)
+    q, k, v = torch.randn(3, 2, 4, 7 * 5, 16, dtype=torch.float64)
+    both = [
+        form(layer, q, k, v, 7, 5) for form in (attention._biased, attention._lengthened)
+    ]
+    torch.testing.assert_close(*both, rtol=0, atol=1e-12)
 
 
 class Evil:
