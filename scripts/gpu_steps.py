@@ -183,7 +183,7 @@ def segmenter(bench: Bench) -> Found:
     """SAM ViT-H: milliseconds a picture by precision and batch; masks in half against float32."""
     found: dict[str, Any] = {}
     masks: dict[str, list[Any]] = {}
-    names: tuple[Dtype, ...] = ("float32", "bfloat16")
+    names: tuple[Dtype, ...] = ("float32", "bfloat16", "float16")
     for dtype in names:
         with bench.making():
             sam = library.sam(bench.full, bench.device, dtype, max_batch=16)
@@ -203,10 +203,12 @@ def segmenter(bench: Bench) -> Found:
         masks[dtype] = [answer.logits > 0 for answer in sam.segment(asked)]
         del sam
         bench.drop()
-    pairs = zip(masks["float32"], masks["bfloat16"], strict=True)
-    found["equal_pixels"] = equal = float(np.mean([np.mean(a == b) for a, b in pairs]))
+    for dtype in names[1:]:
+        pairs = zip(masks["float32"], masks[dtype], strict=True)
+        found[f"{dtype}: equal_pixels"] = float(np.mean([np.mean(a == b) for a, b in pairs]))
+    gate = {"float16 masks": found["float16: equal_pixels"] >= EQUAL_PIXELS}
     # Small random models decide near zero everywhere: their masks tell nothing.
-    return {**found, "gates": {"bfloat16 masks": equal >= EQUAL_PIXELS} if bench.full else {}}
+    return {**found, "gates": gate if bench.full else {}}
 
 
 def inpainter(bench: Bench) -> Found:
@@ -236,7 +238,7 @@ def inpainter(bench: Bench) -> Found:
 def detector(bench: Bench) -> Found:
     """GroundingDINO: milliseconds for the nine patches of an image."""
     found = {}
-    names: tuple[Dtype, ...] = ("float32", "bfloat16") if bench.cuda else ("float32",)
+    names: tuple[Dtype, ...] = ("float32", "float16") if bench.cuda else ("float32",)
     for dtype in names:
         with bench.making():
             model = library.grounding_dino(bench.full, bench.device, dtype, max_batch=8)

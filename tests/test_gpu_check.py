@@ -88,7 +88,7 @@ def test_a_card_is_told_and_a_step_runs_on_a_phantom(tmp_path, drawn_on_host):
         assert gpu_check.main([*words, "--out", str(tmp_path)]) == 0
     found = written(tmp_path)
     assert found["machine"]["card"] == "phantom"
-    assert found["detector"]["bfloat16: ms an image"] > 0
+    assert found["detector"]["float16: ms an image"] > 0
 
 
 @pytest.mark.services

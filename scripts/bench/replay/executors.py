@@ -199,7 +199,7 @@ def _quick(machine: Machine) -> dict[str, Any]:
             full, device, half, max_batch=1, channels_last=True, compile=machine.compiles
         ),
         "detector": models.grounding_dino(full, device, "float32", max_batch=1),
-        "segmenter": models.sam(full, device, "bfloat16", max_batch=1),
+        "segmenter": models.sam(full, device, "float16", max_batch=1),
         "aligner": models.clip(full, device, "float32", max_batch=1, templates="surgery"),
     }
 

@@ -301,9 +301,7 @@ def test_positions_as_channels_are_the_positions_as_a_bias():
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, 0, 0.3)
     q, k, v = torch.randn(3, 2, 4, 7 * 5, 16, dtype=torch.float64)
-    both = [
-        form(layer, q, k, v, 7, 5) for form in (attention._biased, attention._lengthened)
-    ]
+    both = [form(layer, q, k, v, 7, 5) for form in (attention._biased, attention._lengthened)]
     torch.testing.assert_close(*both, rtol=0, atol=1e-12)
 
 
