@@ -67,7 +67,7 @@ COSTS = {
     "score": Cost(455, 5, 20, 3459),
     "first_token": Cost(304, 2, 7, 1729),
     "contrast": Cost(607, 9, 17, 3459),
-    "inpaint": Cost(1090, 2, 10, 3332),
+    "inpaint": Cost(748, 2, 10, 3408),
     "detect": Cost(680, 1, 7, 12920),
     "segment": Cost(271, 1, 5, 4352),
     "heatmap": Cost(196, 1, 2, 6054),

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
+from int_bench.backbones.common.graphs import Pool
 from int_bench.backbones.llava.kv_block import Node, cache_shape
 
 ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
@@ -42,7 +43,7 @@ class StaticSteps:
     def __init__(self, model: torch.nn.Module, cache_argument: str) -> None:
         self.model = model
         self.cache_argument = cache_argument
-        self.pool: Any = None
+        self.pool = Pool()
         self._arena: Tensor | None = None
         self._steps: dict[tuple[int, int], Step] = {}
 
@@ -171,16 +172,8 @@ class Step:
             self._graph.replay()
         else:
             self._compute()  # allocates what the libraries want to have before a capture
-            self._graph = self._captured()
+            self._graph = self._steps.pool.capture(self._compute)
         return self._state.logits
-
-    def _captured(self) -> Any:
-        graph = torch.cuda.CUDAGraph()
-        if self._steps.pool is None:
-            self._steps.pool = torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._steps.pool):
-            self._compute()
-        return graph
 
     def _compute(self) -> None:
         """The step, on fixed addresses; nothing in it depends on values."""

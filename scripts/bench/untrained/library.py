@@ -38,7 +38,7 @@ from int_bench.backbones.grounding_dino.model import GroundingDino
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
-from int_bench.backbones.stable_diffusion.model import StableDiffusion, keep_times_on_host
+from int_bench.backbones.stable_diffusion.model import StableDiffusion, quick
 from scripts.bench.untrained.weights import randomise
 
 NAME = "random weights"
@@ -80,13 +80,7 @@ def _pipeline(full: bool, device: Any, dtype: torch.dtype, options: StableDiffus
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     ).to(device, dtype)  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
-    keep_times_on_host(pipeline)
-    if options.channels_last:
-        pipeline.unet.to(memory_format=torch.channels_last)
-        pipeline.vae.to(memory_format=torch.channels_last)
-    if options.compile:
-        pipeline.unet.compile_repeated_blocks()
-    return pipeline
+    return quick(pipeline, options.channels_last, options.compile)
 
 
 def _unet(full: bool, width: int) -> Any:

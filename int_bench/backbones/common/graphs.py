@@ -1,0 +1,86 @@
+"""CUDA graphs: what a model launches for given shapes, remembered once and launched as one.
+
+A graph remembers addresses. What goes in is copied to where it was when the graph was captured, and
+what comes out stands there until the next replay.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+KEPT = 12
+"""Shapes of which a graph is kept; the least recently used one goes."""
+
+
+class Pool:
+    """Memory that graphs share which never run side by side."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def capture(self, compute: Callable[[], Any]) -> Any:
+        """The graph of a computation on fixed addresses that depends on no value.
+
+        Args:
+            compute: ran once before, so that the libraries have what they allocate.
+        """
+        graph = torch.cuda.CUDAGraph()
+        if self._handle is None:
+            self._handle = torch.cuda.graph_pool_handle()
+        with torch.cuda.graph(graph, pool=self._handle):
+            compute()
+        return graph
+
+
+class Replayed:
+    """A function of tensors, plain at its first call with given shapes and replayed from then on.
+
+    The tensor that it gives is overwritten by the next call.
+    """
+
+    def __init__(self, compute: Callable[..., Tensor]) -> None:
+        self._compute = compute
+        self._pool = Pool()
+        self._known: OrderedDict[tuple[Any, ...], _Captured] = OrderedDict()
+
+    def __call__(self, *tensors: Tensor) -> Tensor:
+        """``compute(*tensors)``; all are on one CUDA device."""
+        key = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
+        captured = self._known.get(key)
+        if captured is None:
+            answer = self._compute(*tensors)
+            self._known[key] = _Captured(self._compute, tensors, self._pool)
+            if len(self._known) > KEPT:
+                self._known.popitem(last=False)
+            return answer
+        self._known.move_to_end(key)
+        return captured.replay(tensors)
+
+    def forget(self) -> None:
+        """Give the memory of all graphs back."""
+        self._known.clear()
+
+
+class _Captured:
+    """The graph for one set of shapes, and where it reads and writes."""
+
+    def __init__(
+        self, compute: Callable[..., Tensor], tensors: tuple[Tensor, ...], pool: Pool
+    ) -> None:
+        self._inputs = [tensor.clone() for tensor in tensors]
+        self._output: Tensor
+        self._graph = pool.capture(lambda: self._run(compute))
+
+    def _run(self, compute: Callable[..., Tensor]) -> None:
+        self._output = compute(*self._inputs)
+
+    def replay(self, tensors: tuple[Tensor, ...]) -> Tensor:
+        for place, tensor in zip(self._inputs, tensors, strict=True):
+            place.copy_(tensor)
+        self._graph.replay()
+        return self._output
