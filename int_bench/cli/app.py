@@ -6,6 +6,8 @@ and completion stay fast. Exit codes: :class:`int_bench.errors.Exit`.
 
 from __future__ import annotations
 
+import atexit
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -38,6 +40,8 @@ _USAGE_ERRORS: tuple[type[Exception], ...] = (
 )
 """What Typer raises for a wrong command line; of these classes it exports only BadParameter."""
 
+_SELDOM = 10_000
+"""New objects between two looks for garbage while a command is prepared."""
 _HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
     name="int-bench",
@@ -80,10 +84,10 @@ def general(
     help_alone(ctx)
 
 
-_RUN = """Segment a data set and score the masks; the same command again resumes.
+_RUN = """Segment a data set and score the masks; given again it resumes.
 
 Several methods over the same models, in one table: method=int,promac or method=all."""
-_ABLATE = """Full method beside its variants, what they have in common computed once.
+_ABLATE = """The full method beside its variants, sharing what they can.
 
 module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
 original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short."""
@@ -205,7 +209,7 @@ def table(  # noqa: PLR0913 - an option each
     ] = None,
     verify: Verify = False,
 ) -> int:
-    """A table of the paper with ours beside it, or runs beside each other, with intervals."""
+    """A table of the paper and ours, or of runs, with intervals."""
     from int_bench.cli.tables import table_command
     from int_bench.report.rows import Settings
 
@@ -232,7 +236,10 @@ def compare(  # noqa: PLR0913 - an option each
     json: Json = False,
     verify: Verify = False,
 ) -> int:
-    """Compare two runs sample by sample: difference, interval, p, wins, what changed most."""
+    """Compare two runs, sample by sample.
+
+    Difference, interval, p, wins, and what changed most.
+    """
     from int_bench.cli.tables import compare_command
 
     return compare_command((run_a, run_b), metric, common, most, json, verify)
@@ -243,7 +250,7 @@ def check(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
     verify: Annotated[bool, typer.Option("--verify", help="Compare every byte.")] = False,
 ) -> int:
-    """Say whether a run folder is as it was written, and what is torn, gone or changed."""
+    """Say what of a run folder is torn, gone or changed."""
     from int_bench.cli.folders import check_command
 
     return check_command(run_dir, verify)
@@ -254,7 +261,7 @@ def status(
     run_dir: Annotated[Path, typer.Argument(help="A run folder.")],
     json: Json = False,
 ) -> int:
-    """Say how far a run is, whoever works on it, and how long it may take."""
+    """Say how far a run is, and how long it may take."""
     from int_bench.cli.folders import status_command
 
     return status_command(run_dir, json)
@@ -282,6 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command and exit with its code; errors that a user can mend are one sentence."""
     from int_bench.cli import process
 
+    # What is imported and composed stays: looking through it for garbage over and over, and once
+    # more at the end, is a third of a dry run's time.
+    gc.set_threshold(_SELDOM)
+    atexit.register(gc.freeze)
     words = sys.argv[1:] if arguments is None else arguments
     with process.terminable(), process.output(), process.announced(words):
         code = exit_code(arguments)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,6 +43,9 @@ from int_bench.runs.variants import RunRequest, ablations, batches, labelled, sw
 from int_bench.scoring.evaluate import Evaluation
 from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
 
+_OFTEN = (700, 10, 10)
+"""Python's own: tensors may hang on what a run leaves for the collector."""
+
 
 def run_command(command: Command) -> int:
     """Segment one data set or several, by one method or several, and score the masks."""
@@ -78,6 +82,7 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
     ended = plan.looked_over(report, prepared, command.dry_run)
     if ended is not None:
         return ended
+    gc.set_threshold(*_OFTEN)
     shared = [_Batch.of(group) for group in groups]
     runs = [run for group in groups for run in group.runs]
     for run in runs:

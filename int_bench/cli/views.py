@@ -30,7 +30,7 @@ def picture(
         int, typer.Option("--best", min=0, metavar="K", help="The K of the highest score.")
     ] = 0,
 ) -> int:
-    """Draw the masks and names of a run over its iterations, with ground truth or without."""
+    """Draw the masks and names of a run over its iterations."""
     from int_bench.cli.picture import Choice, picture_command
 
     print(picture_command(run_dir, out, Choice(most, tuple(ids or ()), worst, best)))
@@ -47,7 +47,7 @@ def report(
         float, typer.Option("--budget", metavar="MIB", help="The largest file, in MiB.")
     ] = 20.0,
 ) -> int:
-    """One HTML file to look at a run, image by image, and see why; opened by a double click."""
+    """One HTML file to look at a run, image by image, and see why."""
     return report_command([run_dir, *([other] if other else [])], out, budget)
 
 

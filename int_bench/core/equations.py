@@ -21,6 +21,8 @@ from int_bench.errors import UsageError
 
 Evidence = NDArray[np.float64]
 _NUMBERS_AT_ONCE = 2**15
+_CERTAIN = 105.0
+"""Logits farther from 0 have, in float32, the probability 0 or 1."""
 Base = Literal["once", "original", "recursive"]
 ProbabilityReading = Literal["seq_geo", "first_token", "seq_prob", "cand_softmax"]
 Clamp = Literal["relu", "abs", "none"]
@@ -242,7 +244,9 @@ def distances_to_mean(masks: Sequence[SoftMask]) -> list[float]:
 
 def sigmoid(logits: Logits) -> SoftMask:
     """The probabilities of logits, float32 in 0..1."""
-    from scipy.special import expit  # slow to import, and a dry run computes nothing
+    if np.abs(logits).min(initial=np.inf) > _CERTAIN:  # as in a rehearsal: nothing to compute
+        return (logits > 0).astype(np.float32)
+    from scipy.special import expit  # slow to import
 
     return np.asarray(expit(logits), dtype=np.float32)
 

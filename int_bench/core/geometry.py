@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from int_bench.core.limits import NotEmpty, Share
 from int_bench.core.types import Box, HardMask, Image, SoftMask
@@ -210,29 +211,42 @@ def component_boxes(mask: HardMask, smallest: float = 0.0) -> tuple[Box, ...]:
         mask: (H, W), not empty.
         smallest: share of the largest component's pixels below which one is left out.
     """
-    from scipy import ndimage  # slow to import, and a dry run computes nothing
+    import cv2  # slow to import, and most commands need no mask
 
-    labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int64))
-    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    slices = ndimage.find_objects(labels)
-    order = np.argsort(-sizes, kind="stable")
-    kept = (slices[i] for i in order if sizes[i] >= smallest * sizes.max())
-    return tuple((float(x.start), float(y.start), float(x.stop), float(y.stop)) for y, x in kept)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    flat = labels.ravel()
+    first = np.zeros(count, dtype=np.int64)
+    first[flat[::-1]] = np.arange(flat.size)[::-1]  # the last write stays: each label's first pixel
+    sizes = stats[:, cv2.CC_STAT_AREA]
+    order = sorted(range(1, count), key=lambda label: (-sizes[label], first[label]))
+    largest = sizes[order[0]] if order else 0
+    kept = (stats[label].tolist() for label in order if sizes[label] >= smallest * largest)
+    return tuple((float(x), float(y), float(x + w), float(y + h)) for x, y, w, h, _ in kept)
 
 
 def enlarge(heat: SoftMask, size: tuple[int, int]) -> SoftMask:
     """A coarse map at ``size`` (height, width): bilinear, cell centres aligned, edges held."""
-    from scipy import ndimage  # slow to import, and a dry run computes nothing
-
     if heat.shape == size:
         return heat
-    axes = [
-        (np.arange(full) + 0.5) * cells / full - 0.5
+    rows, columns = (
+        _neighbours((np.arange(full) + 0.5) * cells / full - 0.5, cells)
         for full, cells in zip(size, heat.shape, strict=True)
-    ]
-    grid = np.meshgrid(*axes, indexing="ij")
-    enlarged: SoftMask = ndimage.map_coordinates(heat, grid, order=1, mode="nearest")
-    return enlarged
+    )
+    enlarged = np.zeros(size)
+    for row, row_share in rows:
+        for column, column_share in columns:
+            enlarged += heat[np.ix_(row, column)] * row_share[:, None] * column_share
+    return enlarged.astype(heat.dtype)
+
+
+def _neighbours(
+    places: NDArray[np.float64], cells: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """The two cells that each place on an axis lies between, and the share of each."""
+    below = np.floor(places)
+    share = places - below
+    sides = ((below, 1.0 - share), (below + 1, share))
+    return [(np.clip(cell, 0, cells - 1).astype(np.int64), part) for cell, part in sides]
 
 
 def dilate(mask: HardMask, radius: float) -> HardMask:

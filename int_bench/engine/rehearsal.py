@@ -163,7 +163,7 @@ class _StandIn:
     def _segmentation(self, size: tuple[int, int]) -> Segmentation:
         self._masks += 1
         mask = _centre(size, self._masks)
-        return Segmentation(np.where(mask, 8, -8).astype(np.float32), 0.9)
+        return Segmentation(np.where(mask, 200, -200).astype(np.float32), 0.9)
 
     @staticmethod
     def _say(question: str) -> str:

@@ -58,6 +58,22 @@ def test_every_verb_explains_itself(command, verb):
     assert code == 0 and f"int-bench {verb}" in out
 
 
+@pytest.mark.parametrize("words", [(), ("data",), ("models",)])
+def test_no_headline_is_cut_in_a_terminal_of_80_columns(command, monkeypatch, words):
+    monkeypatch.setenv("COLUMNS", "80")
+    commands = command(*words, "--help")[1].partition("Commands:\n")[2]
+    assert commands and "..." not in commands
+
+
+def test_the_descriptions_of_methods_stand_in_one_column(command):
+    lines = command("methods")[1].splitlines()
+    for group in ("method", "ablation", "reading"):
+        names = [line.split()[0] for line in lines if line.startswith(f"{group}=")]
+        wide = max(map(len, names)) + 1
+        rows = [line for line in lines if line.startswith(f"{group}=")]
+        assert all(row[wide - 1] == " " and row[wide] not in (" ", "=") for row in rows)
+
+
 def test_run_prints_the_table_and_the_folder(command):
     code, out, err = command("run", "method=centre_box", "--limit", "2")
     assert code == 0, err

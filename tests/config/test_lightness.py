@@ -18,7 +18,7 @@ print(sorted(set(sys.argv[1].split(",")) & set(sys.modules)))
 """
 CASES = [
     (("run", "method=centre_box", "--limit", "1"), LIBRARIES),
-    (("run", "--dry-run", "device=cpu"), LIBRARIES),
+    (("run", "--dry-run", "device=cpu"), LIBRARIES | {"scipy"}),
     (("run", "--help"), HEAVY),
 ]
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit
 
 from int_bench.core import equations as eq
 from int_bench.errors import UsageError
@@ -147,3 +148,11 @@ def test_eq13_closest_to_the_mean_not_the_smallest() -> None:
 def test_unknown_options_are_named(call: object) -> None:
     with pytest.raises(UsageError, match="loud"):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("least", [0.0, 104.9, 105.1, 200.0])
+def test_probabilities_of_certain_logits_need_no_exponential_and_are_the_same(least: float) -> None:
+    signs = np.array([[-1, 1, -1], [1, 1, -1]], dtype=np.float32)
+    logits = (signs * np.linspace(least, 3 * least + 1, 6).reshape(2, 3)).astype(np.float32)
+    assert eq.sigmoid(logits).tobytes() == expit(logits).tobytes()
+    assert eq.sigmoid(np.full((2, 2), -np.inf, dtype=np.float32)).tolist() == [[0, 0], [0, 0]]

@@ -131,3 +131,32 @@ def test_specks_of_the_annotation_get_no_box() -> None:
 
 def test_diagonal_neighbours_are_one_object() -> None:
     assert geo.component_boxes(np.eye(4, dtype=bool)) == ((0, 0, 4, 4),)
+
+
+@given(
+    st.integers(1, 12), st.integers(1, 12), st.integers(1, 40), st.integers(1, 40), st.integers()
+)
+def test_heat_enlarges_bit_for_bit_as_scipys_spline_of_order_one(
+    rows: int, columns: int, height: int, width: int, seed: int
+) -> None:
+    heat = np.random.default_rng(seed % 2**32).normal(size=(rows, columns)).astype(np.float32)
+    axes = [
+        (np.arange(full) + 0.5) * cells / full - 0.5
+        for full, cells in ((height, rows), (width, columns))
+    ]
+    grid = np.meshgrid(*axes, indexing="ij")
+    expected = ndimage.map_coordinates(heat, grid, order=1, mode="nearest")
+    enlarged = geo.enlarge(heat, (height, width))
+    assert enlarged.dtype == np.float32
+    assert enlarged.tobytes() == (heat if heat.shape == (height, width) else expected).tobytes()
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.floats(0.05, 0.95), st.integers())
+def test_objects_are_those_of_scipy_largest_first_then_by_their_first_pixel(
+    height: int, width: int, share: float, seed: int
+) -> None:
+    mask = np.random.default_rng(seed % 2**32).random((height, width)) < share
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3), dtype=np.int64))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    spans = [ndimage.find_objects(labels)[i] for i in np.argsort(-sizes, kind="stable")]
+    assert geo.component_boxes(mask) == tuple((x.start, y.start, x.stop, y.stop) for y, x in spans)

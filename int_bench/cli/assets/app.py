@@ -53,7 +53,10 @@ def data_check(
     gt: Annotated[Path | None, typer.Option("--gt", help="Folder of ground truth.")] = None,
     json: Json = False,
 ) -> int:
-    """Name what is wrong or odd in dataset=NAME, or in --pred beside --gt; 4 if anything is."""
+    """Name what is odd in dataset=NAME, or in --pred beside --gt.
+
+    The exit code is 4 if more than notes were found.
+    """
     from int_bench.cli.assets.data import check_command
 
     return check_command(overrides or [], pred, gt, json)
@@ -64,7 +67,7 @@ def data_fetch(
     overrides: Overrides = None,
     yes: Annotated[bool, typer.Option("--yes", help="Accept the terms that are printed.")] = False,
 ) -> int:
-    """Download dataset=NAME, resumed and verified, or say how to get it by hand."""
+    """Download dataset=NAME, or say how to get it by hand."""
     from int_bench.cli.assets.data import fetch_command
 
     return fetch_command(overrides or [], yes)
@@ -72,7 +75,7 @@ def data_fetch(
 
 @models_app.command("fetch")
 def models_fetch(overrides: Overrides = None) -> int:
-    """Download the weights of models=PRESET or backbone/ROLE=NAME, resumed and verified."""
+    """Download the weights of models=PRESET or backbone/ROLE=NAME."""
     from int_bench.cli.assets.fetch import fetch_command
 
     return fetch_command(overrides or [])

@@ -26,8 +26,9 @@ def list_methods() -> int:
     """Each method with its one-line description, the ablations, and the paper's rows."""
     _tell_faults()
     for group in ("method", "ablation", "reading"):
+        wide = max(map(len, options(group)))
         for name in options(group):
-            print(f"{group}={name:<20} {_headline(group, name)}")
+            print(f"{group}={name:<{wide}} {_headline(group, name)}")
     print("\nThe rows of the paper's Tables 1 and 2:")
     for entry in roster(options("method")):
         kind = f"{entry.setting.partition(' ')[0].lower()}, table {' and '.join(entry.tables)}"

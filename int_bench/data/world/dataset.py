@@ -116,7 +116,8 @@ class DrawnScenes:
         return _cached(self, int(sample.id.rpartition("-")[2]))
 
 
-@lru_cache(maxsize=256)
+# A scene's image and truth are asked for by all that is in flight; one of 1,024 pixels is 11 MB.
+@lru_cache(maxsize=16)
 def _cached(scenes: DrawnScenes, index: int) -> Scenes:
     return scenes._draw((index,))
 
