@@ -32,6 +32,7 @@ from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.report.scores import spread_as_json
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
+from int_bench.runs.kept.work import Spent, spent_of
 from int_bench.runs.labels import Seeds, of_datasets, seeds_of
 from int_bench.runs.preflight.checks import merged, preflight
 from int_bench.runs.preflight.estimate import Estimate
@@ -98,6 +99,8 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
             scored = _with_datasets(_score(prepared), prepared)
         except KeyboardInterrupt:
             return _interrupted(command, runs)
+    for batch, cost in zip(shared, done, strict=True):
+        _tell_of_speed(batch.runs, cost)
     _print(
         command,
         scored,
@@ -186,9 +189,7 @@ def _print(
     if command.json:
         key = "runs" if command.verb == "run" else "variants"
         counters = sum((Counter(batch.counters) for batch in done), Counter[str]())
-        reports = [
-            {"work": batch.work.as_json(), "sharing": batch.sharing.as_json()} for batch in done
-        ]
+        reports = [{"work": _work_of(batch), "sharing": batch.sharing.as_json()} for batch in done]
         more = reports[0] if len(reports) == 1 else {"brokers": reports}
         print_json(scored, seconds, counters, key, more | spread_as_json(scored, seeds))
         return
@@ -196,6 +197,21 @@ def _print(
         for block in (batch.work.lines() if command.verbose else [], batch.sharing.lines()):
             print("\n".join([*block, ""]), end="\n" if block else "")
     print_scores(scored, seeds)
+
+
+def _tell_of_speed(runs: Sequence[Prepared], done: Done) -> None:
+    """How fast the command was; of a run by itself, how fast it was from its beginning on."""
+    parts: Sequence[Spent] = done.spent
+    if len(runs) == 1 and any(part.images for part in parts):
+        parts = [part for part in spent_of(runs[0].path) if part.methods == 1]
+    for part in parts:
+        if part.text:
+            name = f"{runs[0].label}: " if len(runs) == 1 else ""
+            say(f"{name}{part.text}.")
+
+
+def _work_of(done: Done) -> dict[str, Any]:
+    return {**done.work.as_json(), "spent": [spent.as_json() for spent in done.spent]}
 
 
 class Progress:

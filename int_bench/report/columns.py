@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from int_bench.metrics.metrics import METRICS
 from int_bench.metrics.rules import PROTOCOLS, ScoringProtocol
-from int_bench.report.tables import Column
+from int_bench.report.tables import Cell, Column
+from int_bench.runs.kept.work import spent_of
 
 _OVERLAP = frozenset({"polyp", "skin"})
 """Tasks whose literature prints IoU and Dice."""
@@ -54,6 +56,29 @@ SCORE_COLUMNS = (
     ScoreColumn("IoU", "IoU", tasks=_OVERLAP),
 )
 """The paper's four (M, F, E, S), and what other tasks print beside them."""
+
+SPEED_COLUMNS = (
+    Column("images_per_hour", "img/h", 0, hidden=True),
+    Column("hour_of", "hour of", numeric=False, hidden=True),
+    Column("joules_per_image", "J/img", 0, hidden=True),
+)
+"""How fast a run was, on what, and what it drew: of a GPU's hour, or of a core's without one."""
+
+
+def speed_cells(run: Path) -> dict[str, Cell]:
+    """The cells of ``SPEED_COLUMNS``; empty where the folder does not say.
+
+    Of several kinds of device it is the one that made the most images. What several methods took
+    together is no method's own.
+    """
+    for spent in spent_of(run):
+        if spent.methods == 1 and spent.per_hour is not None:
+            return {
+                "images_per_hour": spent.per_hour,
+                "hour_of": f"{spent.device} ({spent.exactness})",
+                "joules_per_image": spent.joules_per_image,
+            }
+    return {}
 
 
 def of_tasks(tasks: Collection[str | None] = ()) -> tuple[ScoreColumn, ...]:

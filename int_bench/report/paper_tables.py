@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from statistics import fmean, stdev
 
 from int_bench.metrics.rules import PROTOCOLS
-from int_bench.report.columns import columns, stored_names
+from int_bench.report.columns import SPEED_COLUMNS, columns, stored_names
 from int_bench.report.published import (
     OF_METHODS,
     PROTOCOL,
@@ -50,6 +50,7 @@ _LAST = (
     Column("F_variant", "Fβ is", numeric=False, hidden=True),
     Column("doubtful", "doubtful", numeric=False, hidden=True),
     Column("run", "run", numeric=False, hidden=True),
+    *SPEED_COLUMNS,
 )
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from int_bench.methods.trivial import KINDS
 from int_bench.metrics.rules import PROTOCOLS
-from int_bench.report.columns import stored_names
+from int_bench.report.columns import speed_cells, stored_names
 from int_bench.report.comparison import pair_up
 from int_bench.report.published import SETS, PublishedRow
 from int_bench.report.statistics import MARGIN, RESAMPLES, Estimate, estimate, verdict
@@ -105,6 +105,7 @@ class Block:
             "missing": counts.missing,
             "policy": None if counts.complete else counts.policy,
             "run": str(self.run.folder),
+            **speed_cells(self.run.folder),
         }
         yield self._row(self.label, cells, ranked=True)
         spread = {

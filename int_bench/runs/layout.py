@@ -10,6 +10,7 @@ Layout of format 2::
     traces/<trial>/<name>/<1..I>.webp    what each iteration saw (keep=trace)
     scores/<protocol>.<trial>.csv        one row per sample
     logs/<worker>.log       what a worker printed
+    work/<sitting>.json     what the images took, and on what
     lock                    there while a process writes
 
 Format 1 has ``records.jsonl`` instead of ``records/`` and ``scores.csv`` instead of ``scores/``.
@@ -31,6 +32,8 @@ SHARDS = 64
 MANIFEST, RECORDS, MASKS, SCORES, LOCK = "run.json", "records", "masks", "scores", "lock"
 LOGS = "logs"
 """What workers printed, a file each."""
+WORK = "work"
+"""How fast the images were made; nothing depends on it."""
 TRACES = "traces"
 OLD_RECORDS = "records.jsonl"
 """The records of a folder of format 1."""

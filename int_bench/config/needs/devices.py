@@ -21,30 +21,34 @@ def number_of(device: str) -> int:
     return int(device.partition(":")[2] or 0)
 
 
+def used(nodes: Nodes) -> set[str]:
+    """The CUDA devices that models compute on, as they are configured; ``auto`` is the first."""
+    names = {_device(node) for node in nodes.values() if exactness.node_on_cuda(node)}
+    return {f"cuda:{number_of(name)}" for name in names}
+
+
 def computing(nodes: Nodes) -> tuple[Memory, ...] | None:
     """The CUDA devices that models compute on, each once.
 
     Returns:
         Empty where all compute on a CPU or elsewhere; None where the driver cannot be asked.
     """
-    used = {_device(node) for node in nodes.values() if exactness.node_on_cuda(node)}
-    here = cuda_devices() if used else ()
-    if here is None:
-        return None
-    return tuple(here[number] for number in sorted(map(number_of, used)) if number < len(here))
+    numbers = sorted(map(number_of, used(nodes)))
+    here = cuda_devices() if numbers else ()
+    return None if here is None else tuple(here[n] for n in numbers if n < len(here))
 
 
 def idle(nodes: Nodes) -> str:
     """A sentence where devices have nothing to do while others compute; else empty."""
-    here, used = cuda_devices() or (), computing(nodes) or ()
-    if not used or len(used) == len(here):
+    here, busy = cuda_devices() or (), computing(nodes) or ()
+    if not busy or len(busy) == len(here):
         return ""
     if len({device.name for device in here}) == 1:
-        return f"{len(used)} of {len(here)} GPUs computes; executor=ray takes all of them."
-    names = {True: [], False: []}  # type: dict[bool, list[str]]
+        return f"{len(busy)} of {len(here)} GPUs computes; executor=ray takes all of them."
+    names: dict[bool, list[str]] = {True: [], False: []}
     for number, device in enumerate(here):
         text = f"cuda:{number} ({device.name}, {in_bytes(device.total)})"
-        names[device in used].append(text)
+        names[device in busy].append(text)
     return (
         f"{', '.join(names[True])} computes and {', '.join(names[False])} does not: GPUs of "
         "different kinds agree up to rounding only; device=cuda:N chooses."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import platform
 import re
 from contextlib import suppress
 from dataclasses import dataclass
@@ -147,6 +148,17 @@ def _visible(devices: tuple[Memory, ...], chosen: str | None) -> tuple[Memory, .
             break  # as CUDA does: what follows an unknown device is not seen either
         visible.append(devices[number])
     return tuple(visible)
+
+
+@cache
+def processor() -> str:
+    """The processor's name, or its architecture where the system does not say it."""
+    with suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        told = re.search(r"^model name\s*: *(.+?) *$", text, re.MULTILINE)
+        if told:
+            return told[1]
+    return platform.machine() or "a processor"
 
 
 def host_memory() -> Memory | None:

@@ -29,6 +29,7 @@ from int_bench.runs.executors.shards import PARTS, Part, Shards
 from int_bench.runs.executors.worker import Batch, Sealed, Wanted, Worker
 from int_bench.runs.folder import Writer
 from int_bench.runs.kept.encoding import Files
+from int_bench.runs.kept.work import Sitting, Spent, together
 from int_bench.runs.layout import Key, file_names, shard_of
 from int_bench.runs.prepare import unlimited
 from int_bench.runs.records import FAILED, OK, Record
@@ -92,6 +93,8 @@ class Task:
         start = index * 7919 % max(len(numbers), 1)
         self._part: Part | None = None
         self.shards = Shards(folder, numbers[start:] + numbers[:start], self.order.patience)
+        self._spent: list[Spent] = []
+        self._sitting = Sitting(self.order.folders, lambda _: self._spent)
         whole = unlimited(self.worker.runs[0].dataset)
         self._names = file_names(sample.id for sample in whole.samples())
 
@@ -134,6 +137,7 @@ class Task:
             self._part = None
         work = {"counters": batch.counters, "seconds": batch.seconds, "events": batch.events}
         write_aside(part.file("work"), json.dumps(work).encode())
+        self._sitting.write()
         part.finish()
 
     def _items(self, part: Part, batch: Batch) -> None:
@@ -151,8 +155,8 @@ class Task:
         self._store(part, writers, [self._failure(wanted) for wanted in given_up])
         left = [wanted for wanted in left if wanted not in given_up]
         alone = [wanted for wanted in left if times[wanted[1:]] > patient]
-        together = [wanted for wanted in left if wanted not in alone]
-        for group, apart in ((together, False), *(([wanted], True) for wanted in alone)):
+        others = [wanted for wanted in left if wanted not in alone]
+        for group, apart in ((others, False), *(([wanted], True) for wanted in alone)):
             self._run(part, writers, group, batch, apart)
 
     def _run(
@@ -175,6 +179,7 @@ class Task:
             if not waiting[product.record.key]:
                 part.note("end", product.record.key)
                 self._tell("end", product.record.key)
+        self._spent = together([*self._spent, *cost.spent])
         for name, number in cost.counters.items():
             batch.counters[name] = batch.counters.get(name, 0) + number
         for name, seconds in cost.seconds.items():
@@ -188,6 +193,7 @@ class Task:
             if (product.variant, *record.key) not in self.order.stored:
                 items: list[tuple[Record, Files]] = [(record, product.files)]
                 writers[product.variant].commit_all(items)
+                self._sitting.count(product.variant, record)
 
     def _tell(self, what: str, key: Key) -> None:
         os.write(self._told, json.dumps([what, *key]).encode() + b"\n")

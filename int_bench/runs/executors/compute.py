@@ -14,6 +14,7 @@ from int_bench.engine.work import Sharing, Work
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors import Executor
 from int_bench.runs.executors.arrays import absorb
+from int_bench.runs.kept.work import Spent
 from int_bench.runs.prepare import Prepared
 from int_bench.runs.records import Record
 
@@ -50,13 +51,15 @@ class Listeners:
 class Done:
     """What running has cost: the broker's counters, the models' work, what variants shared.
 
-    ``mended`` says what was torn, gone or changed, and was mended or computed again.
+    ``mended`` says what was torn, gone or changed, and was mended or computed again; ``spent`` how
+    fast the images were made and on what, a part for each kind of device.
     """
 
     counters: dict[str, int] = field(default_factory=dict)
     work: Work = field(default_factory=Work)
     sharing: Sharing = field(default_factory=Sharing)
     mended: tuple[str, ...] = ()
+    spent: tuple[Spent, ...] = ()
 
 
 def compute(

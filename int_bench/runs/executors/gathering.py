@@ -13,6 +13,7 @@ from int_bench.runs.execute import Product, Variant
 from int_bench.runs.executors.compute import Done, Listeners, OnRecord
 from int_bench.runs.executors.dispatch import Unit
 from int_bench.runs.executors.worker import Batch
+from int_bench.runs.kept.work import Sitting, Spent, together
 from int_bench.runs.layout import LOGS
 from int_bench.runs.records import FAILED, Record
 
@@ -31,6 +32,9 @@ class Gathering:
         self._tallies = {variant.name: Tally() for variant in variants}
         self._counters: Counter[str] = Counter()
         self._seconds: Counter[str] = Counter()
+        self._spent: list[Spent] = []
+        folders = [variant.folder.path for variant in variants]
+        self._sitting = Sitting(folders, lambda _: self._spent)
         self.logs = variants[0].folder.path / LOGS
 
     def store(self, worker: str, batches: Sequence[Batch]) -> None:
@@ -43,6 +47,7 @@ class Gathering:
         for batch in batches:
             self._counters.update(batch.counters)
             self._seconds.update(batch.seconds)
+            self._spent = together([*self._spent, *batch.spent])
             self._trace(worker, batch)
         for batch in batches:
             batch.check()
@@ -77,7 +82,8 @@ class Gathering:
         images = sum(tally.images for tally in self._tallies.values())
         counters = dict(sorted((self._counters).items()))
         work = work_of(images, counters, self._seconds)
-        return Done(counters, work, Sharing(self._tallies), tuple(mended))
+        self._sitting.write()
+        return Done(counters, work, Sharing(self._tallies), tuple(mended), tuple(self._spent))
 
     def _commit(self, products: Sequence[Product]) -> None:
         for index, variant in enumerate(self._variants):
@@ -88,6 +94,7 @@ class Gathering:
             ]
             for record in variant.folder.commit_all(items) if items else []:
                 self._tallies[variant.name].add(record.counters)
+                self._sitting.count(index, record)
                 self._told(variant, record)
 
     def _trace(self, worker: str, batch: Batch) -> None:

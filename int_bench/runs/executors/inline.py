@@ -17,6 +17,7 @@ from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, run
 from int_bench.runs.executors.compute import Done, Listeners
+from int_bench.runs.kept.work import Clock, Sitting
 from int_bench.runs.prepare import Prepared
 from int_bench.runs.records import Record
 
@@ -37,6 +38,7 @@ class Inline:
         """See :func:`int_bench.runs.executors.compute.compute`."""
         if sentence := idle(config.backbone):
             listeners.tell(sentence)
+        clock = Clock(config, len(runs))
         backbones = build_backbones(config)
         broker = broker_of(config, backbones, listeners.observe)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
@@ -50,15 +52,19 @@ class Inline:
                 f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages
             ]
             on_record = stack.enter_context(listeners.watch())
+            folders = [variant.folder.path for variant in variants]
+            sitting = stack.enter_context(Sitting(folders, lambda images: [clock.read(images)]))
 
             def count(variant: Variant, record: Record) -> None:
                 tallies[variant.name].add(record.counters)
+                sitting.count(variants.index(variant), record)
                 on_record(variant, record)
 
             run(runs[0], variants, broker, count, listeners.observe, runs)
         images = sum(tally.images for tally in tallies.values())
         work = work_of(images, broker.counters, broker.seconds)
-        return Done(broker.counters, work, Sharing(tallies), tuple(mended))
+        spent = tuple(sitting.spent)
+        return Done(broker.counters, work, Sharing(tallies), tuple(mended), spent)
 
 
 def broker_of(

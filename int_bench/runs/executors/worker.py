@@ -16,8 +16,10 @@ from int_bench.config.building import trust
 from int_bench.errors import UsageError, UserError
 from int_bench.runs.execute import Item, Product, jobs, product
 from int_bench.runs.executors.inline import broker_of
+from int_bench.runs.kept.work import Clock, Spent
 from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.provenance import code, device
+from int_bench.runs.records import OK
 from int_bench.runs.variants import RunRequest
 
 Wanted = tuple[int, int, str]
@@ -101,6 +103,7 @@ class Batch:
         seconds: inside the models' calls, by role.
         events: what an observer would have been told.
         error: what every sample would meet: class and sentence; None if nothing.
+        spent: what the images of it took.
     """
 
     products: list[Product] = field(default_factory=list)
@@ -108,6 +111,7 @@ class Batch:
     seconds: dict[str, float] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     error: tuple[str, str] | None = None
+    spent: tuple[Spent, ...] = ()
 
     def check(self) -> None:
         """Raise what the worker met.
@@ -197,9 +201,11 @@ class Worker:
         observer = observe if self.order.profile else None
         broker = broker_of(self.order.config, self._backbones, observer, alone)
         plan = self.runs[0]
+        clock, images = Clock(self.order.config, len(self.runs)), 0
         try:
             for outcome in broker.run(jobs(plan, self._methods, items, begun)):
                 made = product(outcome, self.order.config.keep)
+                images += made.record.status == OK
                 yield replace(made, record=replace(made.record, host=self.host))
         finally:
             counted = Counter(broker.counters)
@@ -207,6 +213,7 @@ class Worker:
             batch.counters = {key: n - self._counted[key] for key, n in counted.items()}
             self._counted = Counter(own)
             batch.seconds = broker.seconds
+            batch.spent = (clock.read(images),)
 
 
 def _version() -> str:

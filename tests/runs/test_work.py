@@ -1,0 +1,107 @@
+"""How fast a run was, and on what: kept beside it, added up over sittings, no part of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from int_bench.config import load_config
+from int_bench.config.needs.hardware import Memory
+from int_bench.report.columns import speed_cells
+from int_bench.runs.kept import work
+from int_bench.runs.kept.work import Clock, Sitting, Spent, spent_of, together
+from int_bench.runs.records import FAILED, OK, Record
+
+ON_GPU = Spent("NVIDIA H100 80GB HBM3", 1, "E1", 24, 120.0, 300.0, 36_000.0)
+ON_CPU = Spent("AMD EPYC", 0, "E0", 6, 90.0, 60.0)
+
+
+def test_an_hour_is_that_of_a_gpu_or_of_a_core():
+    assert ON_GPU.per_hour == 24 / 120 * 3600 and ON_GPU.joules_per_image == 1500
+    assert ON_CPU.per_hour == 6 / 60 * 3600 and ON_CPU.joules_per_image is None
+    assert replace(ON_GPU, gpus=2).per_hour == 360
+    assert ON_GPU.text == (
+        "720 images per GPU-hour on NVIDIA H100 80GB HBM3 (E1), 1,500 J an image: 24 images in 120"
+        " GPU-seconds, loading included"
+    )
+    assert ON_CPU.text.startswith("360 images per CPU-hour on AMD EPYC (E0): 6 images in 60 CPU-")
+    assert replace(ON_GPU, images=0).text == ""
+
+
+def test_sums_are_of_one_kind_and_joules_of_all_or_none():
+    other = replace(ON_GPU, device="Tesla T4")
+    first, second = together([ON_GPU, other, replace(ON_GPU, joules=None), other])
+    assert first.images == second.images == 48
+    assert {first.joules, second.joules} == {None, 72_000}
+
+
+class Ticking:
+    """The clocks of a process and the counter of a device, as a test sets them."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(work.time, "perf_counter", lambda: self.now)
+        monkeypatch.setattr(work.time, "process_time", lambda: 3 * self.now)
+        monkeypatch.setattr(work.time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(work, "joules", lambda device: 1000 + 400 * self.now)
+        monkeypatch.setattr(work, "used", lambda nodes: {"cuda:0"})
+        monkeypatch.setattr(work, "computing", lambda nodes: (Memory("T4", 16, 16),))
+
+
+@pytest.fixture
+def config():
+    return load_config(["method=centre_box"])
+
+
+def test_a_sitting_is_kept_as_it_goes_and_what_was_killed_has_lost_both(
+    monkeypatch, config, tmp_path
+):
+    ticking = Ticking(monkeypatch)
+    clock = Clock(config)
+    sitting = Sitting([tmp_path], lambda images: [clock.read(images)])
+    for second, status in ((10, OK), (50, FAILED), (70, OK), (80, OK)):
+        ticking.now = second
+        sitting.count(0, Record("a", 0, status))
+    # Killed here: of the last image neither the image nor the time is known.
+    (spent,) = spent_of(tmp_path)
+    assert (spent.images, spent.seconds, spent.cpu_seconds, spent.joules) == (2, 70, 210, 28_000)
+    with Sitting([tmp_path], lambda images: [replace(ON_GPU, device="T4", exactness="E0")]) as more:
+        more.count(0, Record("b", 0, OK))
+    (spent,) = spent_of(tmp_path)
+    assert (spent.images, spent.seconds) == (26, 190)
+
+
+def test_of_methods_together_none_has_a_speed_of_its_own(tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    with Sitting(runs, lambda images: [replace(ON_GPU, methods=2, images=images)]) as sitting:
+        for variant in (0, 0, 0, 1):
+            sitting.count(variant, Record("x", 0, OK))
+    assert [spent_of(run)[0].images for run in runs] == [3, 1]
+    assert sum(spent_of(run)[0].seconds for run in runs) == pytest.approx(120)
+    assert speed_cells(runs[0]) == {}
+    assert "4 images of 2 methods together" in sitting.spent[0].text
+
+
+def test_what_somebody_else_wrote_is_passed_over(tmp_path):
+    (tmp_path / "work").mkdir()
+    for number, text in enumerate(("", "[]", '{"spent": [{"device": 3}]}', '{"spent": 1}')):
+        (tmp_path / "work" / f"{number}.json").write_text(text)
+    assert spent_of(tmp_path) == [] and speed_cells(tmp_path) == {}
+
+
+def test_a_run_says_how_fast_it_was_and_resumes_add_up(command):
+    words = ("run", "method=centre_box", "--limit")
+    code, out, err = command(*words, "2", "--json")
+    assert code == 0 and "centre_box: " in err and " images per CPU-hour on " in err
+    told = json.loads(out)
+    assert told["work"]["spent"][0]["images"] == 2
+    assert "2 images in " in err
+    code, _, err = command(*words, "5")
+    assert "5 images in " in err
+    assert command(*words, "5")[2].count("CPU-hour") == 0  # nothing was computed
+    code, out, _ = command("table", "--runs", told["run_dir"], "--format", "json")
+    rows = [row for row in json.loads(out)["rows"] if row.get("images_per_hour")]
+    assert rows and rows[0]["hour_of"].endswith("(E0)")
+    assert "work" not in json.loads((work.Path(told["run_dir"]) / "run.json").read_text())
