@@ -11,11 +11,13 @@ from typing import Any
 
 from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.errors import MissingAsset
-from int_bench.runs.layout import FORMAT, MANIFEST, SHARDS
+from int_bench.runs.layout import FORMAT, MANIFEST, OLD_RECORDS, RECORDS, SHARDS
 
 KINDS = ("run", "train", "masks")
 """A method's run, a training, and anybody's masks whose scores are kept."""
 CHECKSUM = "checksum"
+_LATER = ("shards", "digest", "code", "machine")
+"""What no description of format 1 holds."""
 _LARGEST = 16 * 2**20  # bytes; a description is some kilobytes
 
 
@@ -146,8 +148,12 @@ def _format_of(node: Node, path: Path) -> int:
             f"{path} is of format {form} and this version of int-bench reads up to {FORMAT}; "
             "install the version that wrote it."
         )
-    sealed_once = form == FORMAT or CHECKSUM in node.raw  # a format edited away, too
-    if sealed_once and node.hash(CHECKSUM) != _checksum(node.raw):
+    # Its format and checksum may have been edited away.
+    folder, ours = path.parent, "config" in node.raw
+    newer = any(key in node.raw for key in (CHECKSUM, *_LATER)) or (
+        ours and (folder / RECORDS).is_dir() and not (folder / OLD_RECORDS).exists()
+    )
+    if (form == FORMAT or newer) and node.raw.get(CHECKSUM) != _checksum(node.raw):
         raise MissingAsset(
             f"{path} was changed after it was written; restore it, or remove it and `int-bench "
             "run` writes it anew."

@@ -53,14 +53,18 @@ def machine() -> dict[str, Any]:
 
 
 def git_state() -> dict[str, Any] | None:
-    """Revision and dirty flag of the checkout that holds this package; None for a wheel."""
+    """Revision and dirty flag of the checkout that holds this package; None for a wheel.
+
+    What git does not say within its time (a large checkout on a busy disk) is None as well: not
+    known, which is not the same as clean.
+    """
     folder = Path(int_bench.__file__).resolve().parent
     tracked = _run(["git", "-C", str(folder), "ls-files", "--error-unmatch", "__init__.py"])
     revision = _run(["git", "-C", str(folder), "rev-parse", "HEAD"])
     if tracked is None or revision is None:
         return None
     changes = _run(["git", "-C", str(folder), "status", "--porcelain", "--untracked-files=no"])
-    return {"revision": revision, "dirty": bool(changes)}
+    return {"revision": revision, "dirty": None if changes is None else bool(changes)}
 
 
 def device(nodes: Nodes) -> str:

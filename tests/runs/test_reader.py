@@ -105,11 +105,25 @@ def with_format(form: str | None):
     return lambda path: path.write_text(path.read_text().replace('"format": 2,', line))
 
 
+def without(*keys: str):
+    def harm(path: Path) -> None:
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({key: content[key] for key in content if key not in keys}))
+
+    return harm
+
+
 REFUSED = {
     "newer": (lambda path: path.write_text('{"format": 3, "what": []}'), "format 3 and this"),
     "edited": (edited, "was changed after it was written"),
     "another format": (with_format("1"), "was changed after it was written"),
     "format gone": (with_format(None), "was changed after it was written"),
+    "format and checksum gone": (without("format", "checksum"), "was changed after it was written"),
+    "all of format 2 gone": (
+        without("format", "checksum", "shards", "digest", "code", "machine", "kind"),
+        "was changed after it was written",
+    ),
+    "no checksum": (without("checksum"), "was changed after it was written"),
     "another program's": (lambda path: path.write_text('{"job": 1}'), "config is missing"),
     "a list": (lambda path: path.write_text("[]"), "it is no object"),
     "deep": (lambda path: path.write_text("[" * 200_000), "nested too deeply"),

@@ -96,7 +96,8 @@ def _conditions(side: Side) -> Iterator[tuple[str, str]]:
         git = code.get("git")
         more = ""
         if isinstance(git, Mapping):
-            dirty = ", changed" if git.get("dirty") else ""
+            known = {True: ", changed", None: ", perhaps changed"}
+            dirty = known.get(git.get("dirty"), "")
             more = f" ({str(git.get('revision'))[:10]}{dirty})"
         yield "int-bench", f"{code.get('version')}{more}"
     machine = manifest.content.get("machine")

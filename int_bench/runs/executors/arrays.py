@@ -6,9 +6,9 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from int_bench import errors
@@ -127,22 +127,40 @@ def arrays_of(run: Path) -> list[Array]:
     """The arrays that have left something in a run folder.
 
     Raises:
-        MissingAsset: a description of one cannot be read.
+        MissingAsset: a description of one cannot be read, or names folders that know nothing of it.
     """
     arrays = []
     for path in sorted((run / PARTS).glob(f"*/{_JOB}")):
         try:
-            content = json.loads(path.read_bytes())
+            raw = path.read_bytes()
+            content = json.loads(raw)
             folders = tuple(Path(folder) for folder in content["runs"])
-            arrays.append(
-                Array(path.parent.name, str(content["job"]), int(content["tasks"]), folders)
-            )
+            array = Array(path.parent.name, str(content["job"]), int(content["tasks"]), folders)
+            arrays.append(replace(array, runs=tuple(_knowing(array, run, raw))))
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise MissingAsset(
                 f"{path} does not say which job works on the run; remove {path.parent}, and what "
                 "it holds is computed again."
             ) from error
     return arrays
+
+
+def _knowing(array: Array, run: Path, description: bytes) -> Iterator[Path]:
+    """The folders that an array works on: those that it names and that hold the same description.
+
+    A folder from elsewhere may name any; what says nothing of the array is none of its business.
+
+    Raises:
+        ValueError: the folder that the description lies in is not among them.
+    """
+    ours = False
+    for folder in array.runs:
+        job = folder / PARTS / array.name / _JOB
+        if job.is_file() and job.read_bytes() == description:
+            ours = ours or folder.resolve() == run.resolve()
+            yield folder
+    if not ours:
+        raise ValueError(f"{run} is not among the folders of {array.name}")
 
 
 def under_way(run: Path) -> Array | None:

@@ -13,7 +13,7 @@ from int_bench.config.identity import identity
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.executors import array_task, ray_cluster, slurm
 from int_bench.runs.executors.array_task import _refuse_other_devices
-from int_bench.runs.executors.arrays import arrays_of
+from int_bench.runs.executors.arrays import Array, absorb, arrays_of
 from int_bench.runs.executors.slurm import _reason, _wanted
 from int_bench.runs.executors.worker import Order, Worker
 from int_bench.runs.layout import shard_of
@@ -116,6 +116,29 @@ def test_a_description_of_an_array_that_cannot_be_read_is_named(tmp_path):
     (tmp_path / "parts" / "a" / "job.json").write_bytes(b"[]")
     with pytest.raises(MissingAsset, match=r"job\.json does not say which job"):
         arrays_of(tmp_path)
+
+
+def test_a_job_from_elsewhere_reaches_no_folder_that_knows_nothing_of_it(tmp_path, monkeypatch):
+    """What a folder of a stranger's names: neither merged nor removed."""
+    mine, theirs, friend = (tmp_path / name for name in ("mine", "theirs", "friend"))
+    Array("0a1b", "7", 1, (theirs, friend)).write()
+    shard = mine / "parts" / "0a1b" / "00.0.jsonl"
+    shard.parent.mkdir(parents=True)
+    shard.write_text("{}\n")
+    job = theirs / "parts" / "0a1b" / "job.json"
+    for other in ([str(mine)], [], [str(mine), str(friend)]):
+        job.write_text(json.dumps({"job": "7", "tasks": 1, "runs": other}))
+        with pytest.raises(MissingAsset, match=r"job\.json does not say which job"):
+            arrays_of(theirs)
+    Array("0a1b", "7", 1, (theirs, mine, friend)).write()
+    (mine / "parts" / "0a1b" / "job.json").unlink()
+    (array,) = arrays_of(theirs)
+    assert array.runs == (theirs, friend)
+    monkeypatch.setattr(Array, "active", lambda self: False)
+    with pytest.raises(UsageError, match="no task has begun"):
+        absorb(theirs, attaches=False)
+    assert shard.is_file() and not (mine / "records").exists()
+    assert not (theirs / "parts").exists() and not (friend / "parts").exists()
 
 
 def test_the_words_of_the_scheduler_are_one_sentence():
