@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from warnings import warn
 
 from int_bench.api.scores import Scores, scores_of
 from int_bench.api.words import Value, words
@@ -13,11 +15,14 @@ from int_bench.config import build_method, load_config
 from int_bench.core.types import HardMask
 from int_bench.data.images import read_mask
 from int_bench.data.subset import chosen
+from int_bench.errors import MissingAsset
 from int_bench.runs.executors.compute import compute
-from int_bench.runs.prepare import prepare
+from int_bench.runs.preflight.checks import preflight
+from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Records
 from int_bench.runs.reader import Run as Folder
 from int_bench.runs.scorable import NoTruth, StoredRun
+from int_bench.runs.sinks.telling import trackers
 from int_bench.runs.variants import RunRequest
 from int_bench.scoring.predictions import MapFolder
 from int_bench.scoring.score import has_truth
@@ -37,9 +42,20 @@ def run(*overrides: str, **keywords: Value) -> Run:
         MissingAsset: a file, a data set or a model's weights are not here.
     """
     config = load_config(words(overrides, keywords))
-    (prepared,) = prepare([RunRequest(config)])
-    compute([prepared], [build_method(config)], config)
-    return Run(prepared.path, frozenset(sample.id for sample in prepared.samples))
+    request, method = RunRequest(config), build_method(config)
+    prepared, lack = list[Prepared](), None
+    try:
+        prepared = prepare([request])
+    except MissingAsset as error:
+        lack = error
+    preflight([request], prepared, [method], lack).refuse()
+    with trackers(prepared, warn) as told:
+        compute(prepared, [method], config, told.watch)
+        run = Run(prepared[0].path, frozenset(sample.id for sample in prepared[0].samples))
+        if config.sink is not None:
+            with suppress(NoTruth):
+                told.scored(run.path, run.scores.metrics)
+    return run
 
 
 def read_run(path: str | os.PathLike[str]) -> Run:

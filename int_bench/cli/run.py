@@ -40,6 +40,7 @@ from int_bench.runs.prepare import Prepared, former, prepare, with_all_models
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.scorable import scorable
+from int_bench.runs.sinks.telling import Trackers, trackers
 from int_bench.runs.variants import RunRequest, ablations, batches, labelled, sweep
 from int_bench.scoring.evaluate import Evaluation
 from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
@@ -90,13 +91,15 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
         _tell_of_former(run)
     started = time.monotonic()
     tracing = Trace(command.profile) if command.profile else nullcontext()
-    with terminable(), tracing as trace:
+    with terminable(), tracing as trace, trackers(prepared, say) as told:
         try:
-            done = _compute(shared, Progress(report.estimate, trace))
+            done = _compute(shared, Progress(report.estimate, trace, told))
             for run in prepared:
                 if run.source is not None:
                     run.take(run.source)
             scored = _with_datasets(_score(prepared), prepared)
+            for result in scored:
+                told.scored(result.folder, result.as_json()["metrics"])
         except KeyboardInterrupt:
             return _interrupted(command, runs)
     for batch, cost in zip(shared, done, strict=True):
@@ -220,11 +223,14 @@ class Progress:
     Args:
         cost: of the command, as estimated.
         trace: told of everything, too.
+        told: the trackers of the runs.
     """
 
-    def __init__(self, cost: Estimate | None, trace: Trace | None = None) -> None:
+    def __init__(
+        self, cost: Estimate | None, trace: Trace | None = None, told: Trackers | None = None
+    ) -> None:
         self._per_image = cost.iterations / cost.images if cost and cost.images else 1.0
-        self.trace = trace
+        self.trace, self._told = trace, told
         self._meter: Meter | None = None
 
     @contextmanager
@@ -239,6 +245,8 @@ class Progress:
                     meter.say(f"The first sample after {time.monotonic() - started:.1f} s.")
                 told = True
                 meter.step()
+                if self._told is not None:
+                    self._told.record(variant.folder.path, record)
                 if record.status != OK:
                     meter.say(f"{variant.name}: sample {record.id} failed: {record.error}")
 

@@ -41,6 +41,7 @@ from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.segments import Segment, segment_of, segments
+from int_bench.runs.sinks.telling import Trackers, trackers
 from int_bench.runs.variants import RunRequest
 
 DEFAULT_OUT = Path("results/segments")
@@ -97,13 +98,14 @@ def segment_command(options: SegmentOptions) -> int:
     ended = plan.looked_over(preflight([request], [run], [method]), [run], options.dry_run)
     if ended is not None:
         return ended
-    export = Export(run, options.out)
-    export.check(files)
     started = time.monotonic()
     try:
-        with terminable():
+        with terminable(), trackers([run], say) as told:
+            export = Export(run, options.out, told)
+            export.check(files)
             compute([run], [method], run.config, export.watch, tell=say)
             export.rest()
+            told.scored(run.path, {})
     except KeyboardInterrupt:
         say(f"Interrupted: what is done is safe. Go on with: {options.text}")
         return Exit.INTERRUPTED
@@ -171,10 +173,11 @@ class Export:
     Args:
         run: the prepared run.
         out: the folder to write to.
+        told: the trackers of the run.
     """
 
-    def __init__(self, run: Prepared, out: Path) -> None:
-        self._run, self.out = run, out
+    def __init__(self, run: Prepared, out: Path, told: Trackers | None = None) -> None:
+        self._run, self.out, self._told = run, out, told
         self._samples = {sample.id: sample for sample in run.samples}
         self._written: set[tuple[int, str]] = set()
 
@@ -211,7 +214,7 @@ class Export:
     @contextmanager
     def watch(self, total: int, done: int) -> Iterator[OnRecord]:
         """Progress, and each picture's files as soon as it is done."""
-        with Progress(None).watch(total, done) as told:
+        with Progress(None, told=self._told).watch(total, done) as told:
 
             def on_record(variant: Variant, record: Record) -> None:
                 told(variant, record)

@@ -80,7 +80,7 @@ def checked(whole: Composed, every_model: bool = False) -> RunConfig:
     with whole.named():
         _check_top(tree)
         check_options(tree)
-        for key in ("dataset", "backbone", "method", "executor"):
+        for key in filter(tree.get, ("dataset", "backbone", "method", "executor", "sink")):
             trust(tree[key])
             binding.check(tree[key], key)
     method: Method = build(tree["method"], "method")

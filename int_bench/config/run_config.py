@@ -57,6 +57,7 @@ class RunConfig:
         label: what tables call the run; None: the method's name.
         metrics: ``backend``: what computes the measures, ``histogram`` or ``reference``.
         executor: constructor arguments of what computes (see :mod:`int_bench.runs.executors`).
+        sink: constructor arguments of the tracker that is told (see :mod:`int_bench.runs.sinks`).
     """
 
     dataset: Mapping[str, Any]
@@ -82,6 +83,7 @@ class RunConfig:
     metrics: Mapping[str, str]
     executor: Mapping[str, Any]
     label: Annotated[str, NotEmpty(), Matches("(?s).{1,100}", "up to 100 characters")] | None = None
+    sink: Mapping[str, Any] | None = None
 
     @property
     def dataset_name(self) -> str:
@@ -107,8 +109,8 @@ def check_options(tree: Mapping[str, Any]) -> None:
     Raises:
         UsageError: a value of another type, not among its choices or out of its range.
     """
-    for key in ("dataset", "method", "backbone", "executor"):
-        if not isinstance(tree.get(key), dict):
+    for key in ("dataset", "method", "backbone", "executor", "sink"):
+        if not isinstance({"sink": {}, **tree}.get(key), dict):  # that one may be left out
             raise UsageError(f"{key} must be one of {', '.join(options(key))}.")
     task = tree["task"]
     if not isinstance(task, dict):

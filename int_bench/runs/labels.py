@@ -23,6 +23,7 @@ _SPEED = frozenset(
         "models_dir",
         "metrics",
         "executor",
+        "sink",
         "label",
         "limit",
         "skip",

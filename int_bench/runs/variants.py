@@ -29,7 +29,7 @@ _FULL = "original+halves+quarters"
 _SETS = {"o": "original", "h": "halves", "q": "quarters", "oh": "original+halves", "ohq": _FULL}
 """The choices of patches by their short names, in the paper's order; the last is all of them."""
 _MOST = 100  # iterations; more is a slip
-_OWN = frozenset({"task", "method", "backbone", "choices", "seed", "label"})
+_OWN = frozenset({"task", "method", "backbone", "choices", "seed", "label", "sink"})
 """What runs over one broker may have each for themselves."""
 _INLINE = "int_bench.runs.executors.inline.Inline"
 

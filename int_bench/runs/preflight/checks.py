@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from int_bench.config import RunConfig, binding
+from int_bench.config import RunConfig, binding, sources
 from int_bench.config.needs import devices
 from int_bench.config.needs.hardware import Memory, cuda_devices, host_memory
 from int_bench.config.needs.memory import Demand, demands
@@ -122,6 +122,7 @@ def preflight(
         if cost is not None:
             faults += _distinct(f for config in configs for f in _of_verbs(config, cost))
             faults += _of_disk(configs[0].out, cost)
+        faults += _distinct(fault for config in configs for fault in _of_sink(config))
     notes = _distinct(filter(None, (devices.unused(config.backbone) for config in configs)))
     return Preflight(tuple(faults), tuple(weights), tuple(needs), cost, tuple(notes))
 
@@ -206,6 +207,17 @@ def _of_verbs(config: RunConfig, cost: Estimate) -> Iterator[Fault]:
                 f"{config.method_name} asks it to {[*refused, *absent][0]}, which {target} cannot"
             )
             yield Fault(role, what, f"another backbone/{role}", Exit.USAGE)
+
+
+def _of_sink(config: RunConfig) -> Iterator[Fault]:
+    """A tracker's library that is not installed."""
+    if config.sink is None:
+        return
+    library = binding.constant(str(config.sink[binding.TARGET]), "LIBRARY", None)
+    spec = sources.find(library) if isinstance(library, str) else None
+    if library and (spec is None or spec.origin is None):  # a folder ./wandb is no library
+        what = f"sink={config.choices['sink']} needs {library}, which is not installed"
+        yield Fault("sink", what, f"pip install 'int-bench[{library}]', or sink=null", Exit.MISSING)
 
 
 def _of_disk(out: Path, cost: Estimate) -> Iterator[Fault]:
