@@ -18,6 +18,7 @@ import typer
 from int_bench.cli import views
 from int_bench.cli.assets.app import data_app, help_alone, models_app
 from int_bench.cli.words.options import (
+    Columns,
     DryRun,
     Ids,
     IdsFile,
@@ -107,13 +108,14 @@ def run(  # noqa: PLR0913 - an option each
     ids: Ids = None,
     ids_file: IdsFile = None,
     print_config: PrintConfig = False,
+    columns: Columns = None,
 ) -> int:
     """``run`` and ``ablate`` take the same options."""
     from int_bench.cli.run import ablate_command, run_command
     from int_bench.cli.screen import Command
 
     verb, words = str(context.info_name), tuple(overrides or ())
-    selected = (ids, ids_file, print_config)
+    selected = (ids, ids_file, print_config, columns)
     command = Command(verb, words, limit, out, dry_run, json, profile, verbose, *selected)
     return ablate_command(command) if verb == "ablate" else run_command(command)
 
@@ -172,13 +174,17 @@ def evaluate(  # noqa: PLR0913 - an option each
     workers: Annotated[
         int | None, typer.Option("--workers", min=1, metavar="N", help="Scoring processes.")
     ] = None,
+    ids: Ids = None,
+    ids_file: IdsFile = None,
+    columns: Columns = None,
 ) -> int:
-    """Score stored masks; no model is needed."""
-    from int_bench.cli.score import eval_command
+    """Score stored masks; no model is needed. Of --ids, scores are printed and not kept."""
+    from int_bench.cli.score import EvalOptions, eval_command
     from int_bench.scoring.score import Rules
 
     rules = Rules(missing, backend, workers)  # type: ignore[arg-type]
-    return eval_command(runs or [], (pred, gt), rules, method, json)
+    options = EvalOptions((pred, gt), rules, method, json, ids, ids_file, columns)
+    return eval_command(runs or [], options)
 
 
 app.command()(views.picture)
@@ -208,12 +214,15 @@ def table(  # noqa: PLR0913 - an option each
         str | None, typer.Option("--against", help="Method to compare the others with, in pairs.")
     ] = None,
     verify: Verify = False,
+    columns: Columns = None,
 ) -> int:
     """A table of the paper and ours, or of runs, with intervals."""
     from int_bench.cli.tables import table_command
+    from int_bench.report.columns import chosen_columns
     from int_bench.report.rows import Settings
 
-    settings = Settings(margin=margin, against=against)
+    shown = chosen_columns(columns, per_sample=True)
+    settings = Settings(margin=margin, against=against, columns=shown)
     return table_command(words or [], runs or [], settings, form, out, verify)
 
 

@@ -29,6 +29,7 @@ from int_bench.config.sweeps import combinations
 from int_bench.core.protocols import Method
 from int_bench.engine.trace import Trace
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
+from int_bench.report.columns import chosen_columns
 from int_bench.report.scores import spread_as_json
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
@@ -78,6 +79,7 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
         The exit code: 0, 4 if a sample failed, 130 if interrupted.
     """
     quiet_libraries()
+    chosen_columns(command.columns)  # refused before anything is computed
     groups = [_Group.of(batch) for batch in batches(requests)]
     report = merged([preflight(g.requests, g.runs, g.methods, g.lack) for g in groups])
     prepared = [run for group in groups for run in group.prepared]
@@ -199,7 +201,7 @@ def _print(
     for batch in done:
         for block in (batch.work.lines() if command.verbose else [], batch.sharing.lines()):
             print("\n".join([*block, ""]), end="\n" if block else "")
-    print_scores(scored, seeds)
+    print_scores(scored, seeds, chosen_columns(command.columns))
 
 
 def _tell_of_speed(runs: Sequence[Prepared], done: Done) -> None:

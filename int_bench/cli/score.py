@@ -9,16 +9,22 @@ import shlex
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
 from int_bench.cli.process import terminable
 from int_bench.cli.results import DEFAULT_ROOT, runs_in
 from int_bench.cli.screen import print_json, print_scores, say, say_some
+from int_bench.cli.selection import named
+from int_bench.config.binding import closest
+from int_bench.data.dataset import Truths
 from int_bench.data.folders import PairedFolders
+from int_bench.data.subset import Asked
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.metrics.metrics import BACKENDS
+from int_bench.report.columns import chosen_columns
 from int_bench.report.scores import spread_as_json
 from int_bench.runs.folder import describe
 from int_bench.runs.labels import Labelled, labelled_results, seeds_of
@@ -31,21 +37,40 @@ from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_r
 _NAME = re.compile(r"(?:[\w+-][\w.+() -]*/)?[\w+-][\w.+() -]*")
 
 
-def eval_command(
-    places: Sequence[Path],
-    masks: tuple[Path | None, Path | None],
-    rules: Rules,
-    method: str | None = None,
-    json: bool = False,
-) -> int:
-    """Score runs, or anybody's masks.
+@dataclass(frozen=True)
+class EvalOptions:
+    """What was typed.
 
-    Args:
-        places: run folders, roots of them, or hashes; without them and masks all finished runs.
+    Attributes:
         masks: ``--pred`` and ``--gt``: folders of anybody's masks and of their ground truth.
         rules: of scoring.
         method: ``NAME`` or ``DATASET/NAME`` under which the scores of masks are kept for tables.
         json: print one line of JSON.
+        ids: ``--ids``.
+        ids_file: ``--ids-file``.
+        columns: ``--columns``.
+    """
+
+    masks: tuple[Path | None, Path | None] = (None, None)
+    rules: Rules = field(default_factory=Rules)
+    method: str | None = None
+    json: bool = False
+    ids: str | None = None
+    ids_file: Path | None = None
+    columns: str | None = None
+
+    @cached_property
+    def only(self) -> frozenset[str] | None:
+        """The samples to score; None for all. Scores of some are not kept."""
+        return frozenset(named(self.ids, self.ids_file)) or None
+
+
+def eval_command(places: Sequence[Path], options: EvalOptions) -> int:
+    """Score runs, or anybody's masks.
+
+    Args:
+        places: run folders, roots of them, or hashes; without them and masks all finished runs.
+        options: what was typed beside them.
 
     Returns:
         Done, incomplete if a sample failed or is missing, or interrupted.
@@ -53,38 +78,35 @@ def eval_command(
     Raises:
         UserError: options do not go together, or there is nothing to score.
     """
-    _check(places, masks, rules, method)
+    _check(places, options)
+    columns = chosen_columns(options.columns)
     started = time.monotonic()
     scored: list[Scored] = []
     known: list[Labelled] = []
     try:
         with terminable():
-            pred, gt = masks
+            pred, gt = options.masks
             if pred is not None and gt is not None:
-                scored.append(_score_masks(pred, gt, rules, method))
+                scored.append(_score_masks(pred, gt, options))
             else:
-                known = _score_all(places, rules, scored)
+                known = _score_all(places, options, scored)
     except KeyboardInterrupt:
         return _interrupted(scored)
     seeds = seeds_of(known)
     if known:
         scored = labelled_results(scored, known)
     say_some(remarks_of(scored), "the notes in the run's scores name all")
-    if json:
+    if options.json:
         more = spread_as_json(scored, seeds)
         print_json(scored, time.monotonic() - started, {}, "runs", more)
     else:
-        print_scores(scored, seeds)
+        print_scores(scored, seeds, columns)
     return Exit.DONE if all(run.complete for run in scored) else Exit.INCOMPLETE
 
 
-def _check(
-    places: Sequence[Path],
-    masks: tuple[Path | None, Path | None],
-    rules: Rules,
-    method: str | None,
-) -> None:
+def _check(places: Sequence[Path], options: EvalOptions) -> None:
     """Refuse what does not go together."""
+    masks, rules, method = options.masks, options.rules, options.method
     policies = get_args(Missing)
     if rules.missing not in policies:
         raise UsageError(f"--missing must be {', '.join(policies)}, not {rules.missing!r}.")
@@ -100,6 +122,8 @@ def _check(
             "--method names the masks of --pred: NAME or DATASET/NAME, of letters, digits, spaces"
             f" and . + - _ ( ); got {method!r}."
         )
+    if method is not None and options.only:
+        raise UsageError("--method keeps scores for tables, and those of --ids are not kept.")
 
 
 def _interrupted(scored: Sequence[Scored]) -> int:
@@ -109,16 +133,16 @@ def _interrupted(scored: Sequence[Scored]) -> int:
     return Exit.INTERRUPTED
 
 
-def _score_masks(pred: Path, gt: Path, rules: Rules, method: str | None) -> Scored:
+def _score_masks(pred: Path, gt: Path, options: EvalOptions) -> Scored:
     """Score anybody's masks, and keep the scores as those of a run where the method has a name."""
-    dataset, _, name = (method or pred.name).rpartition("/")
+    dataset, _, name = (options.method or pred.name).rpartition("/")
     dataset = dataset or gt.name
-    if method is None:
-        return _score_pair(pred, gt, rules, dataset, Scorable(name, pred, (), keep=False))
+    if options.method is None:
+        return _score_pair(pred, gt, options, dataset, Scorable(name, pred, (), keep=False))
     places = {"predictions": str(pred.absolute()), "truths": str(gt.absolute())}
     digest = hashlib.sha256(json.dumps(places).encode()).hexdigest()[:12]
     folder = DEFAULT_ROOT / dataset / name / digest
-    scored = _score_pair(pred, gt, rules, dataset, Scorable(name, folder, ()))
+    scored = _score_pair(pred, gt, options, dataset, Scorable(name, folder, ()))
     manifest: dict[str, Any] = {
         "kind": "masks",
         "name": name,
@@ -133,16 +157,32 @@ def _score_masks(pred: Path, gt: Path, rules: Rules, method: str | None) -> Scor
     return scored
 
 
-def _score_pair(pred: Path, gt: Path, rules: Rules, dataset: str, run: Scorable) -> Scored:
+def _score_pair(pred: Path, gt: Path, options: EvalOptions, dataset: str, run: Scorable) -> Scored:
     """Score masks under the name of a data set."""
     for option, place in (("--pred", pred), ("--gt", gt)):
         if not place.is_dir():
             raise MissingAsset(f"{option} {place}: there is no such folder.")
     truths = PairedFolders(name=dataset, images=None, masks=str(gt.absolute()))
-    run = replace(run, trials=[maps_in(pred)])
-    (scored,), (evaluation,) = score_runs(truths, [run], rules)
+    asked = _asked(truths, options, None)
+    run = replace(run, trials=[maps_in(pred)], keep=run.keep and not options.only)
+    (scored,), (evaluation,) = score_runs(truths, [run], options.rules, asked)
     _tell(evaluation, f"int-bench data check --pred {pred} --gt {gt}")
     return scored
+
+
+def _asked(truths: Truths, options: EvalOptions, all_of: Asked) -> Asked:
+    """The samples of ``--ids``, or those that there are.
+
+    Raises:
+        MissingAsset: the data set has no such sample.
+    """
+    if options.only is None:
+        return all_of
+    known = {sample.id for sample in truths.samples()}
+    for sample_id in sorted(options.only - known):
+        hint = closest(sample_id, known)
+        raise MissingAsset(f"Data set {truths.name} has no sample {sample_id!r}.{hint}")
+    return options.only
 
 
 def _tell(evaluation: Evaluation, details: str) -> None:
@@ -155,7 +195,9 @@ def _tell(evaluation: Evaluation, details: str) -> None:
         say_some(messages, f"`{details}` names all")
 
 
-def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> list[Labelled]:
+def _score_all(
+    places: Sequence[Path], options: EvalOptions, scored: list[Scored]
+) -> list[Labelled]:
     """Score runs, adding each as it is done; what tells them apart.
 
     Of several, those that cannot be scored are named on stderr.
@@ -170,7 +212,7 @@ def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> li
     for folder in folders:
         try:
             run = StoredRun(folder)
-            scored.append(_score_folder(run, rules))
+            scored.append(_score_folder(run, options))
             known.append(run.labelled)
         except UserError as error:
             if len(folders) == 1:
@@ -181,15 +223,17 @@ def _score_all(places: Sequence[Path], rules: Rules, scored: list[Scored]) -> li
     return known
 
 
-def _score_folder(run: StoredRun, rules: Rules) -> Scored:
+def _score_folder(run: StoredRun, options: EvalOptions) -> Scored:
     """Score a run on the samples that it was asked for."""
     maps = run.maps()
     if run.masks is not None:
-        return _score_pair(*run.masks, rules, run.dataset, maps)
+        return _score_pair(*run.masks, options, run.dataset, maps)
     truths = run.truths()
     if run.images_changed(truths):
         say(f"The images of {run.dataset} changed since {run.folder}: its masks are of the former.")
-    (scored,), evaluations = score_runs(truths, [maps], rules, run.asked(truths))
+    asked = _asked(truths, options, run.asked(truths))
+    maps = replace(maps, keep=not options.only)
+    (scored,), evaluations = score_runs(truths, [maps], options.rules, asked)
     for evaluation in evaluations:
         _tell(evaluation, f"int-bench check {run.folder}")
     return scored

@@ -55,6 +55,7 @@ class Command:
         ids: ``--ids``.
         ids_file: ``--ids-file``.
         print_config: ``--print-config``.
+        columns: ``--columns``.
     """
 
     verb: str
@@ -68,6 +69,7 @@ class Command:
     ids: str | None = None
     ids_file: Path | None = None
     print_config: bool = False
+    columns: str | None = None
 
     @property
     def overrides(self) -> list[str]:
@@ -83,6 +85,7 @@ class Command:
             ("--limit", self.limit),
             ("--ids", self.ids),
             ("--ids-file", self.ids_file),
+            ("--columns", self.columns),
             ("--out", self.out),
             ("--profile", self.profile),
         ):
@@ -123,10 +126,12 @@ def drawn(table: Table) -> str:
     return capture.get()
 
 
-def print_scores(scored: Sequence[Scored], seeds: Sequence[Seeds] = ()) -> None:
-    """The table, and where the results lie, on stdout."""
+def print_scores(
+    scored: Sequence[Scored], seeds: Sequence[Seeds] = (), columns: Sequence[str] = ()
+) -> None:
+    """The table, with columns of choice, and where the results lie, on stdout."""
     if any(run.summaries for run in scored):
-        print(drawn(score_table("Scores", scored, seeds)), end="")
+        print(drawn(score_table("Scores", scored, seeds, columns)), end="")
     unscored = [run.folder for run in scored if not run.summaries]
     if unscored:
         every = "`int-bench table RUN --format csv` prints all"

@@ -24,16 +24,23 @@ def selection(limit: str | None, ids: str | None, file: Path | None) -> list[str
         UsageError: a range that is none, or no id.
         MissingAsset: the file cannot be read.
     """
-    overrides = []
-    if limit is not None:
-        overrides += _limited(limit)
-    if ids is not None or file is not None:
-        names = [part.strip() for part in (ids or "").split(",")]
-        names = list(dict.fromkeys(filter(None, names + (_listed(file) if file else []))))
-        if not names:
-            raise UsageError("--ids and --ids-file name no image; write e.g. --ids a,b.")
-        overrides.append(f"ids=[{','.join(map(quoted, names))}]")
-    return overrides
+    names = named(ids, file)
+    of_ids = [f"ids=[{','.join(map(quoted, names))}]"] if names else []
+    return [*(_limited(limit) if limit is not None else ()), *of_ids]
+
+
+def named(ids: str | None, file: Path | None) -> list[str]:
+    """The ids of ``--ids`` and ``--ids-file``, each once; none where neither is given.
+
+    Raises:
+        UsageError: they name none.
+        MissingAsset: the file cannot be read.
+    """
+    names = [part.strip() for part in (ids or "").split(",")]
+    names = list(dict.fromkeys(filter(None, names + (_listed(file) if file else []))))
+    if not names and (ids, file) != (None, None):
+        raise UsageError("--ids and --ids-file name no image; write e.g. --ids a,b.")
+    return names
 
 
 def _limited(limit: str) -> list[str]:

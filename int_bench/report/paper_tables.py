@@ -6,7 +6,7 @@ Both are :class:`int_bench.report.tables.Table`. Each method is a block of rows;
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 
 from int_bench.metrics.rules import PROTOCOLS
@@ -54,8 +54,8 @@ _LAST = (
 )
 
 
-def _columns(tasks: Collection[str | None] = ()) -> tuple[Column, ...]:
-    return (*_FIRST, *columns(tasks, interval=True), *_LAST)
+def _columns(settings: Settings, tasks: Collection[str | None] = ()) -> tuple[Column, ...]:
+    return (*_FIRST, *columns(tasks, True, settings.columns), *_LAST)
 
 
 def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None = None) -> Table:
@@ -94,7 +94,7 @@ def paper_table(which: str, runs: Sequence[RunScores], settings: Settings | None
         notes += [settings.interval_note, settings.verdict_note, *_sizes(placed)]
     notes += _elsewhere(left_out)
     title = f"INT (arXiv 2501.18753), Table {which}: {TABLES[which].title}"
-    return Table(title, _columns(), tuple(rows), tuple(notes), "dataset", ("dataset",))
+    return Table(title, _columns(settings), tuple(rows), tuple(notes), "dataset", ("dataset",))
 
 
 def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> Table:
@@ -116,7 +116,8 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
                 rows += _of_run(Block(run, protocol, settings, "ours", shared, tasks), base)
             for label, members in over_seeds:
                 if members[0] in of_set:
-                    rows += _over_seeds(label, members, protocol, tasks)
+                    shown = stored_names(protocol, tasks, settings.columns)
+                    rows += _over_seeds(label, members, protocol, shown)
     notes = [*(protocol.text for protocol in PROTOCOLS.values()), settings.interval_note]
     if settings.against:
         notes.append(
@@ -125,7 +126,9 @@ def runs_table(runs: Sequence[RunScores], settings: Settings | None = None) -> T
         )
     if any(row.cells["row"] == "published" for row in rows):
         notes += [OF_F, settings.verdict_note]
-    return Table("Runs", _columns(tasks), tuple(rows), (*notes, *_sizes(runs)), "protocol")
+    return Table(
+        "Runs", _columns(settings, tasks), tuple(rows), (*notes, *_sizes(runs)), "protocol"
+    )
 
 
 def _of_run(block: Block, base: RunScores | None) -> Iterator[Row]:
@@ -172,12 +175,15 @@ def _base(runs: Sequence[RunScores], against: str | None) -> RunScores | None:
 
 
 def _over_seeds(
-    label: str, members: Sequence[RunScores], protocol: str, tasks: Collection[str | None]
+    label: str, members: Sequence[RunScores], protocol: str, names: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Of runs that differ in the seed alone, mean and standard deviation of their numbers."""
+    """Of runs that differ in the seed alone, mean and standard deviation of their numbers.
+
+    ``names`` is the stored score of each column.
+    """
     means: dict[str, Cell] = {}
     deviations: dict[str, Cell] = {}
-    for key, name in stored_names(protocol, tasks).items():
+    for key, name in names.items():
         numbers = [run.mean(name) for run in members if name in run.values]
         known_numbers = [number for number in numbers if number is not None]
         if len(known_numbers) == len(members):

@@ -34,11 +34,13 @@ class Settings:
             :func:`int_bench.report.statistics.verdict`.
         seed: of the resampling.
         against: the method that others are compared with, pair by pair; None compares none.
+        columns: keys of the columns to show; none: the paper's four, and those of the tasks.
     """
 
     margin: float = MARGIN
     seed: int = 0
     against: str | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def interval_note(self) -> str:
@@ -80,7 +82,7 @@ class Block:
         """Mean and spreads by column, of the columns that have scores."""
         estimates = {
             key: estimate(self.run.values[name], self.settings.seed)
-            for key, name in stored_names(self.protocol, self.tasks).items()
+            for key, name in self._names().items()
             if name in self.run.values
         }
         return {key: value for key, value in estimates.items() if value is not None}
@@ -139,7 +141,7 @@ class Block:
         """The paired difference from another run and its p value."""
         pairs = {
             key: pair_up(base, self.run, name, self.settings.seed)
-            for key, name in stored_names(self.protocol, self.tasks).items()
+            for key, name in self._names().items()
         }
         paired = {key: pair for key, pair in pairs.items() if pair is not None}
         differences: dict[str, Cell] = {}
@@ -150,6 +152,9 @@ class Block:
         chances = {key: pair.p for key, pair in paired.items() if pair.p is not None}
         shown = {key: f"{p:.4f}" for key, p in chances.items()}
         yield Row({**self.shared, "row": "p of it", **chances}, ranked=False, shown=shown)
+
+    def _names(self) -> dict[str, str]:
+        return stored_names(self.protocol, self.tasks, self.settings.columns)
 
     def _whole(self) -> bool:
         """Whether the run scored every image of the data set."""

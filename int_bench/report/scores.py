@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from int_bench.metrics.summary import Counts, Summary
-from int_bench.report.columns import SCORE_COLUMNS, columns
+from int_bench.report.columns import Names, columns, every_column
 from int_bench.report.tables import Cell, Column, Row, Table, absent_samples
 from int_bench.runs.labels import Seeds
 from int_bench.scoring.score import Scored
@@ -35,13 +35,16 @@ _LAST = (
 )
 
 
-def score_table(title: str, scored: Sequence[Scored], seeds: Sequence[Seeds] = ()) -> Table:
+def score_table(
+    title: str, scored: Sequence[Scored], seeds: Sequence[Seeds] = (), names: Names = ()
+) -> Table:
     """The scores of methods, and of the trivial answers on the same samples.
 
     Args:
         title: what the table is of.
         scored: methods on one or several data sets (which then get a column).
         seeds: which of them differ in the seed alone; their mean and spread are rows of their own.
+        names: keys of the columns; none: the paper's four, and those of the tasks.
     """
     protocols = list(dict.fromkeys(s.protocol for run in scored for s in run.summaries))
     datasets = {run.dataset: run for run in scored}
@@ -55,9 +58,11 @@ def score_table(title: str, scored: Sequence[Scored], seeds: Sequence[Seeds] = (
         if row.cells["protocol"] == protocol.name
     ]
     first = _FIRST if len(datasets) > 1 else _FIRST[1:]
-    numbers = columns({run.task for run in scored})
-    after_f = 1 + [column.key for column in numbers].index("F")
-    shown = (*first, *numbers[:after_f], _WHICH_F, *numbers[after_f:], *_LAST)
+    numbers = list(columns({run.task for run in scored}, names=names))
+    keys = [column.key for column in numbers]
+    if "F" in keys:
+        numbers.insert(1 + keys.index("F"), _WHICH_F)
+    shown = (*first, *numbers, *_LAST)
     notes = [*(protocol.text for protocol in protocols), *_notes(scored)]
     return Table(title, shown, tuple(rows), tuple(notes))
 
@@ -76,7 +81,7 @@ def _row(dataset: str, method: str, summary: Summary, floor: bool = False) -> Ro
         "dataset": dataset,
         "protocol": protocol.name,
         "method": method,
-        **{c.key: summary.values.get(c.variant(protocol)) for c in SCORE_COLUMNS},
+        **{c.key: summary.values.get(c.variant(protocol)) for c in every_column().values()},
         "F_variant": protocol.printed_f,
         "scored": counts.scored,
         "failed": counts.failed,
@@ -125,7 +130,7 @@ def _spread_rows(group: Seeds, scored: Sequence[Scored]) -> Iterator[Row]:
             (f"{group.label}: mean of {count} seeds", values.mean),
             (f"{group.label}: sd over {count} seeds", values.sd),
         ):
-            cells = {c.key: numbers.get(c.variant(protocol)) for c in SCORE_COLUMNS}
+            cells = {c.key: numbers.get(c.variant(protocol)) for c in every_column().values()}
             known = {"dataset": first.dataset, "protocol": name, "method": label}
             yield Row({**known, **cells, "F_variant": protocol.printed_f}, ranked=False)
 

@@ -130,6 +130,15 @@ def metric(incomplete: str) -> list[str]:
     return [name for name in metric_names() if name.startswith(incomplete)]
 
 
+def columns(incomplete: str) -> list[str]:
+    """Completions of ``--columns``, of its last name."""
+    from int_bench.report.columns import every_column
+
+    before, comma, last = incomplete.rpartition(",")
+    names = [*every_column(), *([] if comma else ["all"])]
+    return [f"{before}{comma}{name}" for name in names if name.startswith(last)]
+
+
 def table(incomplete: str) -> list[str]:
     """Completions of a table's name."""
     return [name for name in ("1", "2", "3a", "3b", "3c") if name.startswith(incomplete)]

@@ -44,6 +44,13 @@ def complete_metric(incomplete: str) -> list[str]:
     return metric(incomplete)
 
 
+def complete_columns(incomplete: str) -> list[str]:
+    """Completions of ``--columns``, of its last name."""
+    from int_bench.cli.words.completion import columns
+
+    return columns(incomplete)
+
+
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(help=_EXAMPLES, metavar="[KEY=VALUE]...", autocompletion=complete_override),
@@ -61,6 +68,15 @@ PrintConfig = Annotated[
     typer.Option("--print-config", help="Print the configuration, and where each value is from."),
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Root of the run folders.")]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="A,B|all",
+        help="Scores to show, e.g. S,IoU,Dice.",
+        autocompletion=complete_columns,
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Check all and say what would be done.")]
 Verify = Annotated[
     bool,
