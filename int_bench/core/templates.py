@@ -76,6 +76,8 @@ INPAINT_NEGATIVE = "{name} is not a {task}."
 
 # GroundingDINO wants lower-case phrases that end in a full stop.
 DETECT = "{name}."
+# What joins several names to one prompt; to the detector each is a phrase of its own.
+AND = " and "
 
 # CLIP: the templates that Spatial CLIP averages over; similarity uses the bare word (Eq. 10).
 CLIP_TEMPLATES = (

@@ -6,7 +6,7 @@ about the surroundings. Those answers are kept: they are hypotheses for negative
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -22,7 +22,7 @@ from int_bench.core.parsing import NO_NAMES, canonical, distinct, parse_names
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Answer, Turn
 from int_bench.core.seeding import derive_seed
-from int_bench.core.templates import CAPTION, CHATS
+from int_bench.core.templates import AND, CAPTION, CHATS
 from int_bench.core.types import Box, Picture, Sample
 from int_bench.methods.talk import describe_chat, read_box
 from int_bench.methods.tracing import patch_box, plain_box
@@ -103,7 +103,9 @@ class CandidateGeneration:
         chat: which questions, a key of ``templates.CHATS``.
         caption: ask for a caption first. It is part of the chat only, never of the scoring context,
             where it would give the name away.
-        all_names: whether an answer with several names gives several candidates or its first.
+        several: what an answer with several names gives. Reading: the paper asks for "one word"
+            and is silent; ``first`` takes the first, ``each`` makes each a candidate, ``joint``
+            makes one candidate of all, "frog and owl", which is scored and segmented as a whole.
         temperature: 0 decodes greedily; above 0 samples with keyed seeds.
         preprocess: how the VLM makes a patch square (``pad``, ``center_crop``, ``squash``); the
             frame of its boxes.
@@ -116,13 +118,13 @@ class CandidateGeneration:
         grid: Grid,
         chat: Literal["int_chat", "paper_literal", "promac"] = "int_chat",
         caption: bool = False,
-        all_names: bool = False,
+        several: Literal["first", "each", "joint"] = "first",
         temperature: Annotated[float, AtLeast(0)] = 0.0,
         preprocess: Preprocess = "pad",
     ) -> None:
         self.grid = grid
         self.turns = ((("caption", CAPTION),) if caption else ()) + CHATS[chat]
-        self.all_names = all_names
+        self.several = several
         self.temperature = temperature
         self.preprocess = preprocess
 
@@ -171,13 +173,20 @@ class CandidateGeneration:
         box_image = read_box(said["box"], patch, self.preprocess)
         return PatchAnswer(patch, names, environments[0] if environments else "", box_image, chat)
 
+    def _names(self, names: tuple[str, ...], refused: Collection[str]) -> tuple[str, ...]:
+        """The names that an answer puts into the pool, at most each once."""
+        if self.several == "joint":
+            kept = distinct(name for name in names if canonical(name) not in refused)
+            return (AND.join(kept),) if kept else ()
+        return names if self.several == "each" else names[:1]
+
     def _pool(self, answers: Sequence[PatchAnswer], task: str) -> tuple[Candidate, ...]:
         surfaces: dict[str, str] = {}
         provenance: dict[str, list[int]] = {}
         for index, answer in enumerate(answers):
             refused = NO_NAMES | {canonical(answer.environment), canonical(task), ""}
-            for name in answer.names if self.all_names else answer.names[:1]:
-                key = canonical(name)
+            for name in self._names(answer.names, refused):
+                key = AND.join(sorted(map(canonical, name.split(AND))))
                 if key not in refused:
                     surfaces.setdefault(key, name)
                     provenance.setdefault(key, []).append(index)

@@ -20,7 +20,7 @@ from int_bench.core.geometry import Grid, Patch
 from int_bench.core.limits import Above, Share
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Detect, Heatmap, Point, Segment, Similarity
-from int_bench.core.templates import DETECT
+from int_bench.core.templates import AND, DETECT
 from int_bench.core.types import (
     Box,
     HardMask,
@@ -65,6 +65,8 @@ class BoxFinder:
     ) -> tuple[Box, ...]:
         """Eq. (8): boxes of the instance-specific prompt in one patch, in the patch frame.
 
+        Of several names, "frog and owl", each is a phrase, and the boxes are those of all.
+
         Without a detection: the prompt's own box where it meets the patch; for the whole image a
         second try at a lower threshold first, and the whole image in the end. Reading: where the
         whole image is no patch there is neither, and the mask may be empty: a part of the image
@@ -85,7 +87,7 @@ class BoxFinder:
     async def _detect(
         self, picture: Picture, patch: Patch, name: str, threshold: float, ask: Ask
     ) -> tuple[Box, ...]:
-        text = DETECT.format(name=name.lower())
+        text = " ".join(DETECT.format(name=part) for part in name.lower().split(AND))
         detections = await ask(
             Detect(picture, text, threshold, min(self.text_threshold, threshold))
         )

@@ -18,7 +18,7 @@ from int_bench.core.parsing import canonical, parse_names
 from int_bench.core.protocols import Ask, gather
 from int_bench.core.requests import Answer, FirstToken, Inpaint, Score
 from int_bench.core.seeding import derive_seed
-from int_bench.core.templates import INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
+from int_bench.core.templates import AND, INPAINT_NEGATIVE, INPAINT_POSITIVE, NAME
 from int_bench.core.types import HardMask, Masks, Picture, Pictures, Stencil
 from int_bench.methods.candidate_generation import Pool
 from int_bench.methods.cycle import State
@@ -236,7 +236,7 @@ class PromptSelection:
             for seed in seeds
         )
         named = [{canonical(name) for name in parse_names(answer)} for answer in answers]
-        hits = [[candidate.key in names for candidate in pool.candidates] for names in named]
+        hits = [[set(c.key.split(AND)) <= names for c in pool.candidates] for names in named]
         return cast(Evidence, np.mean(hits, axis=0, dtype=np.float64))
 
     async def _vocab_max(

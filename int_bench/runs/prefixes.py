@@ -17,6 +17,9 @@ from int_bench.runs.layout import Key, kept_file
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record, Step
 
+_AT_ONCE = 32
+"""Samples whose files are flushed together."""
+
 
 def derive(longer: Run, shorter: RunFolder, iterations: int, keys: Iterable[Key]) -> None:
     """Store in a folder what a run of fewer iterations would have left there.
@@ -37,6 +40,32 @@ def derive(longer: Run, shorter: RunFolder, iterations: int, keys: Iterable[Key]
         if key in longer.records and not shorter.finished(key):
             cut = cut_record(longer.records[key], iterations)
             shorter.commit_all([(cut, list(_masks(longer.path, cut, iterations)))])
+
+
+def copy(source: Run, folder: RunFolder, keys: Iterable[Key]) -> None:
+    """Store in a folder what a run of the same configuration has done of these samples.
+
+    What the folder holds already stays.
+
+    Raises:
+        MissingAsset: a mask of the source is gone.
+        UsageError: a folder cannot be read or written.
+    """
+    new = [
+        source.records[key] for key in keys if key in source.records and not folder.finished(key)
+    ]
+    for first in range(0, len(new), _AT_ONCE):
+        records = new[first : first + _AT_ONCE]
+        folder.commit_all([(replace(r, files={}), list(_kept(source.path, r))) for r in records])
+
+
+def _kept(folder: Path, record: Record) -> Iterator[tuple[str, bytes]]:
+    """All stored masks of a record, and the traces of its iterations."""
+    for which, _ in record.marks:
+        yield which, _read(folder / kept_file(record.trial, which, record.name))
+    for number in range(1, len(record.traces) + 1):
+        which = f"trace_{number}"
+        yield which, _read(folder / kept_file(record.trial, which, record.name))
 
 
 def cut_record(record: Record, iterations: int) -> Record:

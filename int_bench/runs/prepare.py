@@ -22,7 +22,7 @@ from int_bench.runs.folder import RunFolder, describe
 from int_bench.runs.kept.standing import Standing
 from int_bench.runs.layout import MANIFEST, Key, file_names
 from int_bench.runs.manifest import Manifest, read_manifest
-from int_bench.runs.prefixes import derive
+from int_bench.runs.prefixes import copy, derive
 from int_bench.runs.preflight.stamps import stamps_of
 from int_bench.runs.provenance import code, device, machine
 from int_bench.runs.reader import Run
@@ -140,11 +140,25 @@ class Prepared:
         standing = self.standing()
         if standing.done == len(self.keys) and self.before is not None and not standing.torn:
             return
-        # Models, code and machine are those of the run that computed.
         longer = Run(source)
-        computed = {key: longer.manifest.content[key] for key in ("models", "code", "machine")}
-        with self._open({**self.description({}), **computed, PREFIX_OF: str(source)}) as folder:
+        with self._open({**self._described_as(longer), PREFIX_OF: str(source)}) as folder:
             derive(longer, folder, int(self.config.method["iterations"]), self.keys)
+
+    def join(self, sources: Sequence[Path]) -> None:
+        """Fill the run folder from those of the same configuration that did a part of its samples.
+
+        Raises:
+            UserError: see :func:`int_bench.runs.prefixes.copy`.
+        """
+        runs = [Run(source) for source in sources]
+        with self._open(self._described_as(runs[0])) as folder:
+            for run in runs:
+                copy(run, folder, self.keys)
+
+    def _described_as(self, other: Run) -> dict[str, Any]:
+        """What ``run.json`` says; models, code and machine are those of the run that computed."""
+        computed = {key: other.manifest.content[key] for key in ("models", "code", "machine")}
+        return {**self.description({}), **computed}
 
     def description(self, identities: Mapping[str, Any]) -> dict[str, Any]:
         """What ``run.json`` says of the run, see :mod:`int_bench.runs.manifest`.

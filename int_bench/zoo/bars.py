@@ -8,13 +8,13 @@ on with the next set. Differences are paired, scene by scene.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from int_bench.data.world.scenes import draw
+from int_bench.data.world.scenes import Scenes, draw
 from int_bench.zoo.measures import Measure, Values
 from int_bench.zoo.mechanism import DECOY, Measured, measure
 
@@ -46,7 +46,7 @@ SETS = {
     "two of one kind": SceneSet(128, ("INT", "without SMG"), animals="two_same"),
     "two kinds": SceneSet(128, ("INT", "without SMG"), animals="two_different"),
     "world 1": SceneSet(128, ("INT",), animals="one", world=1),
-    "sampled": SceneSet(128, ("sampled, k=1", "sampled, k=1, without PNM"), trials=3),
+    "sampled": SceneSet(96, ("sampled, k=1", "sampled, k=1, without PNM"), trials=3),
 }  # fmt: skip
 
 
@@ -148,18 +148,43 @@ def measures(split: str, n: int, folder: Path) -> list[Measure]:
 
 def measured(name: str, split: str, n: int, folder: Path) -> list[dict[str, Measured]]:
     """Each trial of a set, from the file of a former run where it is of the same scenes."""
-    wanted, path = SETS[name], folder / f"{split}_{name.replace(' ', '_')}.json"
-    count = max(2, wanted.n * n // WHOLE)
-    key = f"{count}/{wanted}"
+    wanted, path = SETS[name], _file(name, split, folder)
     if path.is_file():
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == key:
+        if kept["key"] == _key(wanted, n):
             return [{v: Measured.restored(m) for v, m in trial.items()} for trial in kept["trials"]]
-    scenes = draw(split, range(count), task=wanted.task, animals=wanted.animals, world=wanted.world)
+    scenes = scenes_of(name, split, n)
     trials = [
         measure(wanted.variants, scenes, wanted.task, (), trial) for trial in range(wanted.trials)
     ]
+    keep(name, split, n, folder, trials)
+    return trials
+
+
+def scenes_of(name: str, split: str, n: int) -> Scenes:
+    """The scenes of a set, where the first set has ``n``."""
+    wanted, count = SETS[name], scenes_in(name, n)
+    return draw(split, range(count), task=wanted.task, animals=wanted.animals, world=wanted.world)
+
+
+def scenes_in(name: str, n: int) -> int:
+    """How many scenes a set has, where the first one has ``n``."""
+    return max(2, SETS[name].n * n // WHOLE)
+
+
+def keep(
+    name: str, split: str, n: int, folder: Path, trials: Sequence[Mapping[str, Measured]]
+) -> None:
+    """Store the values of a set where `measured` looks for them."""
     stored = [{v: m.stored() for v, m in trial.items()} for trial in trials]
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"key": key, "trials": stored}) + "\n", encoding="utf-8")
-    return trials
+    content = json.dumps({"key": _key(SETS[name], n), "trials": stored})
+    _file(name, split, folder).write_text(content + "\n", encoding="utf-8")
+
+
+def _file(name: str, split: str, folder: Path) -> Path:
+    return folder / f"{split}_{name.replace(' ', '_')}.json"
+
+
+def _key(wanted: SceneSet, n: int) -> str:
+    return f"{max(2, wanted.n * n // WHOLE)}/{wanted}"

@@ -29,7 +29,7 @@ from int_bench.config.schedule import schedule
 from int_bench.core.parsing import canonical
 from int_bench.core.protocols import Ask, Method
 from int_bench.core.seeding import derive_seed
-from int_bench.core.types import Picture, Prediction, Sample
+from int_bench.core.types import HardMask, Picture, Prediction, Sample
 from int_bench.data.world.names import NAMES, TASK_PROMPTS
 from int_bench.data.world.scenes import Scenes, draw
 from int_bench.engine.broker import Broker
@@ -87,7 +87,11 @@ class Measured:
     @classmethod
     def of(cls, predictions: Sequence[Prediction], scenes: Scenes) -> Measured:
         """Score all predictions."""
-        rows = [_measured(p, scenes, i) for i, p in enumerate(predictions)]
+        return cls.joined([_measured(p, scenes, i) for i, p in enumerate(predictions)])
+
+    @classmethod
+    def joined(cls, rows: Sequence[tuple[Any, ...]]) -> Measured:
+        """Of the values of each scene, see `judged`."""
         columns = zip(*rows, strict=True)
         return cls(*(np.array(column, dtype=np.float64) for column in columns))
 
@@ -102,19 +106,40 @@ class Measured:
 
 
 def _measured(prediction: Prediction, scenes: Scenes, index: int) -> tuple[Any, ...]:
+    masks = [iteration.masks.hard for iteration in prediction.iterations]
+    prompts = [iteration.prompt or "" for iteration in prediction.iterations]
+    details = prediction.iterations[0].details
+    return judged(scenes, index, masks, prediction.final.masks.hard, prompts, details)
+
+
+def judged(
+    scenes: Scenes,
+    index: int,
+    masks: Sequence[HardMask],
+    final: HardMask,
+    prompts: Sequence[str],
+    details: Mapping[str, Any],
+) -> tuple[Any, ...]:
+    """The values of one scene, in the order of Measured's attributes.
+
+    Args:
+        scenes: all scenes.
+        index: of the scene among them.
+        masks: (H, W) bool of each iteration.
+        final: the final mask.
+        prompts: of each iteration.
+        details: of the first iteration.
+    """
     objects = [mask for mask in scenes.masks[index] if mask.any()]
     truth = scenes.masks[index].any(axis=0)
     names = {NAMES[name] for name in scenes.names[index] if name >= 0}
-    structures = [_structure(iteration.masks.hard, truth) for iteration in prediction.iterations]
-    prompts = [iteration.prompt or "" for iteration in prediction.iterations]
+    structures = [_structure(mask, truth) for mask in masks]
     right = [{canonical(part) for part in prompt.split(" and ")} <= names for prompt in prompts]
-    details = prediction.iterations[0].details
     answers, candidates = details.get("answers", ()), details.get("candidates", ())
     said = answers[0] if answers and isinstance(answers[0], Mapping) else {"names": ()}
     plain = any(canonical(name) in names for name in said["names"][:1])
     pool = any(canonical(candidate["name"]) in names for candidate in candidates)
-    hard = prediction.final.masks.hard
-    return structures, _structure(hard, truth), right, plain, pool, all_found(hard, objects)
+    return structures, _structure(final, truth), right, plain, pool, all_found(final, objects)
 
 
 def _structure(hard: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:

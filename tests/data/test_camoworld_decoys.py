@@ -1,12 +1,21 @@
 """World 2 of the drawn world: decoys, sizes, several animals, levels, scenes without animals."""
 
 import hashlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from int_bench.data.world.dataset import DrawnScenes
-from int_bench.data.world.names import CLUTTER, LOOKALIKE, NAMES, TARGETS
+from int_bench.data.world.names import (
+    ANIMALS,
+    CLUTTER,
+    ENVIRONMENTS,
+    FAVOURITE,
+    LOOKALIKE,
+    NAMES,
+    TARGETS,
+)
 from int_bench.data.world.scenes import LEVELS, Scenes, boxes, draw
 from int_bench.errors import UsageError
 
@@ -106,8 +115,20 @@ def test_two_kinds_are_both_named_and_the_worlds_have_identities_of_their_own() 
         DrawnScenes(world=2),
         DrawnScenes(world=2, level="hard"),
         DrawnScenes(world=2, erased=True),
+        DrawnScenes(world=2, named="decoys"),
     ]
-    assert len({old.manifest(), *(other.manifest() for other in others)}) == 4
+    assert len({old.manifest(), *(other.manifest() for other in others)}) == 5
+
+
+def test_the_true_name_may_be_the_decoys() -> None:
+    hidden = DrawnScenes(split="demo", count=3, animals="mixed", world=2)
+    decoys = replace(hidden, named="decoys")
+    for place, (sample, other) in enumerate(zip(hidden.samples(), decoys.samples(), strict=True)):
+        favourite = ANIMALS[FAVOURITE[ENVIRONMENTS.index(hidden.environment(sample))]]
+        assert other.truth_name == favourite
+        assert sample.truth_name is not None and favourite not in sample.truth_name.split(" and ")
+        assert other.id == sample.id == f"demo-{place:05d}"
+    assert DrawnScenes(named="decoys").samples()[0].truth_name is None  # world 1 has none
 
 
 @pytest.mark.parametrize(

@@ -76,8 +76,30 @@ def test_refused_names_and_several_names() -> None:
     assert pool.names == ("camouflaged animal",)
     answers["name"] = "a frog, the Snake and none"
     assert generate(say)[0].names == ("frog",)
-    assert generate(say, all_names=True)[0].names == ("frog", "Snake")
+    assert generate(say, several="each")[0].names == ("frog", "Snake")
+    joint = generate(say, several="joint")[0]
+    assert joint.names == ("frog and Snake",)
+    assert [c.key for c in joint.candidates] == ["frog and snake"]
     assert all(a.box_image is None for a in pool.answers)
+
+
+def test_one_joint_name_whatever_its_order_and_without_what_is_refused() -> None:
+    answers = iter(["an owl and a frog", "frog, owls", "frog and leaves", "none", "Owls and owl"])
+
+    def say(request: Any) -> str:
+        if "environment of" in request.question:
+            return "leaves"
+        if "box" in request.question:
+            return ""
+        return next(answers)
+
+    pool, _ = generate(say, several="joint")
+    assert [(c.key, c.surface) for c in pool.candidates] == [
+        ("frog and owl", "owl and frog"),
+        ("frog", "frog"),
+        ("owl", "Owls"),
+    ]
+    assert [c.patches for c in pool.candidates] == [(0, 1), (2,), (4,)]
 
 
 def test_the_papers_literal_query() -> None:

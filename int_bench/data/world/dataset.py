@@ -43,6 +43,8 @@ class DrawnScenes:
         world: 1 or 2; world 2 hides smaller animals among decoys.
         level: ``easy``, ``medium`` or ``hard``: how much a decoy looks like an animal (world 2).
         erased: the same scenes without their animals; decoys stay, and every mask is empty.
+        named: what a sample's true name tells: what hides, or what the decoys look like, to see
+            how far a wrong name leads (world 2).
     """
 
     name: str = "camoworld"
@@ -56,6 +58,7 @@ class DrawnScenes:
     world: Literal[1, 2] = 1
     level: Literal["easy", "medium", "hard"] = "medium"
     erased: bool = False
+    named: Literal["hidden", "decoys"] = "hidden"
 
     def __post_init__(self) -> None:
         """Refuse settings that cannot be drawn.
@@ -98,6 +101,8 @@ class DrawnScenes:
         parts: tuple[object, ...] = (self.task, self.split, self.seed, self.size, self.animals)
         if self.world > 1:  # the folders of world 1 keep their names
             parts = (*parts, f"world {self.world}", self.level, self.erased)
+        if self.named != "hidden":
+            parts = (*parts, f"named {self.named}")
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     def _draw(self, indices: tuple[int, ...]) -> Scenes:
@@ -124,10 +129,13 @@ def _cached(scenes: DrawnScenes, index: int) -> Scenes:
 
 @lru_cache(maxsize=4096)
 def _name_of(scenes: DrawnScenes, index: int) -> str | None:
-    """The name, "frog and owl" for two kinds, None where the animals are erased.
+    """The name, "frog and owl" for two kinds, None where what it tells is not there.
 
     Names are drawn first, so the smallest scene of this number tells them.
     """
+    if scenes.named == "decoys":  # which find room depends on what is drawn before them
+        first = _cached(scenes, index).decoy_names[0, 0]
+        return NAMES[first] if first >= 0 else None
     if scenes.erased:
         return None
     small = replace(scenes, size=16)._draw((index,))
