@@ -28,6 +28,7 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
+from int_bench.backbones.common.precision import allow_tf32
 from scripts import gpu_steps
 from scripts.gpu_steps import Bench
 
@@ -36,6 +37,7 @@ PACKAGES = (
     "segment-anything", "hydra-core", "pysodmetrics",
 )  # fmt: skip
 FILE = "gpu_check.json"
+PER_IMAGE = "s an image at T=4"
 
 
 @dataclass(frozen=True)
@@ -124,6 +126,17 @@ def machine(bench: Bench) -> dict[str, Any]:
     return found
 
 
+def leads(results: Mapping[str, Any]) -> dict[str, float]:
+    """How many times faster a run is than the other orders, from seconds an image at T=4."""
+    seconds = {name: found.get(PER_IMAGE) for name, found in results.items()}
+    return {
+        f"{run} against {order}": seconds[order] / seconds[run]
+        for run in ("product E1", "product E2")
+        for order in ("reference", "tuned")
+        if seconds.get(run) and seconds.get(order)
+    }
+
+
 def failed(results: Mapping[str, Any]) -> list[str]:
     """The steps with an error or a gate that does not hold."""
     return [
@@ -150,11 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     diffusers_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
     bench = Bench(given.device, full=given.device.startswith("cuda") and not given.reduced)
+    allow_tf32(False)  # as a run in E1 tells torch
     report = Report(given.out, given.budget)
     report.write("machine", machine(bench))
     for step in STEPS:
         if step.name in chosen:
             report.run(step, bench)
+    if lead := leads(report.results):
+        report.write("leads", lead)
     missed = failed(report.results)
     if missed:
         print(f"Failed: {', '.join(missed)}; see {given.out / FILE}.")

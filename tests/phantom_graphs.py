@@ -7,6 +7,7 @@ been freed meanwhile is refused; on a GPU it would hold anything.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -142,8 +143,16 @@ class Stream:
 def patches(device: Any) -> Iterator[Any]:
     """``torch.cuda``'s graphs and streams on a phantom device."""
 
+    handles = itertools.count()
+    graphs: dict[int, weakref.WeakSet[Graph]] = {}
+
     @contextlib.contextmanager
     def capture(graph: Graph, pool: Any = None, stream: Any = None, **_: Any) -> Iterator[None]:
+        if pool in graphs and not graphs[pool]:
+            raise RuntimeError(
+                "use_count > 0 INTERNAL ASSERT FAILED: the pool went with its graphs"
+            )
+        graphs.setdefault(pool, weakref.WeakSet()).add(graph)
         launched = device.dispatches.copy()
         device.recording = graph.recording
         try:
@@ -160,7 +169,7 @@ def patches(device: Any) -> Iterator[Any]:
         "Event": Stream,
         "current_stream": lambda *_: Stream(),
         "stream": lambda *_: contextlib.nullcontext(),
-        "graph_pool_handle": lambda *_: (0, 0),
+        "graph_pool_handle": lambda *_: next(handles),
     }
     for name, value in changed.items():
         yield mock.patch.object(torch.cuda, name, value)

@@ -136,6 +136,14 @@ class Slip:
     caught: str | None
 
 
+def test_answers_are_written_again_after_all_was_forgotten():
+    with phantom.cuda():
+        backbone = build("vlm", "cuda")
+        before = ask(backbone, "answer")
+        backbone.forget()
+        assert ask(backbone, "answer") == before
+
+
 SLIPS = {
     "token ids stay on the host": Slip(
         engine.Engine._ids, ", device=self._device)", ")", "answer", "same device"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ class Pool:
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._graphs: WeakSet[Any] = WeakSet()
 
     def capture(self, compute: Callable[[], Any]) -> Any:
         """The graph of a computation on fixed addresses that depends on no value.
@@ -30,10 +32,11 @@ class Pool:
             compute: ran once before, so that the libraries have what they allocate.
         """
         graph = torch.cuda.CUDAGraph()
-        if self._handle is None:
+        if not self._graphs:  # the memory of a handle ends with the last graph that used it
             self._handle = torch.cuda.graph_pool_handle()
         with torch.cuda.graph(graph, pool=self._handle):
             compute()
+        self._graphs.add(graph)
         return graph
 
 

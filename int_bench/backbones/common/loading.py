@@ -116,6 +116,8 @@ def forget_loaded() -> None:
     """Drop all shared weights (their memory is free once no backbone holds them either)."""
     with _loading:
         _loaded.clear()
+    gc.unfreeze()  # or else models that refer to themselves would stay
+    gc.collect()
 
 
 @contextmanager

@@ -78,6 +78,16 @@ def test_equal_keys_share_and_failures_are_not_kept():
     assert len(built) == 3
 
 
+def test_forgotten_weights_are_freed_even_if_they_refer_to_themselves():
+    class Weights:
+        def __init__(self):
+            self.myself = self
+
+    gone = weakref.ref(cached_load(("key",), Weights))
+    forget_loaded()
+    assert gone() is None
+
+
 def test_weights_are_plain_tensors_even_if_first_used_in_inference_mode():
     with torch.inference_mode():
         assert not cached_load(("weights",), lambda: torch.zeros(1)).is_inference()
