@@ -68,7 +68,7 @@ COSTS = {
     "first_token": Cost(304, 2, 7, 1729),
     "contrast": Cost(607, 9, 17, 3459),
     "inpaint": Cost(748, 2, 10, 3408),
-    "detect": Cost(680, 1, 7, 12920),
+    "detect": Cost(684, 1, 7, 13363),
     "segment": Cost(271, 1, 5, 4352),
     "heatmap": Cost(196, 1, 2, 6054),
     "similarity": Cost(150, 1, 2, 6311),

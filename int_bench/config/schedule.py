@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from int_bench.config import exactness
+from int_bench.config import binding, exactness
 from int_bench.config.run_config import RunConfig
 from int_bench.core.protocols import Backbone
 
@@ -39,13 +40,19 @@ def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
         UserError: a model cannot be loaded.
     """
     cuda = exactness.on_cuda(config.backbone)
-    limits = {role: int(node.get("max_batch", 1)) for role, node in config.backbone.items()}
+    limits = {role: _most(node, cuda) for role, node in config.backbone.items()}
     in_flight, overlap = config.in_flight, config.overlap
     return Schedule(
         max_batch=1 if config.exactness == "E0" else limits,
         in_flight=in_flight if isinstance(in_flight, int) else _fitting(config, backbones, cuda),
         overlap=overlap if isinstance(overlap, bool) else cuda,
     )
+
+
+def _most(node: Mapping[str, Any], cuda: bool) -> int:
+    """Most requests in one call of a model."""
+    passes = int(binding.constant(str(node[binding.TARGET]), "PASSES", 1)) if cuda else 1
+    return int(node.get("max_batch", 1)) * passes
 
 
 def _fitting(config: RunConfig, backbones: Mapping[str, Backbone], cuda: bool) -> int:

@@ -28,7 +28,7 @@ from int_bench.core.types import Picture, Stencil
 
 HALF = {"vlm": "float16", "inpainter": "float16", "detector": "float16", "segmenter": "float16"}
 """The half precision of each role; the aligner has none."""
-GAPS = {"score": 0.02, "first_token": 0.002, "inpaint": 4, "detect": 2, "segment": 0.15}
+GAPS = {"score": 0.02, "first_token": 0.002, "inpaint": 4, "detect": 0.1, "segment": 0.15}
 """What half precision may change: log-probabilities, probabilities, grey levels, pixels, logits."""
 
 
@@ -108,7 +108,10 @@ def gap(verb: str, answers: list[Any], exact: list[Any]) -> float:
     """How far some answers are from others: the largest difference, or texts that differ."""
     if isinstance(answers[0], str):
         return float(sum(a != b for a, b in zip(answers, exact, strict=True)))
-    if verb == "detect":  # the boxes of noise have nearly equal scores: the best of them will do
-        answers, exact = ([row[:1] for row in rows] for rows in (answers, exact))
+    if verb == "detect":  # boxes that no method would take have nearly equal scores
+        kept = (
+            [[box for box in row if box.score > 0.1] for row in rows] for rows in (answers, exact)
+        )
+        answers, exact = kept
     first, second = numbers(answers), numbers(exact)
     return float(np.abs(first - second).max()) if first.shape == second.shape else float("inf")

@@ -13,8 +13,9 @@ from weakref import WeakSet
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
-KEPT = 12
+KEPT = 24
 """Shapes of which a graph is kept; the least recently used one goes."""
 
 
@@ -56,25 +57,50 @@ class Replayed:
         key = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
         captured = self._known.get(key)
         if captured is None:
-            answer = self._compute(*tensors)
-            self._known[key] = _Captured(self._compute, tensors, self._pool)
+            constants = _Constants()
+            with constants:
+                answer = self._compute(*tensors)
+                self._known[key] = _Captured(self._compute, tensors, self._pool, constants)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
             return answer
         self._known.move_to_end(key)
         return captured.replay(tensors)
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Give the memory of all graphs back."""
         self._known.clear()
+        self._pool = Pool()  # without a graph the old one is gone
+
+
+class _Constants(TorchFunctionMode):
+    """Numbers that a library brings to the device each time are brought once, before a capture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._known: dict[str, Tensor] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in (torch.tensor, torch.as_tensor) or isinstance(args[0], Tensor):
+            return func(*args, **kwargs)
+        key = repr((args, kwargs))
+        if key not in self._known:
+            self._known[key] = func(*args, **kwargs)
+        return self._known[key]
 
 
 class _Captured:
     """The graph for one set of shapes, and where it reads and writes."""
 
     def __init__(
-        self, compute: Callable[..., Tensor], tensors: tuple[Tensor, ...], pool: Pool
+        self,
+        compute: Callable[..., Tensor],
+        tensors: tuple[Tensor, ...],
+        pool: Pool,
+        constants: _Constants,
     ) -> None:
+        self._constants = constants  # the graph reads them where they are
         self._inputs = [tensor.clone() for tensor in tensors]
         self._output: Tensor
         self._graph = pool.capture(lambda: self._run(compute))

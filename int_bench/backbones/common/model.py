@@ -20,6 +20,7 @@ from torch import Tensor
 from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.batching import chunks, positions_by
 from int_bench.backbones.common.dtypes import Dtype
+from int_bench.backbones.common.graphs import Replayed
 from int_bench.backbones.common.loading import cached_load, load_errors, memory_guard
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import (
@@ -83,6 +84,8 @@ class LocalModel(Model):
     Attributes:
         ROLE: as in ``backbone.<role>``.
         WEIGHTS: fields that decide what is loaded, besides device and precision.
+        PASSES: of ``max_batch`` rows that are worth one call on CUDA: requests of equal shapes are
+            computed together, so where shapes are many, more requests fill the passes.
 
     Raises:
         UsageError: the device is unknown or not there.
@@ -91,6 +94,7 @@ class LocalModel(Model):
     ROLE: ClassVar[str]
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch")
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision")
+    PASSES: ClassVar[int] = 1
 
     checkpoint: str
     revision: str | None = field(default=None, kw_only=True)
@@ -164,7 +168,7 @@ class LocalModel(Model):
     def forget(self) -> None:
         """Drop what is kept between calls, except the weights."""
         for kept in vars(self).values():
-            if isinstance(kept, Lru | Ahead):
+            if isinstance(kept, Lru | Ahead | Replayed):
                 kept.clear()
 
     def in_batches(

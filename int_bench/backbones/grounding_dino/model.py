@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from int_bench.backbones.common.ahead import Ahead, Submit
+from int_bench.backbones.common.graphs import Replayed
 from int_bench.backbones.common.loading import resolve
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.grounding_dino.boxes import (
@@ -30,6 +32,10 @@ if TYPE_CHECKING:
     from int_bench.core.protocols import Detector
 
 Inputs = dict[str, Tensor]
+NAMES = ("pixel_values", "input_ids", "token_type_ids", "attention_mask")
+"""What the processor makes that the model reads; no picture is padded, so its mask says nothing."""
+ROWS = (1, 2, 4, 6, 8, 12, 16)
+"""Sizes of batches for which there are graphs."""
 _CHECKS = "TRANSFORMERS_DISABLE_TORCH_CHECK"
 
 
@@ -38,8 +44,9 @@ class GroundingDino(LocalModel):
     """``AutoModelForZeroShotObjectDetection``: phrases in, boxes out.
 
     Images are resized by the checkpoint's own processor and batched where their shapes and the
-    lengths of their captions agree, so that nothing is padded and no neighbour changes an answer
-    by more than rounding.
+    lengths of their captions agree, so that no neighbour changes an answer by more than rounding.
+    On CUDA a pass is one graph: captions are padded to a multiple of eight tokens, which the model
+    masks, and batches to sizes that recur.
 
     Args:
         checkpoint: hub id, local folder or ``zoo:NAME`` of a GroundingDinoForObjectDetection.
@@ -52,6 +59,7 @@ class GroundingDino(LocalModel):
 
     ROLE: ClassVar[str] = "detector"
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
+    PASSES: ClassVar[int] = 8
 
     nms: Share = 0.7
     max_boxes: MaxBoxes = 10
@@ -59,6 +67,7 @@ class GroundingDino(LocalModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._ready: Ahead[Inputs] = Ahead()
+        self._passes = Replayed(self._run)
 
     def detect(self, requests: Sequence[Detect]) -> list[tuple[Detection, ...]]:
         """Per request, detections best first, boxes in pixels of the request's image.
@@ -72,7 +81,7 @@ class GroundingDino(LocalModel):
             (request, self._ready.take(_seen(request), partial(self._inputs, request)))
             for request in requests
         ]
-        return self.in_batches(rows, self._detect, key=_shapes)
+        return self.in_batches(rows, self._detect, key=self._shapes)
 
     def _detect(self, rows: Sequence[tuple[Detect, Inputs]]) -> list[tuple[Detection, ...]]:
         """One forward pass over requests whose inputs have equal shapes."""
@@ -93,24 +102,43 @@ class GroundingDino(LocalModel):
         """One request through the library's processor, each value with a batch dimension of 1."""
         processor, _ = self.loaded
         image = image_for_detection(request.image.pixels)
-        return dict(processor(images=image, text=caption(request.text), return_tensors="pt"))
+        inputs = dict(processor(images=image, text=caption(request.text), return_tensors="pt"))
+        return {**inputs, NAMES[0]: inputs[NAMES[0]].to(self.precision)}
 
     def _forward(self, rows: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
         """Logits, (B, Q, T) float32, and relative boxes, (B, Q, 4), of rows of equal shapes."""
         _, model = self.loaded
-        batch = {name: torch.cat([row[name] for row in rows]).to(model.device) for name in rows[0]}
-        batch["pixel_values"] = batch["pixel_values"].to(model.dtype)
-        with _unchecked(model.device):
-            output = model(**batch)
+        run: Callable[..., Tensor] = self._run
+        tokens = min(row["input_ids"].shape[1] for row in rows)
         self.counters["forward_passes"] += 1
         self.counters["images_encoded"] += len(rows)
-        self.counters["text_tokens"] += batch["input_ids"].numel()
+        self.counters["text_tokens"] += sum(row["input_ids"].numel() for row in rows)
+        count = len(rows)
+        if model.device.type == "cuda":
+            rows, run = _recurring(rows), self._passes
+        batch = [torch.cat([row[name] for row in rows]).to(model.device) for name in NAMES]
+        with _unchecked(model.device):
+            both = run(*batch)[:count]
         # Behind the caption's tokens the logits are minus infinity, as they should be.
-        self.finite.see("class logits", output.logits[..., : batch["input_ids"].shape[1]])
-        self.finite.see("boxes", output.pred_boxes)
-        both = torch.cat([output.logits.float(), output.pred_boxes.float()], dim=-1)
+        self.finite.see("class logits", both[..., :tokens], self.precision)
+        self.finite.see("boxes", both[..., -4:], self.precision)
         both = self.finite.fetch(both)
         return both[..., :-4], both[..., -4:]
+
+    def _run(self, pixels: Tensor, *texts: Tensor) -> Tensor:
+        """Logits and relative boxes side by side, (B, Q, T + 4) float32."""
+        _, model = self.loaded
+        shown = torch.ones(pixels[:, 0].shape, dtype=torch.long, device=pixels.device)
+        named = dict(zip(NAMES[1:], texts, strict=True))
+        output = model(pixel_values=pixels, pixel_mask=shown, **named)
+        return torch.cat([output.logits.float(), output.pred_boxes.float()], dim=-1)
+
+    def _shapes(self, row: tuple[Detect, Inputs]) -> tuple[torch.Size, int]:
+        """What requests must share to go through the model together."""
+        tokens = row[1]["input_ids"].shape[1]
+        if self.place.type == "cuda":
+            tokens = _next(tokens)
+        return row[1]["pixel_values"].shape, tokens
 
     def load(self) -> tuple[Any, Any]:
         """Processor and model, in the library's default attention.
@@ -156,9 +184,24 @@ def _seen(request: Detect) -> tuple[str, str]:
     return request.image.digest, request.text
 
 
-def _shapes(row: tuple[Detect, Inputs]) -> tuple[torch.Size, torch.Size]:
-    """What requests must share to go through the model together."""
-    return row[1]["pixel_values"].shape, row[1]["input_ids"].shape
+def _next(tokens: int) -> int:
+    """The length to which a caption of so many tokens is padded."""
+    return -(-tokens // 8) * 8
+
+
+def _recurring(rows: Sequence[Inputs]) -> list[Inputs]:
+    """Rows of which number and captions have sizes that recur; the last row stands in for none."""
+    tokens = _next(rows[0]["input_ids"].shape[1])
+    count = next((size for size in ROWS if size >= len(rows)), len(rows))
+    padded = [
+        {
+            name: tensor if name == NAMES[0] else pad(tensor, (0, tokens - tensor.shape[1]))
+            for name, tensor in row.items()
+            if name in NAMES
+        }
+        for row in rows
+    ]
+    return [*padded, *[padded[-1]] * (count - len(rows))]
 
 
 def _mend_text_positions(model: Any) -> None:

@@ -51,6 +51,7 @@ class StaticSteps:
         """Give the memory back."""
         self._steps.clear()
         self._arena = None
+        self.pool = Pool()  # without a graph the old one is gone
 
     def open(self, past: Sequence[Sequence[Node]], room: int) -> StaticBlock:
         """A batch of rows, each a path of nodes, with room for new tokens."""

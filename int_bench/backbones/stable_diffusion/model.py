@@ -237,7 +237,7 @@ class StableDiffusion(LocalModel):
         """Drop texts, frames, and on CUDA the UNet's graphs."""
         super().forget()
         if "loaded" in vars(self) and isinstance(self.loaded.unet.forward, _Graphed):
-            self.loaded.unet.forward.steps.forget()
+            self.loaded.unet.forward.steps.clear()
 
 
 def quick(pipeline: Any, channels_last: bool, compiled: bool) -> Any:

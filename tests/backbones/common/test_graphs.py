@@ -32,9 +32,23 @@ def test_the_shape_of_longest_ago_goes_and_forgetting_drops_all(monkeypatch):
         assert device.dispatches["graph"] == 1
         replayed(captured[1])  # gone
         assert device.dispatches["graph"] == 1
-        replayed.forget()
+        replayed.clear()
         replayed(captured[1])
         assert device.dispatches["graph"] == 1
+
+
+def test_numbers_of_the_host_are_brought_before_the_capture():
+    def scaled(x):
+        sizes = torch.as_tensor([[2, 3]], dtype=torch.float32, device=x.device)
+        return x * sizes + torch.tensor(4.0, device=x.device)
+
+    with phantom.cuda() as device:
+        replayed = graphs.Replayed(scaled)
+        for value in (1.0, 2.0):
+            device.clear()
+            x = torch.full((1, 2), value)
+            torch.testing.assert_close(replayed(x.to("cuda")).cpu(), scaled(x))
+        assert device.uploads.total() == 1  # x itself
 
 
 def test_a_computation_that_waits_is_not_captured():
