@@ -21,7 +21,7 @@ from int_bench.report.panels import PanelRow, draw_panel
 from int_bench.runs.kept.standing import unfinished
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK
-from int_bench.runs.scorable import images_changed
+from int_bench.runs.scorable import images_changed, truth_changed
 
 _RANKED_BY = "native.S"
 
@@ -90,10 +90,14 @@ def picture_command(run_dir: Path, out: Path, choice: Choice) -> Path:
     for key in ((0, sample.id) for sample in samples):
         for damage in unfinished(run.path, run.records[key], run.records.written(key), False):
             raise MissingAsset(f"{damage.path} {damage.what}; run the same command again.")
-    if images_changed(run, dataset):
-        say(
-            f"The images of {run.dataset} changed since {run.path}; they are drawn as they are now."
-        )
+    changed = [
+        name
+        for name, is_other in (("images", images_changed), ("ground truth", truth_changed))
+        if is_other(run, dataset)
+    ]
+    if changed:
+        what = f"The {' and the '.join(changed)} of {run.dataset} changed since {run.path}"
+        say(f"{what}; what is drawn of them is what lies there now.")
     png = io.BytesIO()
     draw_panel([_row(run, sample, dataset) for sample in samples]).save(png, format="PNG")
     write_file(out, png.getvalue())

@@ -11,7 +11,7 @@ from typing import Any
 
 from int_bench.config.building import build_stored_dataset
 from int_bench.data.dataset import Truths
-from int_bench.data.fingerprint import images_hash
+from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.data.folders import PairedFolders
 from int_bench.data.subset import Asked, asked_for, chosen
 from int_bench.errors import MissingAsset, UsageError, UserError
@@ -201,8 +201,16 @@ def images_changed(run: Run, truths: Truths) -> bool:
 
     Beginning and end of each are read: a file of equal size and time is found as well.
     """
-    recorded = run.manifest.data.get("content_hash")
-    now = images_hash(truths.samples())
+    return _other(run, "content_hash", images_hash(truths.samples()))
+
+
+def truth_changed(run: Run, truths: Truths) -> bool:
+    """Whether the ground truth is another than the run recorded, as :func:`images_changed`."""
+    return _other(run, "truth_hash", truths_hash(truths.samples()))
+
+
+def _other(run: Run, key: str, now: str | None) -> bool:
+    recorded = run.manifest.data.get(key)
     return None not in (recorded, now) and recorded != now
 
 

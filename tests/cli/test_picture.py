@@ -55,6 +55,19 @@ def test_what_cannot_be_drawn_is_said_in_one_line(command, run, here):
     assert code == 3 and "final/a0.png" in err and "run the same command again" in err
 
 
+def test_images_and_ground_truth_that_changed_are_said(command, run, pairs):
+    folder = run("keep=soft", f"dataset.masks={pairs / 'masks'}")
+    said = "since {folder}; what is drawn of them is what lies there now.\n"
+    assert command("picture", folder)[2] == ""
+    for name, what in {"masks": "ground truth", "images": "images and the ground truth"}.items():
+        path = pairs / name / "a1.png"
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(path)
+        code, out, err = command("picture", folder)
+        assert (code, out) == (0, "picture.png\n")
+        assert err.endswith(f"The {what} of folder changed {said.format(folder=folder)}")
+
+
 def test_samples_are_chosen_by_name_or_by_score(command, run, pairs, monkeypatch):
     drawn = []
     monkeypatch.setattr("int_bench.cli.picture.draw_panel", lambda rows: drawn.append(rows) or

@@ -96,9 +96,9 @@ def _conditions(side: Side) -> Iterator[tuple[str, str]]:
         git = code.get("git")
         more = ""
         if isinstance(git, Mapping):
-            known = {True: ", changed", None: ", perhaps changed"}
-            dirty = known.get(git.get("dirty"), "")
-            more = f" ({str(git.get('revision'))[:10]}{dirty})"
+            dirty = git.get("dirty", False)
+            state = ", perhaps changed" if dirty is None else ", changed" if dirty else ""
+            more = f" ({str(git.get('revision'))[:10]}{state})"
         yield "int-bench", f"{code.get('version')}{more}"
     machine = manifest.content.get("machine")
     if isinstance(machine, Mapping):
