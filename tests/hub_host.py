@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,8 @@ class Hub:
     """Repositories by name, each a dict of files; large files (``.safetensors``) are LFS's.
 
     ``break_after`` cuts every answer after so many bytes, once for each entry; ``damaged`` are
-    files whose bytes arrive changed, so many times.
+    files whose bytes arrive changed, so many times. A large file stops after ``stall_after`` bytes,
+    which sets ``stalled``, and goes on when ``go_on`` is set.
     """
 
     repositories: dict[str, dict[str, bytes]] = field(default_factory=dict)
@@ -27,6 +29,9 @@ class Hub:
     damaged: dict[str, int] = field(default_factory=dict)
     log: list[tuple[str, str, str | None]] = field(default_factory=list)
     url: str = ""
+    stall_after: int | None = None
+    stalled: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
 
 def _sibling(name: str, content: bytes) -> dict[str, object]:
@@ -94,6 +99,12 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if body:
             cut = self.hub.break_after.pop(0) if headers and self.hub.break_after else None
+            stall = self.hub.stall_after
+            if stall is not None and len(part) > stall:
+                self.wfile.write(part[:stall])
+                self.hub.stalled.set()
+                self.hub.go_on.wait()
+                return
             self.wfile.write(part[:cut])
             if cut is not None:
                 self.close_connection = True

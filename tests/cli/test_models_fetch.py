@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ import pytest
 
 from int_bench.config.contents import ZOO, hub_folder
 from int_bench.config.needs import checkpoints
+from tests.conftest import HANGING
 from tests.file_host import hosting
 from tests.hub_host import COMMIT, hub
 
@@ -76,6 +78,29 @@ def test_a_file_that_always_arrives_damaged_is_refused(models):
     models.damaged[WEIGHTS] = 99
     done = fetch(DETECTOR)
     assert done.returncode == 3 and f"{WEIGHTS} arrives damaged" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_download_that_was_interrupted_loses_nothing_and_resumes(models, number):
+    models.repositories["tiny/dino"][WEIGHTS] = content = os.urandom(2**20) * 24
+    models.stall_after = 16 * 2**20  # more than sockets hold
+    line = [sys.executable, "-m", "int_bench", "models", "fetch", DETECTOR]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(line, stdout=-1, stderr=-1, text=True, env=environment) as process:
+        assert models.stalled.wait(HANGING)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=HANGING)  # the host would wait for ever
+    models.go_on.set()
+    assert process.returncode == 130 and "Traceback" not in err, err
+    assert "What has arrived is kept; the same command resumes." in err and len(err) < 1000
+    begun = [path.stat().st_size for path in hub_folder("tiny/dino").rglob("*.incomplete")]
+    assert len(begun) == 1 and 2**20 <= begun[0] <= 16 * 2**20
+    models.stall_after = None
+    done = fetch(DETECTOR)
+    assert done.returncode == 0, done.stderr
+    assert f"bytes={begun[0]}-" in [asked for _, _, asked in models.log]
+    snapshot = hub_folder("tiny/dino") / "snapshots" / COMMIT
+    assert (snapshot / WEIGHTS).read_bytes() == content
 
 
 def test_what_the_hub_does_not_have_is_a_sentence(models):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import ssl
 import threading
 import urllib.error
+from email.message import Message
+from urllib.request import HTTPRedirectHandler
 
 import pytest
 
@@ -155,3 +158,13 @@ def test_a_server_that_stalls_is_given_up(tmp_path, monkeypatch):
                 download(f"{url}a", tmp_path / "p", None, lambda *args: None, Patience(2, 0.0, 0.1))
         finally:
             release.set()
+
+
+def test_a_secret_goes_to_no_server_that_the_first_one_refers_to():
+    request = downloading._request("http://here/file", "Bearer key")
+    onward = HTTPRedirectHandler().redirect_request(
+        request, io.BytesIO(), 302, "", Message(), "http://elsewhere/file"
+    )
+    assert request.get_header("Authorization") == "Bearer key"
+    assert onward.full_url == "http://elsewhere/file" and not onward.has_header("Authorization")
+    assert onward.get_header("Accept-encoding") == "identity"

@@ -121,6 +121,8 @@ def _of_hub(part: Weights, on_progress: Progress) -> int:
     require_space(cache, sum(item.size or 0 for item in missing))
     for item in wanted:
         for last in (False, True):
+            if item.lfs is not None and item in missing:
+                _arrive(part, item, cache / "blobs" / str(item.lfs.sha256), on_progress)
             path = hf_hub_download(
                 part.name,
                 item.rfilename,
@@ -138,6 +140,29 @@ def _of_hub(part: Weights, on_progress: Progress) -> int:
                     f"{part.name}: {item.rfilename} arrives damaged; try again later."
                 )
     return sum(item.size or 0 for item in wanted)
+
+
+def _arrive(part: Weights, item: Any, blob: Path, on_progress: Progress) -> None:
+    """A large file as a blob of the hub's cache, from where it broke off.
+
+    The hub's library, which then only names it, begins an interrupted file again.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.utils import build_hf_headers
+
+    if blob.exists():
+        return
+    url = hf_hub_url(part.name, item.rfilename, revision=part.revision, endpoint=_endpoint())
+    get_hf_file_metadata(url)  # refuses, in the library's words, what is not for this user
+    blob.parent.mkdir(exist_ok=True)
+    arriving = blob.with_name(f"{blob.name}.incomplete")
+
+    def tell(name: str, done: int, total: int | None) -> None:
+        on_progress(item.rfilename, done, total)
+
+    secret = build_hf_headers().get("authorization")
+    download(url, arriving, item.lfs.size, tell, Patience(), secret)
+    arriving.replace(blob)
 
 
 def _wanted(part: Weights, siblings: list[Any]) -> list[Any]:

@@ -47,7 +47,12 @@ class Patience:
 
 
 def download(
-    url: str, part: Path, size: int | None, on_progress: Progress, patience: Patience
+    url: str,
+    part: Path,
+    size: int | None,
+    on_progress: Progress,
+    patience: Patience,
+    secret: str | None = None,
 ) -> None:
     """Bring ``part`` to the whole file, from where it ends now.
 
@@ -58,6 +63,7 @@ def download(
             takes the server's word.
         on_progress: see :data:`Progress`.
         patience: when to give up.
+        secret: the Authorization header, for this server and none that it refers to.
 
     Raises:
         MissingAsset: it is not to be had there, or not after so many attempts, or the disk is full.
@@ -66,7 +72,7 @@ def download(
     while True:
         before = size_of(part)
         try:
-            if _advance(url, part, size, on_progress, patience.timeout):
+            if _advance(_request(url, secret), part, size, on_progress, patience.timeout):
                 return
             reason = "the connection broke off"
         except HTTPError as error:
@@ -116,20 +122,29 @@ def megabytes(count: int) -> str:
     return f"{count / 1e6:.1f} MB"
 
 
-def _advance(url: str, part: Path, size: int | None, on_progress: Progress, timeout: float) -> bool:
+def _request(url: str, secret: str | None) -> Request:
+    request = Request(url, headers={"Accept-Encoding": "identity"})
+    request.add_header("User-Agent", f"int-bench/{__version__}")
+    if secret is not None:
+        request.add_unredirected_header("Authorization", secret)
+    return request
+
+
+def _advance(
+    request: Request, part: Path, size: int | None, on_progress: Progress, timeout: float
+) -> bool:
     """One request; True if the file is whole after it."""
     present = size_of(part)
     if size is not None and present >= size:
         return True
-    headers = {"User-Agent": f"int-bench/{__version__}", "Accept-Encoding": "identity"}
     if present:
-        headers["Range"] = f"bytes={present}-"
+        request.add_header("Range", f"bytes={present}-")
     try:
-        with urlopen(Request(url, headers=headers), timeout=timeout) as response:
+        with urlopen(request, timeout=timeout) as response:
             start, total = _extent(response, present)
             if start not in (0, present):
                 return False
-            _check_total(url, total, size)
+            _check_total(request.full_url, total, size)
             _receive(response, part, start, total, on_progress)
     except HTTPError as error:
         if error.code != _NOT_SATISFIABLE:
