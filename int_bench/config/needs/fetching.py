@@ -147,8 +147,7 @@ def _arrive(part: Weights, item: Any, blob: Path, on_progress: Progress) -> None
 
     The hub's library, which then only names it, begins an interrupted file again.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.utils import build_hf_headers
+    from huggingface_hub import get_hf_file_metadata, get_token, hf_hub_url
 
     if blob.exists():
         return
@@ -160,7 +159,8 @@ def _arrive(part: Weights, item: Any, blob: Path, on_progress: Progress) -> None
     def tell(name: str, done: int, total: int | None) -> None:
         on_progress(item.rfilename, done, total)
 
-    secret = build_hf_headers().get("authorization")
+    token = get_token()
+    secret = f"Bearer {token}" if token else None
     download(url, arriving, item.lfs.size, tell, Patience(), secret)
     arriving.replace(blob)
 
