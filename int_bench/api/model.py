@@ -12,7 +12,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from int_bench.api.result import Result
-from int_bench.api.words import Value, words
+from int_bench.api.words import Folders, Value, take_folders, words
 from int_bench.config import RunConfig, build_backbones, build_method, load_config
 from int_bench.config.schedule import schedule
 from int_bench.core.protocols import Method
@@ -22,26 +22,35 @@ from int_bench.data.images import read_image
 from int_bench.engine.broker import Broker
 from int_bench.engine.jobs import Job
 from int_bench.errors import MissingAsset, SampleError, UsageError
+from int_bench.runs.preflight.checks import preflight
+from int_bench.runs.variants import RunRequest
 
 Picturelike = str | os.PathLike[str] | npt.NDArray[Any] | Pillow.Image
 """A file's path, an array (H, W, 3) or (H, W) of uint8, or Pillow's image."""
 
 
-def load(*overrides: str, **keywords: Value) -> Model:
+def load(*overrides: str, config_dir: Folders = None, **keywords: Value) -> Model:
     """A method with its models, ready for single images.
 
-    No weights are read before the first image.
+    All that can be known to be missing is looked for now, no weights are read before the first
+    image.
 
     Args:
         overrides: ``KEY=VALUE`` as on the command line, e.g. ``"method=promac"``,
             ``"models=paper"``, ``"backbone/inpainter=telea"``.
+        config_dir: folders of YAML files of one's own, as ``--config-dir``; from now on.
         keywords: the same as keywords, e.g. ``seed=1``; ``task`` may be any task-generic prompt.
 
     Raises:
         UsageError: something is wrong with them, in the sentence of the command line.
-        MissingAsset: a file that the configuration names is not here.
+        MissingAsset: weights or other files that the configuration names are not here; all are
+            named, each with the command that brings it.
     """
-    return Model(load_config(words(overrides, keywords)))
+    take_folders(config_dir)
+    config = load_config(words(overrides, keywords))
+    model = Model(config)
+    preflight([RunRequest(config)], [], [model.method]).refuse()
+    return model
 
 
 class Model:
@@ -76,13 +85,17 @@ class Model:
         """
         return Model(self.config, method)
 
-    def segment(self, image: Picturelike, name: str | None = None) -> Result:
+    def segment(
+        self, image: Picturelike, name: str | None = None, *, trace: bool = False
+    ) -> Result:
         """Segment one image.
 
         Args:
             image: a path, an array (H, W, 3) RGB or (H, W) grey of uint8, or Pillow's image.
             name: seeds what is random. The stem of the file, or "image". A run that calls a sample
                 so, with the same configuration, gives the same masks (bit for bit on a CPU).
+            trace: keep what the method saw and weighed: chats, points and boxes in the ``details``
+                of each iteration; views, erased images, masks of the patches in its ``pictures``.
 
         Raises:
             SampleError: the image cannot be read, or the method fails on it.
@@ -91,7 +104,7 @@ class Model:
         name = name or (Path(image).stem if isinstance(image, str | os.PathLike) else "image")
         picture = Picture(_pixels(image))
         task, seed = self.config.task.prompt, derive_seed(self.config.seed, 0, name)
-        sample = Sample(name, picture, task, seed)
+        sample = Sample(name, picture, task, seed, traced=trace)
         using = schedule(self.config, self._backbones)
         broker = Broker(
             self._backbones, max_batch=using.max_batch, memo_bytes=self.config.memo_mb * 2**20

@@ -10,12 +10,15 @@ from pathlib import Path
 from warnings import warn
 
 from int_bench.api.scores import Scores, scores_of
-from int_bench.api.words import Value, words
+from int_bench.api.words import Folders, Value, take_folders, words
 from int_bench.config import build_method, load_config
+from int_bench.core.files import write_file
 from int_bench.core.types import HardMask
 from int_bench.data.images import read_mask
 from int_bench.data.subset import chosen
 from int_bench.errors import MissingAsset
+from int_bench.report.html.page import gather
+from int_bench.report.html.render import render
 from int_bench.runs.executors.compute import compute
 from int_bench.runs.preflight.checks import preflight
 from int_bench.runs.prepare import Prepared, prepare
@@ -28,19 +31,21 @@ from int_bench.scoring.predictions import MapFolder
 from int_bench.scoring.score import has_truth
 
 
-def run(*overrides: str, **keywords: Value) -> Run:
+def run(*overrides: str, config_dir: Folders = None, **keywords: Value) -> Run:
     """Segment a data set; what is already done of the same run is not done again.
 
     Samples that fail are in ``run.scores.counts`` and, with their reasons, in ``run.failures``.
 
     Args:
-        overrides: ``KEY=VALUE`` as on the command line.
+        overrides: ``KEY=VALUE`` as on the command line; with ``keep=trace`` a report tells why.
+        config_dir: folders of YAML files of one's own, as ``--config-dir``; from now on.
         keywords: the same as keywords, e.g. ``limit=8``, ``seed=1``, ``task="a shadow"``.
 
     Raises:
         UsageError: something is wrong with them, in the sentence of the command line.
         MissingAsset: a file, a data set or a model's weights are not here.
     """
+    take_folders(config_dir)
     config = load_config(words(overrides, keywords))
     request, method = RunRequest(config), build_method(config)
     prepared, lack = list[Prepared](), None
@@ -150,6 +155,19 @@ class Run:
         if not has_truth(truths, samples):
             raise NoTruth(f"{self.path} is of pictures without ground truth: it has no scores.")
         return scores_of(self.name, truths, self._trials, samples)
+
+    def report(self, path: str | os.PathLike[str], other: Run | None = None) -> Path:
+        """Write one HTML file of it, or of it beside another run; the path.
+
+        What was seen and weighed is in it where the run was made with ``keep=trace``.
+
+        Raises:
+            UserError: see ``int-bench report``.
+        """
+        place = Path(path).expanduser()
+        page = gather([self.path, *([] if other is None else [other.path])])
+        write_file(place, render(page).encode(errors="backslashreplace"))
+        return place
 
     @cached_property
     def _trials(self) -> Sequence[MapFolder]:

@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from int_bench.config.places import options
-from int_bench.errors import UsageError
+from int_bench.config.places import folders, options
+from int_bench.core.named_folders import name_folders, named_folders
+from int_bench.errors import UsageError, UserError
 
 Value = str | int | float | bool | Path | None | list["Value"]
 """What an option may be in Python."""
+
+
+Folders = str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None
+"""Folders of configuration files of one's own."""
+
+
+def take_folders(config_dir: Folders) -> None:
+    """Further folders of configuration files; they count from now on, for every call.
+
+    A run reads its data set by them later, when it is scored.
+
+    Raises:
+        MissingAsset: one is not there.
+        UsageError: one holds no folder of a group.
+    """
+    single = isinstance(config_dir, str | os.PathLike)
+    more = [config_dir] if single else config_dir or []  # type: ignore[list-item]
+    before = named_folders()
+    name_folders(dict.fromkeys((*before, *map(os.fspath, more))))  # type: ignore[arg-type]
+    try:
+        folders()
+    except UserError:
+        name_folders(before)
+        raise
 
 
 def words(overrides: tuple[str, ...], keywords: dict[str, Value]) -> list[str]:

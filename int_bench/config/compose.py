@@ -56,6 +56,12 @@ class Composed:
         except OptionError as error:
             given = self.source(error.key) == "command line"
             place = None if given else self.files.place_of(error.key)
+            if place is not None and place.file.parent == CONF / "ablation":
+                name, method = place.file.stem, self.files.choices.get("method")
+                raise UsageError(
+                    f"ablation={name} sets {error.key}, which method={method} does not take: "
+                    "ablations are of method=int and of methods with its parts."
+                ) from error
             if place is None or place.file.is_relative_to(CONF):
                 raise
             raise OptionError(f"{place.file}, line {place.line}: {error}", error.key) from error

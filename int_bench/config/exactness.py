@@ -28,7 +28,7 @@ from typing import Any
 
 from int_bench.backbones.common.dtypes import dtype_name
 from int_bench.config import binding
-from int_bench.config.needs.hardware import count_as_the_driver
+from int_bench.config.needs.hardware import count_as_the_driver, cuda_devices, driver_fault
 from int_bench.errors import UsageError
 
 CLASSES = ("E0", "E1", "E2")
@@ -122,13 +122,16 @@ def node_on_cuda(node: Mapping[str, Any]) -> bool:
 
 @cache
 def _is_cuda(device: str) -> bool:
-    """Whether a configuration's device is CUDA; asks torch only where that may be so."""
+    """Whether a configuration's device is CUDA; torch is asked where the driver cannot be."""
     if device != "auto":
         return device.startswith("cuda")
     if not any(next(Path("/dev").glob(name), None) for name in _ACCELERATORS):
         return False
     count_as_the_driver()
-    # Imports torch, which knows what the driver offers.
+    devices = cuda_devices()
+    if devices is not None:
+        return bool(devices) and not driver_fault()
+    # Imports torch, which knows what other drivers offer.
     from int_bench.backbones.common.precision import pick_device
 
     return bool(pick_device("auto").type == "cuda")

@@ -35,6 +35,8 @@ _SPEED = frozenset(
 _FIRST = ("seed", "choices.models", "choices.task", "choices.reading")
 """Keys that say most, before the others in alphabetical order."""
 _LAST = ("dataset.",)
+_CLASS = "._target_"
+"""The end of keys that name a class: what it is called says less than its options and its file."""
 _LONGEST = 40  # characters of a value
 
 
@@ -164,7 +166,7 @@ def _differences(configs: Sequence[Mapping[str, Any]]) -> list[list[str]]:
             chosen, groups = [*chosen, key], finer
     names = _short(chosen)
     return [
-        [f"{names[key]}={_shown(values[key])}" for key in chosen if key in values]
+        [f"{names[key]}={_shown(key, values[key])}" for key in chosen if key in values]
         for values in flattened
     ]
 
@@ -185,21 +187,25 @@ def _leaves(node: Mapping[str, Any], under: str) -> Iterator[tuple[str, Any]]:
 def _rank(key: str) -> tuple[int, int, bool, str]:
     """Where a key stands among those that may tell runs apart."""
     first = _FIRST.index(key) if key in _FIRST else len(_FIRST)
-    last = key.startswith(_LAST) + 2 * (key.partition(".")[0] in _SPEED)
+    last = key.startswith(_LAST) + key.endswith(_CLASS)
+    last += 4 * (key.removeprefix("choices.").partition(".")[0] in _SPEED)
     return first, last, not key.startswith("choices."), key
 
 
 def _short(keys: Sequence[str]) -> dict[str, str]:
-    """The last part of each key, or all of it where that is not enough."""
-    last = {key: key.replace("/", ".").rpartition(".")[2] for key in keys}
+    """The last part of each key, or all of it where that is not enough; of a class, what it is."""
+    parts = {key: key.removesuffix(_CLASS).replace("/", ".") for key in keys}
+    last = {key: part.rpartition(".")[2] for key, part in parts.items()}
     times = list(last.values())
     return {key: name if times.count(name) == 1 else key for key, name in last.items()}
 
 
-def _shown(value: Any) -> str:
+def _shown(key: str, value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "+".join(map(_shown, value))
+        return "+".join(_shown(key, part) for part in value)
     text = str(value)
+    if key.endswith(_CLASS):
+        text = text.rpartition(".")[2]
     if text.startswith("/"):
         text = "/".join(Path(text).parts[-2:])
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

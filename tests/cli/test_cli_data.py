@@ -173,6 +173,9 @@ class TestFetch:
         assert "licence: free for research and education" in out
         assert "source:  datasets.simula.no" in out and "/set.zip (0.0 MB, sha256 " in out
         assert not (here / "data").exists()
+        assert "space:   0.0 MB needed, " in out  # of some hundred bytes
+        out = command("data", "fetch", "dataset=kvasir")[1]
+        assert "space:   not known, " in out  # the size of its archive is not published
 
     @pytest.mark.parametrize("answer, code", [("y", 0), ("n", 2), ("", 2)])
     def test_a_person_is_asked(self, command, here, site, monkeypatch, answer, code):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from dataclasses import replace
 
 import pytest
@@ -10,6 +12,7 @@ import pytest
 from int_bench import config
 from int_bench.config import exactness
 from int_bench.config.identity import digest, identity
+from int_bench.config.needs.hardware import Memory
 from int_bench.config.schedule import Schedule, schedule
 from int_bench.errors import UsageError
 
@@ -166,3 +169,18 @@ def test_the_memory_of_a_picture_is_that_of_its_keys_and_values():
     llava = pytest.importorskip("int_bench.backbones.llava")
     vlm = llava.Llava("zoo:llava", device="cpu", dtype="float32", prefix_cache_mb=3)
     assert vlm.resident_pictures() == 3 * 2**20 // (2 * 2 * 4 * 32 * 4 * 192) == 8
+
+
+@pytest.mark.parametrize(
+    ("devices", "fault", "cuda"),
+    [((Memory("H100", 1, 1),), "", True), ((), "", False), ((Memory("K80", 1, 1),), "old", False)],
+)
+def test_the_driver_says_what_auto_is_and_torch_stays_unread(monkeypatch, devices, fault, cuda):
+    monkeypatch.setattr(exactness, "_ACCELERATORS", ("null",))  # /dev/null is everywhere
+    monkeypatch.setattr(exactness, "cuda_devices", lambda: devices)
+    monkeypatch.setattr(exactness, "driver_fault", lambda: fault)
+    monkeypatch.setitem(sys.modules, "int_bench.backbones.common.precision", None)
+    monkeypatch.setitem(os.environ, "CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    exactness._is_cuda.cache_clear()
+    assert exactness._is_cuda("auto") is cuda
+    exactness._is_cuda.cache_clear()

@@ -91,3 +91,20 @@ def test_seeds_of_one_configuration_are_a_group():
     ]
     assert seeds_of(runs[:1]) == []
     assert seeds_of([run(seed=1), run(seed=1)]) == []
+
+
+def test_a_class_is_named_last_and_by_what_it_is():
+    def with_vlm(target, **more):
+        return run(backbone={"vlm": {"_target_": target, **more}})
+
+    runs = [with_vlm("mine.a.Liar", checkpoint="x"), with_vlm("mine.b.Sage", checkpoint="y")]
+    assert distinct(runs) == ["int, checkpoint=x", "int, checkpoint=y"]
+    assert distinct([with_vlm("a.Liar"), with_vlm("b.Sage")]) == ["int, vlm=Liar", "int, vlm=Sage"]
+
+
+def test_who_computes_and_who_is_told_differ_last():
+    runs = [
+        run(method={"w": w}, choices={"executor": executor, "sink": executor})
+        for w, executor in ((0.0, "inline"), (0.3, "ray"))
+    ]
+    assert distinct(runs) == ["int, w=0.0", "int, w=0.3"]

@@ -74,6 +74,7 @@ COMMAND_LINE = [
     bad("ablate no iterations", ("ablate", "iterations=0..3"), 2, "iterations=0..3", "1..6"),
     bad("ablate iterations backwards", ("ablate", "iterations=3..1"), 2, "smaller number first"),
     bad("iterations twice", ("ablate", "iterations=2", "method.iterations=3"), 2, "leave"),
+    bad("not int's", ("ablate", "module=PNM", "method=promac"), 2, "ablations are of method=int"),
     bad("patches twice", ("ablate", "patches=h", "ablation=no_pnm"), 2, "leave ablation="),
     bad("nothing iterates", ("ablate", "iterations=1..3", "method=full"), 2, "does not iterate"),
     bad("final masks only", ("ablate", "iterations=1..3", "keep=final"), 2, "keep=iterations"),

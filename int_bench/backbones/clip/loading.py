@@ -135,7 +135,8 @@ def _check_tag(name: str, pretrained: str | None) -> None:
         try:
             download_pretrained(config)
         except OSError as error:
-            raise missing("aligner", repository) from error
+            words = f"backbone.aligner.checkpoint={name} backbone.aligner.pretrained={pretrained}"
+            raise missing("aligner", repository, words) from error
 
 
 def _needs_quick_gelu(name: str, pretrained: str | None) -> bool:

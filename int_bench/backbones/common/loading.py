@@ -174,11 +174,15 @@ def _explain(role: str, checkpoint: str, error: Exception) -> NoReturn:
     ) from error
 
 
-def missing(role: str, checkpoint: str) -> MissingAsset:
-    """The error for a hub checkpoint that is neither in the local cache nor reachable."""
+def missing(role: str, checkpoint: str, words: str = "") -> MissingAsset:
+    """The error for a hub checkpoint that is neither in the local cache nor reachable.
+
+    ``words`` are the overrides that name it, where it was not named by itself.
+    """
+    words = words or f"backbone.{role}.checkpoint={checkpoint}"
     return MissingAsset(
-        f"The {role} checkpoint is not found: {checkpoint}; next step: `hf download {checkpoint}` "
-        f"or set backbone.{role}.checkpoint=DIR."
+        f"The {role} checkpoint is not found: {checkpoint}; next step: "
+        f"`int-bench models fetch {words}` or set backbone.{role}.checkpoint=DIR."
     )
 
 

@@ -178,7 +178,8 @@ def _fetch_from_hub(source: SamSource) -> str:
                 hf_hub_download(source.checkpoint, name, revision=source.revision) for name in names
             ]
         except LocalEntryNotFoundError as error:
-            raise missing("segmenter", wanted) from error
+            words = f"backbone.segmenter.checkpoint={source.checkpoint}"
+            raise missing("segmenter", wanted, words) from error
     return paths[0] if source.filename else str(Path(paths[0]).parent)
 
 

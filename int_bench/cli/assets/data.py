@@ -222,7 +222,9 @@ def _plan(dataset: PairedFolders) -> Iterable[str]:
         yield f"get:     {archive.url} ({size}, sha256 {archive.sha256 or 'not published'})"
         yield f"to:      {expanded(dataset.root) / archive.folder}"
     free = shutil.disk_usage(_existing(expanded(dataset.root).absolute())).free
-    yield f"space:   {megabytes(space_needed(dataset))} needed, {megabytes(free)} free"
+    sized = all(archive.bytes for archive in missing_archives(dataset))
+    needed = f"{megabytes(space_needed(dataset))} needed" if sized else "not known"
+    yield f"space:   {needed}, {megabytes(free)} free"
 
 
 def _terms(dataset: PairedFolders) -> Iterable[str]:

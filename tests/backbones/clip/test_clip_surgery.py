@@ -377,8 +377,10 @@ def test_a_missing_checkpoint_is_named(checkpoint):
 
 def test_a_tag_that_is_not_here_names_its_repository():
     one = ClipSurgery("ViT-B-16-quickgelu", "openai", device="cpu")
-    with pytest.raises(MissingAsset, match=r"hf download timm/vit_base_patch16_clip_224\.openai`"):
+    with pytest.raises(MissingAsset, match=r"timm/vit_base_patch16_clip_224\.openai; ") as raised:
         one.similarity([Similarity(picture(8, 8), "frog")])
+    words = "checkpoint=ViT-B-16-quickgelu backbone.aligner.pretrained=openai"
+    assert f"`int-bench models fetch backbone.aligner.{words}`" in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,12 @@ def wrapped(outer, inner):
 @pytest.mark.parametrize(
     ("error", "kind", "sentence"),
     [
-        (OSError("We couldn't connect\nto the hub"), MissingAsset, "hf download org/name"),
-        (wrapped(RuntimeError("no"), LocalEntryNotFoundError("x")), MissingAsset, "hf download"),
+        (
+            OSError("We couldn't connect\nto the hub"),
+            MissingAsset,
+            "int-bench models fetch backbone.vlm.checkpoint=org/name",
+        ),
+        (wrapped(RuntimeError("no"), LocalEntryNotFoundError("x")), MissingAsset, "models fetch"),
         (wrapped(OSError("x"), GatedRepoError("403")), MissingAsset, "gated.*licence"),
         (pickle.UnpicklingError("GLOBAL os.system"), MissingAsset, "refused.*holds code"),
         (json.JSONDecodeError("Expecting", "{", 1), MissingAsset, "not usable: org/name"),
@@ -142,7 +146,7 @@ def test_a_local_folder_is_named_with_the_reason(tmp_path):
     message = str(caught.value)
     assert f"not usable: {tmp_path} (OSError: Error no file named model.safetensors" in message
     assert "backbone.vlm.checkpoint" in message
-    assert "hf download" not in message
+    assert "models fetch" not in message
     assert "\n" not in message
 
 
