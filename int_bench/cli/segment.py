@@ -26,7 +26,7 @@ from int_bench.config import build_method, load_config
 from int_bench.core.files import write_file
 from int_bench.core.named_folders import options_typed
 from int_bench.core.paths import expanded
-from int_bench.core.text import shown
+from int_bench.core.text import many, shown
 from int_bench.core.types import Image
 from int_bench.data.images import read_mask
 from int_bench.data.pictures import pictures_in
@@ -40,7 +40,7 @@ from int_bench.runs.preflight.checks import preflight
 from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
-from int_bench.runs.segments import Segment, segment_of, segments
+from int_bench.runs.segments import Segment, segment_of, segments, take_earlier
 from int_bench.runs.sinks.telling import Trackers, trackers
 from int_bench.runs.variants import RunRequest
 
@@ -95,7 +95,13 @@ def segment_command(options: SegmentOptions) -> int:
     request = _request(options, files, overrides)
     (run,) = prepare([request])
     method = build_method(run.config)
-    ended = plan.looked_over(preflight([request], [run], [method]), [run], options.dry_run)
+    report = preflight([request], [run], [method])
+    taken = 0 if options.dry_run or report.faults else take_earlier(run)
+    if taken:
+        say(f"{many(taken, 'picture')} of an earlier command: nothing of them has changed.")
+        (run,) = prepare([request])
+        report = preflight([request], [run], [method])
+    ended = plan.looked_over(report, [run], options.dry_run)
     if ended is not None:
         return ended
     started = time.monotonic()

@@ -144,8 +144,12 @@ class Prepared:
         with self._open({**self._described_as(longer), PREFIX_OF: str(source)}) as folder:
             derive(longer, folder, int(self.config.method["iterations"]), self.keys)
 
-    def join(self, sources: Sequence[Path]) -> None:
+    def join(self, sources: Sequence[Path], keys: Sequence[Key] | None = None) -> None:
         """Fill the run folder from those of the same configuration that did a part of its samples.
+
+        Args:
+            sources: their folders.
+            keys: what to take of them; None for all that is asked for.
 
         Raises:
             UserError: see :func:`int_bench.runs.prefixes.copy`.
@@ -153,7 +157,7 @@ class Prepared:
         runs = [Run(source) for source in sources]
         with self._open(self._described_as(runs[0])) as folder:
             for run in runs:
-                copy(run, folder, self.keys)
+                copy(run, folder, self.keys if keys is None else keys)
 
     def _described_as(self, other: Run) -> dict[str, Any]:
         """What ``run.json`` says; models, code and machine are those of the run that computed."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench.config.building import build_stored_dataset
 from int_bench.core import geometry
 from int_bench.core.types import Box, HardMask
 from int_bench.data.images import read_mask
-from int_bench.errors import SampleError
-from int_bench.runs.layout import Key
+from int_bench.errors import SampleError, UserError
+from int_bench.runs.layout import MANIFEST, Key
+from int_bench.runs.prepare import Prepared, unlimited
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
+from int_bench.runs.scorable import images_changed
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,49 @@ class Segment:
     def as_json(self) -> dict[str, Any]:
         """All of it, JSON-ready."""
         return {**asdict(self), "mask": None if self.mask is None else str(self.mask)}
+
+
+def take_earlier(run: Prepared) -> int:
+    """Copy what an earlier run has done of the same pictures, for a run that has not begun.
+
+    An earlier run counts where all but its list of pictures is the same, and its pictures are still
+    those that it was made from; the one that has most.
+
+    Returns:
+        How many samples were copied, over all trials.
+
+    Raises:
+        UsageError: the run folder cannot be written.
+    """
+    if run.path.exists():
+        return 0
+    common: dict[Path, list[Key]] = {}
+    for file in sorted(run.path.parent.glob(f"*/{MANIFEST}")):
+        with suppress(UserError):  # it is damaged, or a picture of it is gone
+            common[file.parent] = _common(run, Run(file.parent))
+    most = max(common, key=lambda path: len(common[path]), default=None)
+    if most is None or not common[most]:
+        return 0
+    run.join([most], common[most])
+    return len(common[most])
+
+
+def _common(run: Prepared, earlier: Run) -> list[Key]:
+    """What an earlier run has done, and well, of a run's samples."""
+    theirs, ours = dict(earlier.manifest.identity), dict(run.identity)
+    theirs["dataset"] = ours["dataset"] = None
+    dataset = build_stored_dataset(earlier.manifest.content, earlier.manifest.path)
+    whole = unlimited(run.dataset)
+    # What is white in deep pictures is decided over all of them.
+    depths = [getattr(of, "depth", None) for of in (dataset, whole)]
+    if theirs != ours or images_changed(earlier, dataset) or depths[0] != depths[1]:
+        return []
+    there = {(sample.id, sample.image_path) for sample in dataset.samples()}
+    same = {sample.id for sample in whole.samples() if (sample.id, sample.image_path) in there}
+    records = earlier.records
+    done = [key for key in run.keys if key[1] in same and records.status(key) == OK]
+    damaged = {damage.key for damage in earlier.verify(keys=done)}
+    return [k for k in done if k not in damaged and records[k].keep == run.config.keep]
 
 
 def segments(run: Run, keys: Iterable[Key] | None = None) -> Iterator[Segment]:

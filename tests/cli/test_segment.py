@@ -179,3 +179,24 @@ def test_a_report_is_written_beside_the_masks_on_request(command, pairs, here):
     assert code == Exit.DONE and "report.html" in err
     assert json.loads(out)["pictures"][0]["id"] == "a0"
     assert b"a0" in (here / "mine" / "report.html").read_bytes()
+
+
+def test_a_picture_that_is_added_is_the_only_one_computed(command, pairs, here):
+    folder = pairs / "images"
+    moved = (folder / "a5.png").rename(here / "a5.png")
+    words = ("segment", folder, *BOX, "--out", "mine")
+    assert command(*words)[0] == Exit.DONE
+    moved.rename(folder / "a5.png")
+    before = contents(here / "mine")
+    code, out, err = command(*words)
+    assert code == Exit.DONE and "6 masks and overlays" in out
+    assert "5 pictures of an earlier command" in err and "1 image," in err
+    assert len(list((here / "mine" / "runs").glob("*/*/*"))) == 2
+    after = contents(here / "mine")
+    assert before.items() - {("segments.csv", before["segments.csv"])} <= after.items()
+    assert "earlier command" not in command(*words)[2]  # the same again resumes
+    # Another prompt, another trial and a picture that has changed are computed.
+    assert "earlier" not in command(*words[:-2], "--out", "mine", "--prompt", "crab")[2]
+    Image.fromarray(levels(folder / "a0.png")[::-1]).save(folder / "a0.png")
+    code, _, err = command(*words)
+    assert code == Exit.DONE and "earlier" not in err and "6 images," in err
