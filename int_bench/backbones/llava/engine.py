@@ -39,7 +39,8 @@ Look = Callable[[Sequence[Picture]], list[Tensor]]
 ROOM = 64
 """Columns by which a block grows while answers are written."""
 BLOCK_BYTES = 2 * 2**30
-"""Of keys and values that are computed in one pass and copied to where they stay."""
+"""Of keys and values that are computed in one pass and copied to where they stay; half of the room
+there, where that is more."""
 
 
 @dataclass
@@ -165,7 +166,8 @@ class Engine:
             return len(prompt.segments[depth]) + (above if depth else self._picture_tokens())
 
         longest = max(map(tokens, prompts), default=1)
-        return max(1, BLOCK_BYTES // (self._token_bytes() * longest))
+        room = max(BLOCK_BYTES, self._nodes.capacity // 2)
+        return max(1, room // (self._token_bytes() * longest))
 
     def rows_in_memory(self) -> int:
         """How many prompts' keys and values may be held for one call: those that would stay."""
@@ -244,13 +246,21 @@ class Engine:
         """
         self._counters["scored_tokens"] += sum(len(name) for row in names for name in row)
         packed = [[token for name in row for token in name[:-1]] for row in names]
-        rest = self._score_packed(paths, packed, names) if any(packed) else None
-        answers = []
-        for row, path in enumerate(paths):
-            first = torch.log_softmax(path[-1].logits, -1)
-            later = [] if rest is None else _pick(rest[row], names[row])
-            answers.append(_join(_firsts(first, names[row]), later, names[row]))
-        return answers
+        firsts = [(row, name[0]) for row, listed in enumerate(names) for name in listed if name]
+        picked = [_picked(torch.stack([path[-1].logits for path in paths]), firsts)]
+        if any(packed):
+            rest = [
+                (row, place, token)
+                for row, listed in enumerate(names)
+                for place, token in enumerate(token for name in listed for token in name[1:])
+            ]
+            picked.append(_picked(self._score_packed(paths, packed, names), rest))
+        scores = torch.cat(picked).tolist()
+        first, later = iter(scores[: len(firsts)]), iter(scores[len(firsts) :])
+        return [
+            [(next(first), *islice(later, len(name) - 1)) if name else () for name in listed]
+            for listed in names
+        ]
 
     def _score_packed(
         self, paths: Sequence[Path], packed: list[list[int]], names: Sequence[Sequence[Ids]]
@@ -300,7 +310,8 @@ class Engine:
 
     def _embed(self, rows: Sequence[Ids]) -> list[Tensor]:
         """The embeddings of each row of ids, (n, hidden)."""
-        return [self._embedding(self._ids([row])[0]) for row in rows]
+        ids = self._ids([[token for row in rows for token in row]])[0]
+        return list(self._embedding(ids).split([len(row) for row in rows]))
 
     def _ids(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """Rows of equal length as a tensor on the model's device."""
@@ -315,26 +326,9 @@ def _write(writers: Sequence[Writer], logits: Tensor) -> None:
             writer.ids.append(writer.draw(row) if writer.temperature > 0 else greedy)
 
 
-def _firsts(log_probs: Tensor, names: Sequence[Ids]) -> list[float]:
-    """The log-probability of each name's first token (of id 0 where a name is empty)."""
-    picked: list[float] = log_probs[[name[0] if name else 0 for name in names]].tolist()
-    return picked
-
-
-def _pick(logits: Tensor, names: Sequence[Ids]) -> list[float]:
-    """The log-probabilities of all tokens but the first of each name, in packed order."""
-    targets = [token for name in names for token in name[1:]]
-    if not targets:
-        return []
-    log_probs = torch.log_softmax(logits[: len(targets)], -1)
-    picked: list[float] = log_probs[range(len(targets)), targets].tolist()
-    return picked
-
-
-def _join(firsts: list[float], later: list[float], names: Sequence[Ids]) -> list[tuple[float, ...]]:
-    """Each name's log-probabilities, from those of its first token and the packed rest."""
-    rest = iter(later)
-    return [
-        (first, *islice(rest, len(name) - 1)) if name else ()
-        for first, name in zip(firsts, names, strict=True)
-    ]
+def _picked(logits: Tensor, places: Sequence[tuple[int, ...]]) -> Tensor:
+    """The log-probabilities at some places, each a row (and a position) and a token."""
+    index = (
+        torch.tensor(places, dtype=torch.long).reshape(len(places), logits.ndim).to(logits.device)
+    )
+    return torch.log_softmax(logits, -1)[tuple(index.T)]

@@ -34,6 +34,7 @@ from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.square import Colour, to_square
 from int_bench.backbones.llava.contrastive import Contrasted, decode
 from int_bench.backbones.llava.engine import Engine, Writer
+from int_bench.backbones.llava.fused import fused
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
 from int_bench.core.geometry import Preprocess
@@ -156,7 +157,8 @@ class Llava(LocalModel):
         self, ready: _Ready, requests: Sequence[FirstToken]
     ) -> list[NDArray[np.float32]]:
         paths = ready.engine.prefill([ready.chat.prompt(request) for request in requests])
-        return [torch.softmax(path[-1].logits, -1).cpu().numpy() for path in paths]
+        logits = torch.stack([path[-1].logits for path in paths])
+        return list(torch.softmax(logits, -1).cpu().numpy())
 
     def _compute(
         self,
@@ -210,7 +212,7 @@ class Llava(LocalModel):
             path, revision=revision, trust_remote_code=False
         )
         model = model.to(self.place).eval().requires_grad_(False)
-        return _Loaded(exact_head(model), processor)
+        return _Loaded(fused(exact_head(model)), processor)
 
     @cached_property
     def ready(self) -> _Ready:

@@ -24,6 +24,7 @@ from transformers import (
 
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load
+from int_bench.backbones.llava.fused import fused
 from int_bench.backbones.llava.model import Llava, _Loaded, exact_head
 from int_bench.core import templates
 from int_bench.data.world.scenes import TASK_PROMPTS
@@ -99,7 +100,7 @@ def _build(size: LlavaSize, device: torch.device, dtype: torch.dtype) -> _Loaded
         num_additional_image_tokens=1,
         chat_template=TEMPLATE,
     )
-    return _Loaded(exact_head(randomise(model.to(device))), processor)
+    return _Loaded(fused(exact_head(randomise(model.to(device)))), processor)
 
 
 def _config(size: LlavaSize) -> LlavaConfig:
