@@ -25,6 +25,7 @@ from int_bench.backbones.grounding_dino.boxes import (
     image_for_detection,
     select,
 )
+from int_bench.backbones.grounding_dino.sampling import summed_where_sampled
 from int_bench.core.limits import Share
 from int_bench.core.requests import Detect, Detection, Request
 
@@ -160,7 +161,7 @@ class GroundingDino(LocalModel):
             model = AutoModelForZeroShotObjectDetection.from_pretrained(
                 source, revision=self.revision, dtype=self.precision, use_safetensors=True
             )
-        _mend_text_positions(model)
+        _mend_text_positions(summed_where_sampled(model))
         # Channels last: the layout in which convolutions need no reordering, on CPU and CUDA.
         return processor, model.to(self.place, memory_format=torch.channels_last).eval()
 

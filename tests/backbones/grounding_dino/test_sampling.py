@@ -1,0 +1,48 @@
+"""Deformable attention of CUDA against the library's, on a phantom device."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from transformers.models.grounding_dino.modeling_grounding_dino import MultiScaleDeformableAttention
+
+from int_bench.backbones.grounding_dino.sampling import summed_where_sampled
+from tests import phantom
+
+SIZES = [(7, 9), (4, 5), (2, 3)]
+ROWS, QUERIES, HEADS, WIDTH, POINTS = 2, 11, 3, 8, 4
+
+
+def asked():
+    draws = torch.Generator().manual_seed(0)
+    positions = sum(height * width for height, width in SIZES)
+    value = torch.randn(ROWS, positions, HEADS, WIDTH, generator=draws)
+    shape = (ROWS, QUERIES, HEADS, len(SIZES), POINTS)
+    places = torch.rand(*shape, 2, generator=draws) * 1.4 - 0.2  # some lie outside
+    weights = torch.rand(shape, generator=draws)
+    starts = torch.tensor([0, 63, 83])
+    return [value, torch.tensor(SIZES), SIZES, starts, places, weights, 64]
+
+
+def there(value):
+    return value.to("cuda") if isinstance(value, torch.Tensor) else value
+
+
+def test_each_level_is_summed_where_it_was_sampled():
+    expected = MultiScaleDeformableAttention()(*asked())
+    with phantom.cuda() as device:
+        values = [there(value) for value in asked()]
+        device.clear()
+        answer = summed_where_sampled(MultiScaleDeformableAttention())(*values).cpu()
+    torch.testing.assert_close(answer, expected, atol=1e-5, rtol=1e-5)
+    assert device.dispatches["grid_sampler_2d"] == len(SIZES)
+    assert device.dispatches["stack"] == device.dispatches["cat"] == 0
+
+
+@pytest.mark.parametrize("argument", [0, 4, 5])
+def test_elsewhere_not_a_bit_changes_and_all_arguments_count(argument):
+    module, values = summed_where_sampled(MultiScaleDeformableAttention()), asked()
+    expected = MultiScaleDeformableAttention()(*values)
+    assert torch.equal(module(*values), expected)
+    values[argument] = values[argument] * 0.5
+    assert not torch.allclose(module(*values), expected)
