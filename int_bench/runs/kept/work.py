@@ -182,16 +182,18 @@ class Sitting:
         """Keep what is known; a disk that takes no more is no reason to end."""
         self._written, parts = time.monotonic(), self.spent
         for variant, images in self._images.items():
-            own = [_share(part, images, self._images.total()) for part in parts]
+            # Where every image failed nothing says whose the time was.
+            total = self._images.total()
+            share = images / total if total else 1 / len(self._images)
+            own = [_share(part, share) for part in parts]
             with suppress(OSError):
                 make_folder(self._runs[variant] / WORK)
                 text = json.dumps({"spent": [_stored(part) for part in own]})
                 write_whole(self._runs[variant] / WORK / self._name, f"{text}\n".encode())
 
 
-def _share(spent: Spent, images: int, total: int) -> Spent:
-    """A method's images with their share of what all took: what each took is not known."""
-    share = images / total
+def _share(spent: Spent, share: float) -> Spent:
+    """A method's share of what all took: what each took is not known."""
     return replace(
         spent,
         images=round(spent.images * share),

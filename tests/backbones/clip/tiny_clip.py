@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import open_clip
+import PIL.Image
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
@@ -13,7 +15,9 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
+from int_bench.backbones.clip.surgery import ClipSurgery
 from int_bench.core.templates import CLIP_TEMPLATES
+from int_bench.core.types import Picture
 
 IMAGE_SIZE, PATCH_SIZE, LAYERS, HEADS, WIDTH = 32, 8, 3, 2, 64
 NAMES = ("frog", "snake", "leaves", "bark", "camouflaged animal")
@@ -82,3 +86,14 @@ def write_tiny_clip(folder: Path, quick_gelu=False, seed=0) -> Path:
         state[name] = gain + scale * noise
     save_file(state, folder / "open_clip_model.safetensors")
     return folder
+
+
+def picture(height, width, seed=0):
+    """Smooth random colours, so that tokens differ in more than noise."""
+    generator = np.random.default_rng(seed)
+    small = PIL.Image.fromarray(generator.integers(0, 256, (5, 6, 3), dtype=np.uint8))
+    return Picture(np.asarray(small.resize((width, height), PIL.Image.Resampling.BICUBIC)))
+
+
+def aligner(folder, **options):
+    return ClipSurgery(folder, device="cpu", **({"blocks": 2} | options))
