@@ -60,7 +60,7 @@ gpu-check: $(STAMP) ## on a machine with a GPU: what works and how fast, JSON af
 
 tables: $(STAMP) ## all methods and ablations on the drawn world, results/tables, and the bars of the card (an hour)
 	$(BIN)/python -m scripts.experiments.field
-	$(BIN)/python -m int_bench.zoo.report --only int --n-int 96
+	$(BIN)/python -m int_bench.zoo.report --only int --n-int 72
 
 clean: ## remove caches and build products; .venv and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -17,7 +17,7 @@ from int_bench.runs.variants import RunRequest, ablations, sweep
 from int_bench.zoo.bars import SETS, SceneSet, scenes_in
 from int_bench.zoo.mechanism import DECOY, VARIANTS
 
-N = 96
+N = 72
 """Scenes of animals; the other groups are in proportion (`SceneSet.n`)."""
 _SAMPLED = (
     "method.prompter.selection.reading=sampled", "method.prompter.selection.samples=1", "trials=3",

@@ -37,6 +37,9 @@ ANIMAL_SLOTS = 2
 DECOY_WORTH = 0.75
 """What a decoy's box is worth (times its IoU) for its name and for the task's prompt."""
 
+SHARES = np.array([0.7, 4.0, 1.3, 1.2, 1.2, 1.2, 1.2])
+"""How often a scene is shown, by its kind (an index into KINDS)."""
+
 TASK_OF = {8: "polyp", 9: "skin"}
 PROMPT_NAMES = {
     TASK_PROMPTS["cod"]: set(TARGETS["cod"]),
@@ -71,13 +74,16 @@ class Views:
 
 
 def dim(image: Bytes, masks: Bools, rng: np.random.Generator) -> Bytes:
-    """Darken what is outside of a figure's rough soft mask, as 1 to 5 iterations of Eq. 12 do.
+    """Darken what is outside of a figure's rough soft mask, as Eq. 12 does once, at times oftener.
 
-    Three in five are cut along a patch border, with a residue on the far side.
+    What stays bright is mostly one animal, so that of two one is dark; the rest are decoys. Three
+    in five are cut along a patch border, with a residue on the far side.
     """
     size = int(rng.integers(1, 12))
     change = cv2.dilate if rng.random() < 0.7 else cv2.erode
-    mask = masks[rng.choice(np.flatnonzero(masks.any((1, 2))))]
+    there = np.flatnonzero(masks.any((1, 2)))
+    animals = there[there < ANIMAL_SLOTS]
+    mask = masks[rng.choice(animals if len(animals) and rng.random() < 0.75 else there)]
     cut = change(mask.astype(np.float32), np.ones((size, size), np.uint8))
     rough = np.asarray(cut, np.float32)
     if rng.random() < 0.6:
@@ -88,7 +94,7 @@ def dim(image: Bytes, masks: Bools, rng: np.random.Generator) -> Bytes:
             inside = 1.0 - inside
         rough = rough * (inside + (1.0 - inside) * np.float32(rng.uniform(0.0, 0.6)))
     soft = np.asarray(cv2.GaussianBlur(rough, (0, 0), 1 + 3 * rng.random()), np.float32)
-    dimmed: Bytes = dim_by(image[None], soft[None], int(rng.choice([1, 1, 2, 3, 4, 5])))[0]
+    dimmed: Bytes = dim_by(image[None], soft[None], int(rng.choice([1, 1, 1, 1, 1, 2, 3, 5])))[0]
     return dimmed
 
 
@@ -135,6 +141,12 @@ def draw_views(pool: Pool, rows: NDArray[np.int64], rng: np.random.Generator) ->
     return pack(images, masks, names, valid)
 
 
+def draw_rows(pool: Pool, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Rows of ``count`` scenes; two of a kind, of which there are few, come oftener."""
+    twice = SHARES[pool.kind]
+    return rng.choice(len(pool.kind), size=count, p=twice / twice.sum())
+
+
 def figures(pool: Pool, row: int) -> tuple[Bools, NDArray[np.int64]]:
     """Masks (5, 128, 128) and names (5,) of the animals and decoys of a scene."""
     masks = np.concatenate([pool.masks[row], pool.decoys[row]])
@@ -146,15 +158,15 @@ def _draw_view(
 ) -> tuple[Bytes, Bools, NDArray[np.int64], NDArray[np.int64]]:
     """Image, visible masks, visible names and pixel mask of one random view."""
     image, whole, names = pool.images[row], *figures(pool, row)
-    if rng.random() < 0.06:
+    if rng.random() < 0.08:
         image, whole = (
             pool.clean[row],
             whole & (np.arange(len(whole)) >= ANIMAL_SLOTS)[:, None, None],
         )
-    elif rng.random() < 0.35:
+    elif rng.random() < 0.45:
         image = dim(image, whole, rng)
     patches = list(PATCHES.values())
-    patch = patches[0 if rng.random() < 0.55 else int(rng.integers(1, len(patches)))]
+    patch = patches[0 if rng.random() < 0.5 else int(rng.integers(1, len(patches)))]
     view, seen, (height, width) = crop(image, whole, patch)
     zoom = max(height, width) / max(patch[2] - patch[0], patch[3] - patch[1])
     names = visible_names(names, whole, seen, zoom)
@@ -222,13 +234,13 @@ def draw_prompt(names: list[int], environment: int, rng: np.random.Generator) ->
     if rng.random() < 0.15:
         absent = [name for name in range(len(NAMES)) if name not in names]
     chance = rng.random()
-    if chance < 0.22:
+    if chance < 0.18:
         return [NAMES[index] for index in rng.permutation(group)]
-    if chance < 0.42 and right:
+    if chance < 0.45 and right:
         return [NAMES[int(rng.choice(right))]]
     if chance < 0.57 and like:
         return [NAMES[int(rng.choice(like))]]
-    if chance < 0.78:
+    if chance < 0.76:
         return [NAMES[int(rng.choice(absent))]]
     if chance < 0.86 and right:
         pair = [NAMES[int(rng.choice(right))], NAMES[int(rng.choice([*right[1:], *like, *absent]))]]
