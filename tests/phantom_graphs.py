@@ -140,19 +140,22 @@ class Stream:
         return lambda *_, **__: None
 
 
+_pools: dict[int, weakref.WeakSet[Graph]] = {}
+_handles = itertools.count()
+"""Of all devices: graphs outlive one."""
+
+
 def patches(device: Any) -> Iterator[Any]:
     """``torch.cuda``'s graphs and streams on a phantom device."""
 
-    handles = itertools.count()
-    graphs: dict[int, weakref.WeakSet[Graph]] = {}
-
     @contextlib.contextmanager
     def capture(graph: Graph, pool: Any = None, stream: Any = None, **_: Any) -> Iterator[None]:
-        if pool in graphs and not graphs[pool]:
+        pool = next(_handles) if pool is None else pool
+        if pool in _pools and not _pools[pool]:
             raise RuntimeError(
                 "use_count > 0 INTERNAL ASSERT FAILED: the pool went with its graphs"
             )
-        graphs.setdefault(pool, weakref.WeakSet()).add(graph)
+        _pools.setdefault(pool, weakref.WeakSet()).add(graph)
         launched = device.dispatches.copy()
         device.recording = graph.recording
         try:
@@ -168,8 +171,9 @@ def patches(device: Any) -> Iterator[Any]:
         "Stream": Stream,
         "Event": Stream,
         "current_stream": lambda *_: Stream(),
+        "device": lambda *_: contextlib.nullcontext(),
         "stream": lambda *_: contextlib.nullcontext(),
-        "graph_pool_handle": lambda *_: next(handles),
+        "graph_pool_handle": lambda *_: next(_handles),
     }
     for name, value in changed.items():
         yield mock.patch.object(torch.cuda, name, value)

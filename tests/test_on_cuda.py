@@ -63,10 +63,10 @@ class Cost:
 
 
 COSTS = {
-    "answer": Cost(357, 9, 12, 3459),
-    "score": Cost(346, 2, 14, 3459),
-    "first_token": Cost(239, 2, 7, 1729),
-    "contrast": Cost(471, 9, 15, 3459),
+    "answer": Cost(357, 9, 12, 11227),
+    "score": Cost(346, 2, 14, 11227),
+    "first_token": Cost(239, 2, 7, 10734),
+    "contrast": Cost(471, 9, 15, 11227),
     "inpaint": Cost(748, 2, 10, 3408),
     "detect": Cost(684, 1, 7, 13363),
     "segment": Cost(271, 1, 5, 4352),

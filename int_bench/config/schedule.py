@@ -14,8 +14,9 @@ from int_bench.config.run_config import RunConfig
 from int_bench.core.protocols import Backbone
 
 _ON_CPU = 4
-_PICTURES = 9  # patches of one image in the paper; their prefixes are used in every iteration
-_FEWEST, _MOST = 2, 16
+_ON_CUDA = 12
+"""Two halves of six: as many pictures as Stable Diffusion fills in one batch without a bubble. The
+vlm's memory bounds what it computes at once (see the broker), not how many images wait."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +35,24 @@ class Schedule:
 
 
 def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
-    """The schedule of a run; on CUDA ``in_flight: auto`` loads all models to ask for memory.
+    """The schedule of a run; on CUDA all models are loaded, to know what memory is left.
 
     Raises:
         UserError: a model cannot be loaded.
     """
     cuda = exactness.on_cuda(config.backbone)
     limits = {role: _most(node, cuda) for role, node in config.backbone.items()}
+    if cuda:
+        # The vlm takes its share of what is free once all the others are there.
+        for backbone in backbones.values():
+            getattr(backbone, "loaded", None)
+        for role, backbone in backbones.items():
+            rows = getattr(backbone, "rows_at_once", None)
+            limits[role] = limits[role] if rows is None else min(limits[role], int(rows()))
     in_flight, overlap = config.in_flight, config.overlap
     return Schedule(
         max_batch=1 if config.exactness == "E0" else limits,
-        in_flight=in_flight if isinstance(in_flight, int) else _fitting(config, backbones, cuda),
+        in_flight=in_flight if isinstance(in_flight, int) else _usual(config.exactness, cuda),
         overlap=overlap if isinstance(overlap, bool) else cuda,
     )
 
@@ -55,18 +63,12 @@ def _most(node: Mapping[str, Any], cuda: bool) -> int:
     return int(node.get("max_batch", 1)) * passes
 
 
-def _fitting(config: RunConfig, backbones: Mapping[str, Backbone], cuda: bool) -> int:
-    """Images whose pictures' keys and values stay resident together, between 2 and 16.
+def _usual(kept: str, cuda: bool) -> int:
+    """Images in flight where nothing is said.
 
     One after the other where a call takes a single request: company gains nothing there, and what
     is interrupted costs one image.
     """
-    if config.exactness == "E0":
+    if kept == "E0":
         return 1
-    resident = getattr(backbones.get("vlm"), "resident_pictures", None)
-    if not cuda or resident is None:
-        return _ON_CPU
-    # The vlm takes its share of what is free once all the others are there.
-    for backbone in backbones.values():
-        getattr(backbone, "loaded", None)
-    return max(_FEWEST, min(_MOST, int(resident()) // _PICTURES))
+    return _ON_CUDA if cuda else _ON_CPU

@@ -65,6 +65,7 @@ class _Root:
 
     key: Hashable
     group: int
+    place: int
     owner: Hashable = None
     topic: Hashable = None
     counters: Counter[str] = field(default_factory=Counter)
@@ -172,7 +173,7 @@ class Broker:
                     job = next(source, None)
                     more = job is not None
                     if job is not None:
-                        self._admit(job, admitted % self._groups)
+                        self._admit(job, admitted)
                         active, admitted = active + 1, admitted + 1
                 queue = self._fullest(last) if not self._ready or self._groups > 1 else None
                 flight = self._dispatch(queue, worker) if queue else None
@@ -194,11 +195,12 @@ class Broker:
             self._close()
             gc.unfreeze()
 
-    def _admit(self, job: Job[Any], group: int) -> None:
+    def _admit(self, job: Job[Any], place: int) -> None:
+        group = place % self._groups
         before, self._newest = self._newest, job.topic
         self._topics[job.topic] += 1
         self._forget(before)
-        task = _Task(job.start(_Call), _Root(job.key, group, job.owner, job.topic))
+        task = _Task(job.start(_Call), _Root(job.key, group, place, job.owner, job.topic))
         self._ready.append((task, None, None))
 
     def _forget(self, topic: Hashable) -> None:
@@ -218,10 +220,14 @@ class Broker:
     def _dispatch(
         self, queue: _Queue, worker: ThreadPoolExecutor
     ) -> tuple[_Batch, Future[list[Served]]]:
+        """Call a model with what waits, the images of longest ago first.
+
+        So an image's dialogue is over before those of later ones push its prefixes out of memory.
+        """
         _, role, verb = queue
-        requests = self._queues[queue]
-        most = min(self._server.limit(role), len(requests))
-        batch = [requests.popleft() for _ in range(most)]
+        waiting = sorted(self._queues[queue], key=lambda pair: self._waiting[pair[0]][0].root.place)
+        most = self._server.limit(role)
+        batch, self._queues[queue] = waiting[:most], deque(waiting[most:])
         call = worker.submit(self._server.serve, role, verb, [request for _, request in batch])
         return batch, call
 

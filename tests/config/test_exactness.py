@@ -111,15 +111,15 @@ def test_identity_holds_the_class_and_the_precision_that_were_resolved():
 
 
 class Vlm:
-    """Knows how many pictures stay resident."""
+    """Knows how many requests its memory holds."""
 
     identity, counters = {}, {}
 
-    def __init__(self, pictures):
-        self.pictures = pictures
+    def __init__(self, rows):
+        self.rows = rows
 
-    def resident_pictures(self):
-        return self.pictures
+    def rows_at_once(self):
+        return self.rows
 
 
 def test_e0_asks_one_at_a_time_and_the_others_by_model():
@@ -129,10 +129,13 @@ def test_e0_asks_one_at_a_time_and_the_others_by_model():
     assert found.max_batch["vlm"] == 7 and not found.overlap
 
 
-@pytest.mark.parametrize(("pictures", "images"), [(0, 2), (45, 5), (53, 5), (1000, 16)])
-def test_on_cuda_images_in_flight_follow_the_memory_for_prefixes(pictures, images):
-    found = schedule(config.load_config(["device=cuda"]), {"vlm": Vlm(pictures)})
-    assert (found.in_flight, found.overlap) == (images, True)
+@pytest.mark.parametrize(("rows", "most"), [(5, 5), (1000, 32)])
+def test_on_cuda_the_vlm_is_asked_what_its_memory_holds(rows, most):
+    paper = config.load_config(["device=cuda", "models=paper"])
+    found = schedule(paper, {"vlm": Vlm(rows)})
+    assert (found.in_flight, found.overlap, found.max_batch["vlm"]) == (12, True, most)
+    assert found.max_batch["detector"] == 64  # pictures of three sizes fill passes of eight
+    assert found.max_batch["inpainter"] == 8
 
 
 def test_what_is_given_wins_over_auto():

@@ -15,8 +15,8 @@ V = TypeVar("V")
 Submit = Callable[[Callable[[], Any]], "Future[Any]"]
 """Has something computed on another thread."""
 
-MOST = 64
-"""Values of one kind that wait at once; a picture of a detector takes 10 MB."""
+MOST = 128
+"""Values of one kind that wait at once; a picture of a detector takes 5 to 10 MB."""
 
 
 class Ahead(Generic[V]):

@@ -6,7 +6,7 @@ what comes out stands there until the next replay.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
@@ -41,6 +41,14 @@ class Pool:
         return graph
 
 
+_pools: defaultdict[int, Pool] = defaultdict(Pool)
+
+
+def shared_pool() -> Pool:
+    """That of all models on the current device: one thread asks them, so graphs run in turn."""
+    return _pools[torch.cuda.current_device()]
+
+
 class Replayed:
     """A function of tensors, plain at its first call with given shapes and replayed from then on.
 
@@ -49,7 +57,6 @@ class Replayed:
 
     def __init__(self, compute: Callable[..., Tensor]) -> None:
         self._compute = compute
-        self._pool = Pool()
         self._known: OrderedDict[tuple[Any, ...], _Captured] = OrderedDict()
 
     def __call__(self, *tensors: Tensor) -> Tensor:
@@ -60,7 +67,7 @@ class Replayed:
             constants = _Constants()
             with constants:
                 answer = self._compute(*tensors)
-                self._known[key] = _Captured(self._compute, tensors, self._pool, constants)
+                self._known[key] = _Captured(self._compute, tensors, constants)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
             return answer
@@ -70,7 +77,6 @@ class Replayed:
     def clear(self) -> None:
         """Give the memory of all graphs back."""
         self._known.clear()
-        self._pool = Pool()  # without a graph the old one is gone
 
 
 class _Constants(TorchFunctionMode):
@@ -97,13 +103,12 @@ class _Captured:
         self,
         compute: Callable[..., Tensor],
         tensors: tuple[Tensor, ...],
-        pool: Pool,
         constants: _Constants,
     ) -> None:
         self._constants = constants  # the graph reads them where they are
         self._inputs = [tensor.clone() for tensor in tensors]
         self._output: Tensor
-        self._graph = pool.capture(lambda: self._run(compute))
+        self._graph = shared_pool().capture(lambda: self._run(compute))
 
     def _run(self, compute: Callable[..., Tensor]) -> None:
         self._output = compute(*self._inputs)

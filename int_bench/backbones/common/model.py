@@ -25,6 +25,7 @@ from int_bench.backbones.common.loading import cached_load, load_errors, memory_
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import (
     FiniteCheck,
+    current,
     pick_device,
     pick_dtype,
     plain_attention,
@@ -158,7 +159,7 @@ class LocalModel(Model):
         """
         self.finite.clear()
         try:
-            with torch.inference_mode(), memory_guard():
+            with current(self.place), torch.inference_mode(), memory_guard():
                 yield
                 self.finite.verdict(self.ROLE, self.checkpoint)
         except (OutOfMemory, SampleError):

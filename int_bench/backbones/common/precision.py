@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -37,6 +37,11 @@ def pick_device(device: str = "auto") -> torch.device:
             f"choose auto or cpu."
         )
     return picked
+
+
+def current(device: torch.device) -> AbstractContextManager[Any]:
+    """Let a CUDA device be the one whose streams and graphs are meant."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def pick_dtype(

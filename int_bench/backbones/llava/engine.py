@@ -39,8 +39,23 @@ Look = Callable[[Sequence[Picture]], list[Tensor]]
 ROOM = 64
 """Columns by which a block grows while answers are written."""
 BLOCK_BYTES = 2 * 2**30
-"""Of keys and values that are computed in one pass and copied to where they stay; half of the room
-there, where that is more."""
+"""Of keys and values that are computed in one pass and copied to where they stay; the batch's budget,
+where that is more."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Memory of keys and values, in bytes.
+
+    Attributes:
+        prefixes: of those that stay between calls.
+        batch: of those that one call computes with, ...
+        rows: ... at most so many prompts.
+    """
+
+    prefixes: int
+    batch: int
+    rows: int
 
 
 @dataclass
@@ -90,7 +105,7 @@ class Engine:
         self,
         model: torch.nn.Module,
         look: Look,
-        prefix_bytes: int,
+        budget: Budget,
         counters: Counter[str],
         finite: FiniteCheck,
     ) -> None:
@@ -101,12 +116,15 @@ class Engine:
         self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
         weight = next(self._embedding.parameters())
         self._device, self._embedding_size = weight.device, weight.element_size()
-        self._nodes: Lru[object, Node] = Lru(prefix_bytes, Node.nbytes)
+        self._nodes: Lru[object, Node] = Lru(budget.prefixes, Node.nbytes)
         # Newer transformers call it cache, and 5.40 drops the old name.
         accepted = signature(model.forward).parameters
         self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
         graphs = self._device.type == "cuda"
-        self._steps = StaticSteps(model, self._cache_argument) if graphs else None
+        room = self._picture_tokens() + 4 * ROOM
+        self._batch_bytes = min(budget.batch, budget.rows * room * self._token_bytes())
+        steps = StaticSteps(model, self._cache_argument, self._batch_bytes)
+        self._steps = steps if graphs else None
 
     def forget(self) -> None:
         """Drop all resident prefixes; they are computed again when they are needed."""
@@ -166,14 +184,17 @@ class Engine:
             return len(prompt.segments[depth]) + (above if depth else self._picture_tokens())
 
         longest = max(map(tokens, prompts), default=1)
-        room = max(BLOCK_BYTES, self._nodes.capacity // 2)
-        return max(1, room // (self._token_bytes() * longest))
+        most = max(BLOCK_BYTES, self._batch_bytes)
+        return max(1, most // (self._token_bytes() * longest))
 
     def rows_in_memory(self) -> int:
         """How many prompts' keys and values may be held for one call: those that would stay."""
-        return max(
-            1, self._nodes.capacity // (self._token_bytes() * (self._picture_tokens() + 192))
-        )
+        held = min(self._nodes.capacity, self._batch_bytes)
+        return max(1, held // (self._token_bytes() * (self._picture_tokens() + 192)))
+
+    def _block(self, past: Sequence[Sequence[Node]], room: int) -> Block:
+        """A batch to be computed in one pass, while none is being decoded."""
+        return Block(self._model, past, room, self._steps.zeros if self._steps else None)
 
     def _extend(
         self, depth: int, prompts: Sequence[Prompt], nodes: dict[object, Node]
@@ -186,7 +207,7 @@ class Engine:
             pieces = [torch.cat(pair) for pair in zip(pieces, features, strict=True)]
         lengths = [len(piece) for piece in pieces]
         self._counters["prefill_tokens"] += sum(lengths)
-        block = Block(self._model, past, room=max(lengths))
+        block = self._block(past, room=max(lengths))
         ends = sorted({length - 1 for length in lengths})
         logits = self._forward(block, pad_sequence(pieces, batch_first=True), keep=ends)
         return [
@@ -231,7 +252,7 @@ class Engine:
     def prefill_text(self, ids: Ids) -> Path:
         """The computed segment of a prompt without a picture; it is not kept."""
         self._counters["prefill_tokens"] += len(ids)
-        block = Block(self._model, [[]], room=len(ids))
+        block = self._block([[]], room=len(ids))
         logits = self._forward(block, self._embedding(self._ids([ids])), keep=[len(ids) - 1])
         return [Node(block.written(0, len(ids)), logits[0, 0].clone())]
 
@@ -274,7 +295,7 @@ class Engine:
             tags = [(item, at) for item, name in enumerate(listed) for at in range(len(name) - 1)]
             if tags:
                 items[row, : len(tags)], steps[row, : len(tags)] = self._ids(tags).T
-        block = Block(self._model, paths, room=width)
+        block = self._block(paths, room=width)
         same = items[:, :, None] == items[:, None, :]
         embeds = self._embedding(ids)
         return self._forward(block, embeds, range(width), steps=steps, within=same)

@@ -8,8 +8,9 @@ interface (``DynamicLayer``) is what the model sees.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -44,12 +45,19 @@ class Node:
 class Block:
     """The keys and values of a batch of rows, each a path of nodes, and ``room`` for new tokens."""
 
-    def __init__(self, model: torch.nn.Module, past: Sequence[Sequence[Node]], room: int) -> None:
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        past: Sequence[Sequence[Node]],
+        room: int,
+        zeros: Callable[[tuple[int, ...]], Tensor] | None = None,
+    ) -> None:
         lengths = [sum(node.length for node in path) for path in past]
         width = max(lengths)
         shape = cache_shape(model.config, len(past), width + room)
         # Zeros, not empty memory: a masked NaN would still spoil its row.
-        kv = torch.zeros(shape, dtype=_dtype(model), device=_device(model))
+        make = zeros or partial(torch.zeros, dtype=_dtype(model), device=_device(model))
+        kv = make(shape)
         for row, path in enumerate(past):
             start = width - lengths[row]
             for node in path:

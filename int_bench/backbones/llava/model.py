@@ -33,7 +33,7 @@ from int_bench.backbones.common.lru import MEBIBYTE, Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.square import Colour, to_square
 from int_bench.backbones.llava.contrastive import Contrasted, decode
-from int_bench.backbones.llava.engine import Engine, Writer
+from int_bench.backbones.llava.engine import Budget, Engine, Writer
 from int_bench.backbones.llava.fused import fused
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
@@ -48,6 +48,9 @@ from int_bench.core.requests import (
     TokenLogProbs,
 )
 from int_bench.core.types import Picture
+
+WORK_BYTES = 14 * 2**30
+"""Of a device, beside weights, keys and values: what the five models of the paper compute with."""
 
 R = TypeVar("R", bound=VlmRequest)
 A = TypeVar("A")
@@ -64,8 +67,9 @@ class Llava(LocalModel):
             does not depend on anything asked before, to the bit; in larger batches up to rounding.
         preprocess: how a picture becomes the square that boxes refer to (see ``common.square``).
         prefix_cache_mb: memory in MiB for keys and values that stay between calls. A 13B model in
-            half precision needs 0.8 MiB a token, about 0.5 GiB a picture. None: on CUDA a quarter
-            of what is free once the model is loaded, on a CPU 1024.
+            half precision needs 0.8 MiB a token, about 0.5 GiB a picture. None: on a CPU 1024; on
+            CUDA two thirds of what is free at the first request, less 14 GiB (at most half) for
+            what all models compute with. The last third is for one call's keys and values.
         feature_cache_mb: memory in MiB for image tokens that stay between calls.
         max_side: shrink larger squares to this side before the processor sees them. A bound for
             LLaVA-OneVision, which cuts a large square into up to 36 tiles (about 7300 tokens);
@@ -224,7 +228,7 @@ class Llava(LocalModel):
         """
         loaded: _Loaded = self.loaded
         model, processor = loaded.model, loaded.processor
-        engine = Engine(model, self._look, self._prefix_bytes(), self.counters, self.finite)
+        engine = Engine(model, self._look, self._budget(), self.counters, self.finite)
         chat, stop = ChatFormat(processor), _stop_ids(model, processor)
         return _Ready(model, processor, chat, engine, stop)
 
@@ -239,14 +243,19 @@ class Llava(LocalModel):
         """How many pictures' keys and values stay between calls; loads the model."""
         return self.ready.engine.resident_pictures()
 
-    def _prefix_bytes(self) -> int:
-        """The memory for resident prefixes."""
-        if self.prefix_cache_mb is not None:
-            return self.prefix_cache_mb * MEBIBYTE
-        if self.place.type != "cuda":
-            return 1024 * MEBIBYTE
+    def rows_at_once(self) -> int:
+        """How many requests are computed together in memory; loads the model."""
+        return min(self.max_batch, self.ready.engine.rows_in_memory())
+
+    def _budget(self) -> Budget:
+        """The memory for keys and values; on CUDA the other models are best loaded before."""
+        if self.prefix_cache_mb is not None or self.place.type != "cuda":
+            given = 1024 if self.prefix_cache_mb is None else self.prefix_cache_mb
+            return Budget(given * MEBIBYTE, given * MEBIBYTE, self.max_batch)
+        torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(self.place)
-        return free // 4
+        spare = max(free - WORK_BYTES, free // 2)
+        return Budget(spare * 2 // 3, spare // 3, self.max_batch)
 
     def _look(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """The image tokens of each picture, (tokens, hidden); each distinct picture once."""

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from int_bench.backbones.common.graphs import Pool
+from int_bench.backbones.common.graphs import shared_pool
 from int_bench.backbones.llava.kv_block import Node, cache_shape
 
-ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64)
+ROWS = (1, 2, 4, 6, 9, 12, 16, 18, 24, 27, 32, 36, 48, 64)
 """Numbers of rows for which there are graphs; more rows are rounded up to a multiple of 64."""
 COLUMNS = 64
 """Columns are a multiple of this: few graphs, and masks aligned for the fused kernels."""
@@ -38,12 +38,18 @@ def bucket(rows: int, columns: int) -> tuple[int, int]:
 
 
 class StaticSteps:
-    """The arena of one model and the graphs over it; one batch at a time."""
+    """The arena of one model and the graphs over it; one batch at a time.
 
-    def __init__(self, model: torch.nn.Module, cache_argument: str) -> None:
+    Args:
+        model: whose steps they are.
+        cache_argument: what it calls its keys and values.
+        arena_bytes: the least size of the arena.
+    """
+
+    def __init__(self, model: torch.nn.Module, cache_argument: str, arena_bytes: int) -> None:
         self.model = model
+        self.arena_bytes = arena_bytes
         self.cache_argument = cache_argument
-        self.pool = Pool()
         self._arena: Tensor | None = None
         self._steps: dict[tuple[int, int], Step] = {}
 
@@ -51,7 +57,6 @@ class StaticSteps:
         """Give the memory back."""
         self._steps.clear()
         self._arena = None
-        self.pool = Pool()  # without a graph the old one is gone
 
     def open(self, past: Sequence[Sequence[Node]], room: int) -> StaticBlock:
         """A batch of rows, each a path of nodes, with room for new tokens."""
@@ -68,17 +73,33 @@ class StaticSteps:
 
     def step_of(self, rows: int, columns: int) -> Step:
         """The step for a bucket."""
-        shape = cache_shape(self.model.config, rows, columns)
-        weight = next(self.model.parameters())
-        if self._arena is None or self._arena.numel() < prod(shape):
-            self.forget()
-            self._arena = torch.zeros(prod(shape), dtype=weight.dtype, device=weight.device)
+        memory = self._memory(cache_shape(self.model.config, rows, columns))
         known = self._steps.pop((rows, columns), None)
         if known is None and len(self._steps) >= GRAPHS_KEPT:
             self._steps.pop(next(iter(self._steps)))
-        step = known or Step(self, self._arena[: prod(shape)].view(shape))
+        step = known or Step(self, memory)
         self._steps[rows, columns] = step
         return step
+
+    def _memory(self, shape: tuple[int, ...]) -> Tensor:
+        """The beginning of the arena, which grows where it is too small."""
+        weight = next(self.model.parameters())
+        if self._arena is None or self._arena.numel() < prod(shape):
+            self.forget()
+            size = max(prod(shape), self.arena_bytes // weight.element_size())
+            self._arena = torch.zeros(size, dtype=weight.dtype, device=weight.device)
+        return self._arena[: prod(shape)].view(shape)
+
+    def zeros(self, shape: tuple[int, ...]) -> Tensor:
+        """Zeros for what is computed while no batch is open; in the arena where it is large enough.
+
+        Args:
+            shape: of keys and values.
+        """
+        weight = next(self.model.parameters())
+        if prod(shape) * weight.element_size() > self.arena_bytes:
+            return torch.zeros(shape, dtype=weight.dtype, device=weight.device)
+        return self._memory(shape).zero_()
 
 
 class StaticBlock:
@@ -173,7 +194,7 @@ class Step:
             self._graph.replay()
         else:
             self._compute()  # allocates what the libraries want to have before a capture
-            self._graph = self._steps.pool.capture(self._compute)
+            self._graph = shared_pool().capture(self._compute)
         return self._state.logits
 
     def _compute(self) -> None:
