@@ -86,10 +86,10 @@ def test_llava_13b():
             return lambda: vlm.answer([Answer(p, ASK, max_tokens=tokens) for p in pictures])
 
         check(
-            device, Cost(28000, 9, 12.0), answer([p for n in range(4) for p in patches(n)][:32], 1)
+            device, Cost(14200, 9, 11.2), answer([p for n in range(4) for p in patches(n)][:32], 1)
         )
         vlm.forget()
-        check(device, Cost(4500, 2, 4.9), answer([first, *others[:5]], 1))
+        check(device, Cost(2400, 2, 7.3), answer([first, *others[:5]], 1))
         answer([first, *others[:5]], 3)()  # captures
         steps = []
         for tokens in (3, 4):
@@ -99,7 +99,7 @@ def test_llava_13b():
         assert steps[1] - steps[0] <= 20
         asked = [Score(p, ASK, llava.NAMES) for p in (first, *others)]
         vlm.score(asked)
-        check(device, Cost(7000, 4, 9.5), lambda: vlm.score(asked))
+        check(device, Cost(4900, 4, 0.1), lambda: vlm.score(asked))
 
 
 def test_the_patches_of_an_image_go_through_llava_13b_together():
@@ -110,9 +110,9 @@ def test_the_patches_of_an_image_go_through_llava_13b_together():
         assert vlm.loaded
         nine = patches()
         first = [FirstToken(picture, ASK) for picture in nine]
-        check(device, Cost(2420, 2, 8.8), lambda: vlm.first_token(first))
+        check(device, Cost(2420, 2, 17.3), lambda: vlm.first_token(first))
         scored = [Score(picture, ASK, llava.NAMES) for picture in nine]
-        check(device, Cost(1013, 2, 4.5), lambda: vlm.score(scored))
+        check(device, Cost(1013, 2, 0.1), lambda: vlm.score(scored))
 
 
 def test_stable_diffusion_2():

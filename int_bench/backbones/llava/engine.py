@@ -26,6 +26,7 @@ from torch.nn.utils.rnn import pad_sequence
 from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import FiniteCheck
+from int_bench.backbones.llava.budget import Budget
 from int_bench.backbones.llava.kv_block import Block, Node, cache_shape
 from int_bench.backbones.llava.prompt import Ids, Prompt
 from int_bench.backbones.llava.static_steps import StaticBlock, StaticSteps
@@ -39,23 +40,8 @@ Look = Callable[[Sequence[Picture]], list[Tensor]]
 ROOM = 64
 """Columns by which a block grows while answers are written."""
 BLOCK_BYTES = 2 * 2**30
-"""Of keys and values that are computed in one pass and copied to where they stay; the batch's budget,
+"""Of keys and values that are computed in one pass and copied to where they stay; a batch's budget
 where that is more."""
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Memory of keys and values, in bytes.
-
-    Attributes:
-        prefixes: of those that stay between calls.
-        batch: of those that one call computes with, ...
-        rows: ... at most so many prompts.
-    """
-
-    prefixes: int
-    batch: int
-    rows: int
 
 
 @dataclass

@@ -29,11 +29,12 @@ import int_bench.backbones.llava.conv_tower  # noqa: F401  (registers the zoo's 
 from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.loading import refuse_incomplete, resolve
-from int_bench.backbones.common.lru import MEBIBYTE, Mebibytes, tensors
+from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.square import Colour, to_square
+from int_bench.backbones.llava.budget import budget
 from int_bench.backbones.llava.contrastive import Contrasted, decode
-from int_bench.backbones.llava.engine import Budget, Engine, Writer
+from int_bench.backbones.llava.engine import Engine, Writer
 from int_bench.backbones.llava.fused import fused
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
@@ -48,9 +49,6 @@ from int_bench.core.requests import (
     TokenLogProbs,
 )
 from int_bench.core.types import Picture
-
-WORK_BYTES = 14 * 2**30
-"""Of a device, beside weights, keys and values: what the five models of the paper compute with."""
 
 R = TypeVar("R", bound=VlmRequest)
 A = TypeVar("A")
@@ -228,7 +226,8 @@ class Llava(LocalModel):
         """
         loaded: _Loaded = self.loaded
         model, processor = loaded.model, loaded.processor
-        engine = Engine(model, self._look, self._budget(), self.counters, self.finite)
+        room = budget(self.place, self.prefix_cache_mb, self.max_batch)
+        engine = Engine(model, self._look, room, self.counters, self.finite)
         chat, stop = ChatFormat(processor), _stop_ids(model, processor)
         return _Ready(model, processor, chat, engine, stop)
 
@@ -246,16 +245,6 @@ class Llava(LocalModel):
     def rows_at_once(self) -> int:
         """How many requests are computed together in memory; loads the model."""
         return min(self.max_batch, self.ready.engine.rows_in_memory())
-
-    def _budget(self) -> Budget:
-        """The memory for keys and values; on CUDA the other models are best loaded before."""
-        if self.prefix_cache_mb is not None or self.place.type != "cuda":
-            given = 1024 if self.prefix_cache_mb is None else self.prefix_cache_mb
-            return Budget(given * MEBIBYTE, given * MEBIBYTE, self.max_batch)
-        torch.cuda.empty_cache()
-        free, _ = torch.cuda.mem_get_info(self.place)
-        spare = max(free - WORK_BYTES, free // 2)
-        return Budget(spare * 2 // 3, spare // 3, self.max_batch)
 
     def _look(self, pictures: Sequence[Picture]) -> list[Tensor]:
         """The image tokens of each picture, (tokens, hidden); each distinct picture once."""
