@@ -75,7 +75,7 @@ def score(
         if not place.is_dir():
             raise MissingAsset(f"{word}={place}: there is no such folder.")
     truths = PairedFolders(name=places["gt"].name, images=None, masks=str(places["gt"].absolute()))
-    maps = maps_in(places["pred"])
+    maps = maps_in(places["pred"], ids=[sample.id for sample in truths.samples()])
     return scores_of(places["pred"].name, truths, [maps], truths.samples(), missing)
 
 

@@ -133,7 +133,7 @@ def _mask(path: Path) -> SoftMask:
     except FileNotFoundError as error:
         raise MissingAsset(
             f"{path} is missing: the run did not keep its soft masks; run again with keep=soft "
-            "and another --out."
+            "refill=true."
         ) from error
     except (OSError, SyntaxError) as error:
         raise MissingAsset(f"{path} cannot be read; run the same command again.") from error

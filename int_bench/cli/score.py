@@ -164,7 +164,8 @@ def _score_pair(pred: Path, gt: Path, options: EvalOptions, dataset: str, run: S
             raise MissingAsset(f"{option} {place}: there is no such folder.")
     truths = PairedFolders(name=dataset, images=None, masks=str(gt.absolute()))
     asked = _asked(truths, options, None)
-    run = replace(run, trials=[maps_in(pred)], keep=run.keep and not options.only)
+    maps = maps_in(pred, ids=[sample.id for sample in truths.samples()])
+    run = replace(run, trials=[maps], keep=run.keep and not options.only)
     (scored,), (evaluation,) = score_runs(truths, [run], options.rules, asked)
     _tell(evaluation, f"int-bench data check --pred {pred} --gt {gt}")
     return scored

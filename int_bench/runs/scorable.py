@@ -90,7 +90,8 @@ class StoredRun:
             UserError: the records or the masks cannot be read.
         """
         if self.masks is not None:
-            return Scorable(self.name, self.folder, [maps_in(self.masks[0])], task=self.task)
+            maps = maps_in(self.masks[0], ids=[sample.id for sample in self.truths().samples()])
+            return Scorable(self.name, self.folder, [maps], task=self.task)
         return scorable(self._run, self.name, self._run.trials, self.task)
 
     def asked(self, truths: Truths) -> Asked:

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile, Truths
 from int_bench.data.images import Map
-from int_bench.data.pairing import misnamed, nearest_id
+from int_bench.data.pairing import nearest_id
 from int_bench.data.remarks import Remark, heard
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from int_bench.methods.trivial import KINDS, Kind, trivial_mask
@@ -250,11 +250,9 @@ def _check_ids(
     absent = [s.id for s in selected if s.id not in predicted and predictions.failure(s.id) is None]
     unmatched = tuple(sorted(predicted - {sample.id for sample in truths.samples()}))
     if selected and predicted and not predicted & wanted:
-        rule = misnamed([sample.id for sample in selected], sorted(predicted))
-        hint = f" Predictions {rule}." if rule else ""
         raise MissingAsset(
             f"No prediction in {predictions.name} belongs to {truths.name}: there is"
-            f" {min(predicted)}, and {selected[0].id} was expected.{hint}"
+            f" {min(predicted)}, and {selected[0].id} was expected."
         )
     if absent and missing == "error":
         meant = nearest_id(absent[0], unmatched)

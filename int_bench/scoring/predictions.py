@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile
 from int_bench.data.depth import Depth, depth_of
 from int_bench.data.images import MAP_EXTENSIONS, Map, is_transposed, read_map, shape_of
-from int_bench.data.pairing import index_folder
+from int_bench.data.pairing import common_pattern, index_folder
 from int_bench.errors import SampleError, UsageError
 from int_bench.methods.trivial import Kind, trivial_mask
 
@@ -129,10 +129,14 @@ class Trivial:
         return trivial_mask(self.kind, (truth.shape[0], truth.shape[1]))
 
 
-def maps_in(folder: Path, failures: Mapping[str, str] | None = None) -> MapFolder:
+def maps_in(
+    folder: Path, failures: Mapping[str, str] | None = None, ids: Sequence[str] = ()
+) -> MapFolder:
     """Index a folder of maps by id.
 
-    A folder that does not exist is accepted only where failures explain why nothing is there.
+    A folder that does not exist is accepted only where failures explain why nothing is there. Where
+    no file is called like any of ``ids``, and all are named after them by one rule (``*_pred``), it
+    is that rule which is meant.
 
     Raises:
         MissingAsset: the folder is missing or holds no map.
@@ -141,6 +145,9 @@ def maps_in(folder: Path, failures: Mapping[str, str] | None = None) -> MapFolde
     if failures and not folder.is_dir():
         return MapFolder(folder, {}, failures)
     index = index_folder(folder, MAP_EXTENSIONS)
+    if not index.by_id.keys() & set(ids):
+        pattern = common_pattern(ids, index.by_id)
+        index = index_folder(folder, MAP_EXTENSIONS, pattern=pattern) if pattern else index
     for key, paths in index.duplicates.items():
         names = " and ".join(path.name for path in paths)
         raise UsageError(

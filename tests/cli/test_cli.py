@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import int_bench
 from int_bench.config.places import options
 from tests.conftest import HANGING
 
@@ -170,6 +171,24 @@ def test_the_reference_backend_scores_alike(command, pairs):
         assert result(slow)["metrics"][protocol] == pytest.approx(values, abs=1e-12)
     code, _, err = command(*words, "--metrics-backend=matlab")
     assert code == 2 and "histogram or reference" in err and "matlab" in err
+
+
+def test_masks_that_are_named_after_their_ground_truth_by_one_rule_belong_to_it(
+    command, pairs, tmp_path
+):
+    (tmp_path / "maps").mkdir()
+    for path in (pairs / "masks").iterdir():
+        (tmp_path / "maps" / f"v2-{path.stem}_pred.png").write_bytes(path.read_bytes())
+    words = ("eval", "--pred", tmp_path / "maps", "--gt", pairs / "masks")
+    code, out, err = command(*words, "--method", "mine", "--json")
+    assert code == 0, err
+    assert json.loads(out)["metrics"]["native"]["IoU"] == 1.0
+    assert command("table", "--runs", "results/runs", "--verify")[0] == 0
+    score = int_bench.score(pred=tmp_path / "maps", gt=pairs / "masks")
+    assert score.counts.complete and score.metrics["native"]["IoU"] == 1.0
+    (tmp_path / "maps" / "v2-a3_pred.png").rename(tmp_path / "maps" / "b3.png")
+    code, _, err = command(*words)
+    assert code == 3 and "there is b3, and a0 was expected" in err
 
 
 def test_eval_names_a_missing_prediction_unless_a_policy_is_chosen(command, pairs, tmp_path):
