@@ -59,8 +59,8 @@ STEPS = (
     Step("detector", 30, gpu_steps.detector),
     Step("aligner", 15, gpu_steps.aligner),
     Step("vlm", 70, gpu_steps.vlm),
-    Step("product E1", 60, partial(gpu_steps.product, exactness="E1")),
-    Step("product E2", 60, partial(gpu_steps.product, exactness="E2")),
+    Step("product E1", 110, partial(gpu_steps.product, exactness="E1")),
+    Step("product E2", 80, partial(gpu_steps.product, exactness="E2")),
     Step("reference", 80, gpu_steps.reference),
     Step("tuned", 120, gpu_steps.tuned),
 )
@@ -152,6 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--budget", type=float, default=540, help="seconds for all steps together")
+    parser.add_argument("--images", type=int, default=8, help="in flight in the steps product")
     parser.add_argument("--only", default="", help="names of steps, with commas")
     parser.add_argument("--reduced", action="store_true", help="reduced sizes on a GPU, too")
     given = parser.parse_args(arguments)
@@ -162,7 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"unknown steps {', '.join(unknown)}; choose from {', '.join(names)}")
     diffusers_logging.set_verbosity_error()
     transformers_logging.set_verbosity_error()
-    bench = Bench(given.device, full=given.device.startswith("cuda") and not given.reduced)
+    full = given.device.startswith("cuda") and not given.reduced
+    bench = Bench(given.device, full, given.images)
     allow_tf32(False)  # as a run in E1 tells torch
     report = Report(given.out, given.budget)
     report.write("machine", machine(bench))

@@ -42,7 +42,6 @@ from scripts.bench.untrained.llava import LLAVA_13B, NAMES, TINY, random_llava
 Found = Mapping[str, Any]
 QUESTION = "Name of the camouflaged animal in one word."
 ITERATIONS = 4
-IMAGES = 2
 EQUAL_PIXELS = 0.999
 """The share of a hard mask's pixels that half precision must leave as they are."""
 EXACT_GAPS = {"score": 1e-3, "first_token": 1e-4, "inpaint": 1, "detect": 0.05, "segment": 1e-2,
@@ -63,6 +62,8 @@ class Bench:
 
     device: str
     full: bool
+    images: int = 8
+    """Of the steps that run whole images of which many are in flight."""
     ceiling: float = 0.0
     """TFLOP/s of a large product in half precision, once it was measured."""
 
@@ -319,7 +320,7 @@ def product(bench: Bench, exactness: str) -> Found:
     with bench.making():
         executor = executors.product(Machine(bench.device, bench.full), exactness)
     _replayed(bench, executor, 1, 1)  # what is built once: kernels' plans, graphs, prompts
-    return _replayed(bench, executor, IMAGES if bench.full else 1, ITERATIONS)
+    return _replayed(bench, executor, bench.images if bench.full else 1, ITERATIONS)
 
 
 def reference(bench: Bench) -> Found:
