@@ -6,8 +6,10 @@ what comes out stands there until the next replay.
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakSet
 
@@ -27,18 +29,39 @@ class Pool:
         self._graphs: WeakSet[Any] = WeakSet()
 
     def capture(self, compute: Callable[[], Any]) -> Any:
-        """The graph of a computation on fixed addresses that depends on no value.
+        """The graph of a computation on fixed addresses; where there can be none, what computes it.
 
         Args:
-            compute: ran once before, so that the libraries have what they allocate.
+            compute: depends on no value; ran once before, so that the libraries have what they
+                allocate.
+
+        Returns:
+            Something with ``replay()``.
         """
         graph = torch.cuda.CUDAGraph()
         if not self._graphs:  # the memory of a handle ends with the last graph that used it
             self._handle = torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self._handle):
-            compute()
+        try:
+            # What other threads ask of CUDA meanwhile does not matter.
+            with torch.cuda.graph(graph, pool=self._handle, capture_error_mode="thread_local"):
+                compute()
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:200]
+            warnings.warn(
+                f"A CUDA graph could not be captured; its operations are launched piece by piece, "
+                f"which takes longer and gives the same. The reason: {reason}",
+                stacklevel=2,
+            )
+            return _Plain(compute)
         self._graphs.add(graph)
         return graph
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """In place of a graph."""
+
+    replay: Callable[[], Any]
 
 
 _pools: defaultdict[int, Pool] = defaultdict(Pool)

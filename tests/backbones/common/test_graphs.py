@@ -1,5 +1,7 @@
 """Functions that are captured once per shape and replayed, on a phantom device."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -51,8 +53,25 @@ def test_numbers_of_the_host_are_brought_before_the_capture():
         assert device.uploads.total() == 1  # x itself
 
 
-def test_a_computation_that_waits_is_not_captured():
-    with phantom.cuda():
+def test_what_cannot_be_captured_is_launched_each_time_and_said():
+    with phantom.cuda() as device:
         replayed = graphs.Replayed(lambda x: x * float(x.sum()))
-        with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
-            replayed(torch.ones(2, device="cuda"))
+        with pytest.warns(UserWarning, match="could not be captured.*not permitted when stream"):
+            assert replayed(torch.ones(2, device="cuda")).tolist() == [2, 2]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for value in (3.0, 4.0):
+                x = torch.full((2,), value).to("cuda")
+                assert replayed(x).tolist() == [2 * value**2] * 2
+        assert device.dispatches["graph"] == 0
+
+
+def test_after_a_capture_that_failed_others_succeed():
+    with phantom.cuda() as device:
+        pool, there = graphs.Pool(), torch.zeros(1, device="cuda")
+        with pytest.warns(UserWarning, match="could not be captured"):
+            pool.capture(lambda: float(there))
+        add = pool.capture(lambda: there.add_(1))
+        add.replay()
+        add.replay()
+        assert there.tolist() == [2] and device.dispatches["graph"] == 2
