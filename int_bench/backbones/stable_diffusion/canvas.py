@@ -127,11 +127,16 @@ def composite(image: Image, filled: Image, opacity: SoftMask) -> Image:
         filled: (H, W, 3) uint8.
         opacity: (H, W) float32, 0..1.
     """
-    blended = np.empty_like(image)
-    for top in range(0, len(image), step := max(1, _PIXELS_AT_ONCE // image.shape[1])):
-        rows = slice(top, top + step)
-        weight = opacity[rows, :, None]
-        new, old = filled[rows].astype(np.float32), image[rows].astype(np.float32)
+    blended = image.copy()
+    columns = np.flatnonzero(opacity.any(axis=0))
+    if not len(columns):
+        return blended
+    across = slice(columns[0], columns[-1] + 1)
+    lines = np.flatnonzero(opacity.any(axis=1))
+    for top in range(lines[0], lines[-1] + 1, step := max(1, _PIXELS_AT_ONCE // image.shape[1])):
+        part = slice(top, min(top + step, lines[-1] + 1)), across
+        weight = opacity[part][..., None]
+        new, old = filled[part].astype(np.float32), image[part].astype(np.float32)
         blend = np.rint(weight * new + (1 - weight) * old).astype(np.uint8)
-        blended[rows] = np.where(weight > 0, blend, image[rows])
+        blended[part] = np.where(weight > 0, blend, image[part])
     return blended

@@ -119,8 +119,7 @@ class StableDiffusion(LocalModel):
             "decodings of the VAE": pipeline.vae.decoder,
         }
         with self.computing(), self.finite.watching(stages):
-            generated = self._generate(pipeline, requests, squares)
-        filled = np.rint(generated * 255).astype(np.uint8)
+            filled = self._generate(pipeline, requests, squares)
         rows = zip(requests, frames, filled, strict=True)
         return [self._back(request, frame, image) for request, frame, image in rows]
 
@@ -155,8 +154,8 @@ class StableDiffusion(LocalModel):
 
     def _generate(
         self, pipeline: Any, requests: Sequence[Inpaint], squares: Sequence[canvas.Canvas]
-    ) -> NDArray[Any]:
-        """One call of the pipeline: squares in, (B, S, S, 3) out, 0..1."""
+    ) -> NDArray[np.uint8]:
+        """One call of the pipeline: squares in, (B, S, S, 3) out."""
         cell = pipeline.vae_scale_factor
         masks = np.stack([canvas.cover_cells(square.mask, cell) for square in squares])
         images = np.stack([square.image for square in squares]).astype(np.float32) / 255
@@ -171,13 +170,15 @@ class StableDiffusion(LocalModel):
             guidance_scale=self.guidance_scale,
             generator=generators,
             latents=self._noise(generators),
-            output_type="np",
+            output_type="pt",
             callback_on_step_end=partial(self._count_step, rows),
             callback_on_step_end_tensor_inputs=[],
             **self._prompts(requests),
         )
         self.counters["images"] += len(requests)
-        return np.asarray(output.images)
+        levels = (output.images.float() * 255).round().to(torch.uint8)
+        filled: NDArray[np.uint8] = levels.permute(0, 2, 3, 1).contiguous().cpu().numpy()
+        return filled
 
     def _noise(self, generators: Sequence[torch.Generator]) -> Tensor:
         """Initial latents, (B, C, S / f, S / f), one standard normal draw per request."""
