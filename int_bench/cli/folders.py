@@ -78,7 +78,7 @@ def _lines(path: Path, status: Status) -> list[str]:
     counted = f"{status.done}{of} done, {len(status.running)} running, {status.failed} failed"
     lines = [f"{path}: {counted}"]
     if status.left is not None:
-        lines.append(f"about {status.left / 60:.1f} min left, by the seconds inside models so far")
+        lines.append(f"about {status.left / 60:.1f} min left, by the pace so far")
     names = [f"{sample} (trial {trial})" for trial, sample in status.running[:_RUNNING]]
     if names:
         more = len(status.running) - len(names)

@@ -79,6 +79,26 @@ def _usual(needs: Iterable[_Need], cuda: bool) -> str:
     return "E2" if cuda else max(("E0", *(need.least for need in needs)))
 
 
+def pinned(nodes: Nodes) -> dict[str, dict[str, Any]]:
+    """The models with ``device: auto`` as this machine has it, for workers on others."""
+    return {
+        role: {**node, "device": "cuda" if node_on_cuda(node) else "cpu"}
+        if node.get("device") == "auto"
+        else dict(node)
+        for role, node in nodes.items()
+    }
+
+
+def cuda_names(nodes: Nodes) -> list[str]:
+    """What the makers call the CUDA devices that models compute on; empty if torch sees none."""
+    asked = [str(node.get("device", "auto")) for node in nodes.values() if node_on_cuda(node)]
+    if not asked:
+        return []
+    from int_bench.backbones.common.precision import cuda_name  # imports torch
+
+    return [name for name in map(cuda_name, asked) if name]
+
+
 def _need(role: str, node: Mapping[str, Any]) -> _Need:
     dtype = node.get("dtype", "auto")
     if dtype in ("float16", "bfloat16"):

@@ -95,13 +95,14 @@ class Product:
     files: Files
 
 
-def run(
+def run(  # noqa: PLR0913 - who is told of what
     plan: Plan,
     variants: Sequence[Variant],
     broker: Broker,
     on_record: Callable[[Variant, Record], None] = lambda *_: None,
     observe: Observer | None = None,
     plans: Sequence[Plan] = (),
+    begun: Callable[[Item], None] = lambda _: None,
 ) -> None:
     """Run what is not finished yet.
 
@@ -114,6 +115,7 @@ def run(
         on_record: called after each record has been stored.
         observe: told of every sample that has been stored.
         plans: of each variant, where their seeds or prompts differ; the samples are the same.
+        begun: told of each item when it begins.
 
     Raises:
         UserError: an error that every sample would meet; all finished samples are stored.
@@ -128,7 +130,7 @@ def run(
     arrived: deque[Outcome[Prediction]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
         waiting: deque[Future[list[tuple[Variant, Record]]]] = deque()
-        for outcome in broker.run(jobs(plan, methods, items, plans=plans, iterated=iterated)):
+        for outcome in broker.run(jobs(plan, methods, items, begun, plans, iterated)):
             arrived.append(outcome)
             waiting.append(disk.submit(_store, variants, arrived, observe))
             while waiting and (len(waiting) > _WAITING or waiting[0].done()):

@@ -157,6 +157,7 @@ class RunFolder(Writer):
         super().__init__(path, keep, names or {}, host or {}, self._file_of)
         self.damages: list[Damage] = []
         self._refill = refill
+        self._shards = int(content.get("shards", SHARDS))
         self._status: dict[Key, str] = {}
         self._begun: dict[Key, int] = {}
         with _told(path):
@@ -209,7 +210,7 @@ class RunFolder(Writer):
         return kept
 
     def _file_of(self, key: Key) -> Path:
-        return self.path / records_file(shard_of(key, SHARDS))
+        return self.path / records_file(shard_of(key, self._shards))
 
     def _mend(self) -> None:
         """Cut what is torn, remove what was never finished, and find out what is done."""

@@ -12,6 +12,7 @@ Layout of format 2::
     logs/<worker>.log       what a worker printed
     work/<sitting>.json     what the images took, and on what
     lock                    there while a process writes
+    progress.json           what it is at, for `int-bench status`
 
 Format 1 has ``records.jsonl`` instead of ``records/`` and ``scores.csv`` instead of ``scores/``.
 """
@@ -30,6 +31,7 @@ FORMAT = 2
 """What this version writes; it also reads format 1."""
 SHARDS = 64
 MANIFEST, RECORDS, MASKS, SCORES, LOCK = "run.json", "records", "masks", "scores", "lock"
+PROGRESS = "progress.json"
 LOGS = "logs"
 """What workers printed, a file each."""
 WORK = "work"

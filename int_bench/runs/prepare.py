@@ -20,10 +20,10 @@ from int_bench.data.subset import Part, asked_for
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.folder import RunFolder, describe
 from int_bench.runs.kept.standing import Standing
-from int_bench.runs.layout import MANIFEST, Key, file_names
+from int_bench.runs.layout import FORMAT, MANIFEST, SHARDS, Key, file_names
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.prefixes import copy, derive
-from int_bench.runs.preflight.stamps import stamps_of
+from int_bench.runs.preflight.stamps import MIXED, stamps_of
 from int_bench.runs.provenance import code, device, machine
 from int_bench.runs.reader import Run
 from int_bench.runs.variants import RunRequest
@@ -83,6 +83,13 @@ class Prepared:
     def traced(self) -> bool:
         """Whether methods tell what they see and weigh."""
         return self.config.keep == "trace"
+
+    @property
+    def shards(self) -> int:
+        """Files that its records are spread over: as it was begun, else as the executor says."""
+        if self.before is not None and self.before.format == FORMAT:
+            return self.before.shards
+        return int(self.config.executor.get("shards") or SHARDS)
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -172,6 +179,7 @@ class Prepared:
                 before stays.
         """
         earlier = self.before.content if self.before else {}
+        stamped = self.before.stamps if self.before else ()
         computed = {"code": code(), "machine": machine(), "models": self._models(identities)}
         if identities and self.before:
             _refuse_other_weights(self.before, computed["models"])
@@ -187,7 +195,8 @@ class Prepared:
             "reading": self.config.choices.get("reading"),
             **computed,
             "data": self._data(),
-            "stamps": list(self.stamps),
+            "shards": self.shards,
+            "stamps": [*self.stamps, *(s for s in stamped if str(s).startswith(MIXED))],
             # Earlier records of the folder may have been taken from a longer run.
             **({PREFIX_OF: earlier[PREFIX_OF]} if PREFIX_OF in earlier else {}),
             "created": earlier.get("created") or _now(),

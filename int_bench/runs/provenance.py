@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import int_bench
-from int_bench.config.exactness import Nodes
+from int_bench.config.exactness import Nodes, cuda_names
 from int_bench.config.needs.devices import computing
 
 PACKAGES = (
@@ -70,11 +70,16 @@ def git_state() -> dict[str, Any] | None:
 def device(nodes: Nodes) -> str:
     """What models compute on, in a word or two: the kinds of their accelerators, or a processor's.
 
+    Of several kinds in one machine torch alone knows which it counts first; the driver is asked
+    where torch sees none.
+
     Args:
         nodes: the models' constructor arguments by role.
     """
-    devices = computing(nodes)
-    names = _gpus() if devices is None else [device.name for device in devices]
+    names = cuda_names(nodes)
+    if not names:
+        devices = computing(nodes)
+        names = _gpus() if devices is None else [device.name for device in devices]
     return ", ".join(dict.fromkeys(names)) or platform.machine() or "cpu"
 
 

@@ -302,7 +302,7 @@ def record_files(folder: Path, form: int) -> list[Path] | None:
         return [path] if path.is_file() else None
     if not (folder / RECORDS).is_dir():
         return None
-    return sorted((folder / RECORDS).glob("[0-9][0-9].jsonl"))
+    return sorted(p for p in (folder / RECORDS).glob("*.jsonl") if p.stem.isdecimal())
 
 
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:

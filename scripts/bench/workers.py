@@ -31,7 +31,7 @@ import numpy as np
 from int_bench.config import build_method, load_config
 from int_bench.core.types import Iteration, Masks, Prediction
 from int_bench.runs.executors.array_task import Task
-from int_bench.runs.executors.compute import OnRecord, compute
+from int_bench.runs.executors.compute import UNHEARD, OnRecord, compute
 from int_bench.runs.executors.merge import merge
 from int_bench.runs.executors.shards import PARTS
 from int_bench.runs.executors.slurm import Slurm, keep_order
@@ -103,7 +103,7 @@ class _Array:
     ) -> None:
         config = load_config([*words, "device=cpu", f"out={out}"])
         runs = prepare([RunRequest(config)])
-        order, _ = Slurm().order(runs, [build_method(config)], config, profile=False)
+        order, _ = Slurm().order(runs, [build_method(config)], config, UNHEARD)
         parts = runs[0].path / PARTS / "bench"
         poison = order.wanted[len(order.wanted) // 2][2] if poisoned else ""
         self._words = (str(parts), keep_order(parts, order), poison)

@@ -44,6 +44,14 @@ def current(device: torch.device) -> AbstractContextManager[Any]:
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
+def cuda_name(device: str) -> str:
+    """What the maker calls a CUDA device; empty where it is not on this machine."""
+    number = int(device.partition(":")[2] or 0)
+    if number >= torch.cuda.device_count():
+        return ""
+    return str(torch.cuda.get_device_name(number))
+
+
 def pick_dtype(
     dtype: str, device: torch.device, declared: Mapping[str, str], checkpoint: str
 ) -> torch.dtype:

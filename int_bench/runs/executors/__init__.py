@@ -20,10 +20,16 @@ if TYPE_CHECKING:
 class Executor(Protocol):
     """Runs what is not finished, stores it, and mends what is torn.
 
-    ``attaches`` says whether it goes on with an array that is at it already.
+    ``attaches`` says whether it goes on with an array that is at it already; ``mixed``, whether one
+    run may be computed on different kinds of device outside exactness class E0.
     """
 
     attaches: ClassVar[bool]
+
+    @property
+    def mixed(self) -> bool:
+        """As above."""
+        ...
 
     def compute(
         self,

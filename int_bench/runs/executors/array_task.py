@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import pickle
+import platform
 import signal
 import time
 from collections import Counter
@@ -24,6 +25,7 @@ from int_bench.core.files import make_folder, write_aside
 from int_bench.errors import MissingAsset, UsageError, UserError
 from int_bench.runs.execute import Item, Product
 from int_bench.runs.executors.claims import claim
+from int_bench.runs.executors.compute import refuse_other_devices
 from int_bench.runs.executors.merge import records_in
 from int_bench.runs.executors.shards import PARTS, Part, Shards
 from int_bench.runs.executors.worker import Batch, Sealed, Wanted, Worker
@@ -34,7 +36,9 @@ from int_bench.runs.layout import Key, file_names, shard_of
 from int_bench.runs.prepare import unlimited
 from int_bench.runs.records import FAILED, OK, Record
 
-ORDER, LATE = "order.pickle", "INT_BENCH_LATE"
+ORDER, MODELS, LATE = "order.pickle", "models.json", "INT_BENCH_LATE"
+SIGHT = 30.0
+"""Seconds until a host must see what the command wrote before it handed the array in."""
 STOPPED = 75
 """The exit code of a task that was asked to stop."""
 
@@ -51,7 +55,9 @@ class ArrayOrder:
         stored: what is computed again for its batches and not stored again.
         patience: seconds without a sign of life until a task elsewhere counts as dead.
         sample_seconds: after which the supervisor ends a sample.
-        mixed: whether tasks may compute on different kinds of device outside E0.
+        devices: kinds of device that what is done was computed on, with which and with each other
+            the tasks must agree; None where they need not.
+        shards: of the runs.
     """
 
     sealed: Sealed
@@ -60,7 +66,8 @@ class ArrayOrder:
     stored: frozenset[Wanted]
     patience: float
     sample_seconds: float
-    mixed: bool
+    devices: frozenset[str] | None
+    shards: int
 
 
 class Lost(Exception):
@@ -84,11 +91,13 @@ class Task:
         self._folder, self._late, self._told = folder, late, told
         self.order = _read_order(folder, digest)
         self.worker = Worker(self.order.sealed)
-        if not self.order.mixed and self.worker.order.config.exactness != "E0":
+        claim(folder / MODELS, json.dumps(self.worker.hello.models).encode())
+        if self.order.devices is not None:
+            refuse_other_devices(self.worker.host, self.order.devices)
             _refuse_other_devices(folder / "device", self.worker.host)
         self._by_shard: dict[int, list[Wanted]] = {}
         for wanted in self.order.wanted:
-            self._by_shard.setdefault(shard_of(wanted[1:]), []).append(wanted)
+            self._by_shard.setdefault(shard_of(wanted[1:], self.order.shards), []).append(wanted)
         numbers = sorted(self._by_shard)
         start = index * 7919 % max(len(numbers), 1)
         self._part: Part | None = None
@@ -131,7 +140,8 @@ class Task:
         except Lost:
             return
         except BaseException:
-            part.release()
+            with suppress(OSError):  # its process ends, which others will see
+                part.release()
             raise
         finally:
             self._part = None
@@ -233,18 +243,26 @@ class Task:
 
 def _read_order(folder: Path, digest: str) -> ArrayOrder:
     """What an array computes, if it is what was handed in: nothing else is unpacked."""
-    try:
-        content = (folder / ORDER).read_bytes()
-    except FileNotFoundError as error:
-        raise MissingAsset(
-            f"{folder} is not seen on {os.uname().nodename}; put --out on a file system that all "
-            "nodes share."
-        ) from error
+    until = time.monotonic() + SIGHT
+    while (content := _content(folder / ORDER)) is None:
+        if time.monotonic() > until:
+            raise MissingAsset(
+                f"{folder} is not seen on {platform.node()}; put --out on a file system that all "
+                "nodes share."
+            )
+        time.sleep(min(0.2, SIGHT))
     if hashlib.sha256(content).hexdigest() != digest:
         raise UsageError(f"{folder / ORDER} is not what was handed in; give the command again.")
     order = pickle.loads(content)
     assert isinstance(order, ArrayOrder)
     return order
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def _refuse_other_devices(file: Path, host: Mapping[str, str]) -> None:
@@ -274,9 +292,17 @@ def main(words: Sequence[str], told: int = 1) -> int:
             signal.signal(number, task.stop)
         task.run()
     except UserError as error:
-        os.write(2, f"{error}\n".encode())
-        content = json.dumps([type(error).__name__, str(error)]).encode()
-        with suppress(OSError):
-            claim(folder / f"error.{index}", content)
-        return int(error.exit_code)
+        return _give_up(folder, index, error)
+    except OSError as error:
+        reason = f"{error.filename or folder}: {error.strerror or error}"
+        return _give_up(folder, index, UsageError(f"A file cannot be used: {reason}."))
     return 0
+
+
+def _give_up(folder: Path, index: int, error: UserError) -> int:
+    """Say what was met, in the log and, if that can be written, to the command."""
+    sentence = f"On {platform.node()}: {error}"
+    os.write(2, f"{sentence}\n".encode())
+    with suppress(OSError):
+        claim(folder / f"error.{index}", json.dumps([type(error).__name__, sentence]).encode())
+    return int(error.exit_code)

@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -40,22 +40,31 @@ class Array:
         name: of its ``parts/<name>`` in each run folder.
         job: the scheduler's number.
         tasks: how many.
-        runs: the folders that it works on.
+        runs: the folders that it works on, of those that this command may touch.
+        shards: how many of it tasks take.
+        home: of these folders the one in which tasks claim shards; None if it is another's.
     """
 
     name: str
     job: str
     tasks: int
     runs: tuple[Path, ...]
+    shards: int = 0
+    home: Path | None = None
 
     @property
     def folder(self) -> Path:
-        """Where its tasks claim shards."""
-        return self.runs[0] / PARTS / self.name
+        """Where its tasks claim shards, or the first folder that holds something of it."""
+        return (self.home or self.runs[0]) / PARTS / self.name
 
     def write(self) -> None:
         """Keep it in every run folder, for the next command."""
-        content = {"job": self.job, "tasks": self.tasks, "runs": [str(run) for run in self.runs]}
+        content = {
+            "job": self.job,
+            "tasks": self.tasks,
+            "shards": self.shards,
+            "runs": [str(run) for run in self.runs],
+        }
         for run in self.runs:
             make_folder(run / PARTS / self.name)
             write_whole(run / PARTS / self.name / _JOB, json.dumps(content).encode())
@@ -68,7 +77,7 @@ class Array:
         """
         if shutil.which("squeue") is None:
             raise UsageError(
-                f"Slurm job {self.job} was submitted for {self.folder.parents[1]}, and no squeue "
+                f"Slurm job {self.job} was submitted for {self.runs[0]}, and no squeue "
                 f"is here to ask whether it has ended; go on where it is, or remove {self.folder}."
             )
         words = ["squeue", "--noheader", "--jobs", self.job, "--format", "%T"]
@@ -96,14 +105,22 @@ class Array:
                 return
             time.sleep(_POLL)
 
-    def check(self) -> None:
-        """Raise what a task has met.
+    def check(self, tell: Callable[[str], None]) -> None:
+        """Raise what a task has met; tell of it where others have done its share.
 
         Raises:
             UserError: every sample would meet it.
         """
+        if self.home is None:
+            return
+        finished = 0 < self.shards <= len(list(self.folder.glob("*.done")))
         for path in sorted(self.folder.glob("error.*")):
             name, sentence = json.loads(path.read_bytes())
+            if finished:
+                tell(
+                    f"A task of Slurm job {self.job} gave up, and others did its share: {sentence}"
+                )
+                continue
             kind = getattr(errors, str(name), UserError)
             # A file names it: nothing but an error of ours is made.
             ours = isinstance(kind, type) and issubclass(kind, UserError)
@@ -123,21 +140,32 @@ class Array:
                 folder.parent.rmdir()
 
 
-def arrays_of(run: Path) -> list[Array]:
+def arrays_of(run: Path, own: Collection[Path] = ()) -> list[Array]:
     """The arrays that have left something in a run folder.
+
+    A file says which folders an array works on, and anybody may have written it: only those are
+    touched that the command names itself.
+
+    Args:
+        run: the folder.
+        own: all folders of the command.
 
     Raises:
         MissingAsset: a description of one cannot be read, or names folders that know nothing of it.
     """
+    allowed = {run.resolve(), *(folder.resolve() for folder in own)}
     arrays = []
     for path in sorted((run / PARTS).glob(f"*/{_JOB}")):
         try:
             raw = path.read_bytes()
             content = json.loads(raw)
-            folders = tuple(Path(folder) for folder in content["runs"])
-            array = Array(path.parent.name, str(content["job"]), int(content["tasks"]), folders)
-            arrays.append(replace(array, runs=tuple(_knowing(array, run, raw))))
-        except (ValueError, KeyError, TypeError, OSError) as error:
+            told = tuple(Path(folder) for folder in content["runs"])
+            job, shards = str(int(content["job"])), int(content.get("shards", 0))
+            array = Array(path.parent.name, job, int(content["tasks"]), told, shards)
+            runs = tuple(f for f in _knowing(array, run, raw) if f.resolve() in allowed)
+            home = told[0] if told[0] in runs else None
+            arrays.append(replace(array, runs=runs, home=home))
+        except (ValueError, LookupError, TypeError, OSError) as error:
             raise MissingAsset(
                 f"{path} does not say which job works on the run; remove {path.parent}, and what "
                 "it holds is computed again."
@@ -163,22 +191,25 @@ def _knowing(array: Array, run: Path, description: bytes) -> Iterator[Path]:
         raise ValueError(f"{run} is not among the folders of {array.name}")
 
 
-def under_way(run: Path) -> Array | None:
-    """The array that works on a run folder now."""
-    return next((array for array in arrays_of(run) if array.active()), None)
+def under_way(own: Sequence[Path]) -> Array | None:
+    """The array that works on some run folders now."""
+    arrays = (array for run in own for array in arrays_of(run, own))
+    return next((array for array in arrays if array.active()), None)
 
 
-def absorb(run: Path, attaches: bool) -> None:
+def absorb(run: Path, attaches: bool, own: Collection[Path], tell: Callable[[str], None]) -> None:
     """Merge what arrays that have ended left in a run folder.
 
     Args:
         run: the folder.
         attaches: whether who asks goes on with an array that is still at it.
+        own: all folders of the command.
+        tell: told of what a task has met and others made up for.
 
     Raises:
         UsageError: one is still at it, two workers disagree, or nobody here knows.
     """
-    for array in arrays_of(run):
+    for array in arrays_of(run, own):
         if array.active():
             if attaches:
                 continue
@@ -186,16 +217,16 @@ def absorb(run: Path, attaches: bool) -> None:
                 f"Slurm job {array.job} works on {run}; wait for it with executor=slurm, or end it "
                 f"with `scancel {array.job}`."
             )
-        collect(array, {})
+        collect(array, {}, tell)
 
 
-def collect(array: Array, tallies: Mapping[Path, Tally]) -> None:
+def collect(array: Array, tallies: Mapping[Path, Tally], tell: Callable[[str], None]) -> None:
     """Merge all of it, then raise what it met, then forget it."""
     for run in array.runs:
         with locked(run):
             for record in merge(run):
                 tallies.get(run, Tally()).add(record.counters)
     try:
-        array.check()
+        array.check(tell)
     finally:
         array.remove()

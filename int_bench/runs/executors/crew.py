@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from int_bench.errors import UsageError, UserError
+from int_bench.runs.executors.compute import refuse_other_devices
 from int_bench.runs.executors.dispatch import Dispatcher, Unit
 from int_bench.runs.executors.gathering import Gathering
 from int_bench.runs.executors.worker import Batch, Hello, Order, Sealed, Wanted, Worker
@@ -96,12 +97,14 @@ class Crew:
         ray: the library, connected.
         order: what is computed.
         limits: how many workers, and how long.
-        exactness: the run's class, within which all must compute on one kind of device; None if
-            that does not matter.
+        devices: kinds of device that what is done was computed on, with which and with each other
+            all must agree; None if that does not matter.
     """
 
-    def __init__(self, ray: Any, order: Order, limits: Limits, exactness: str | None) -> None:
-        self._ray, self._limits, self._exactness = ray, limits, exactness
+    def __init__(
+        self, ray: Any, order: Order, limits: Limits, devices: frozenset[str] | None
+    ) -> None:
+        self._ray, self._limits, self._devices = ray, limits, devices
         self._sealed = ray.put(order.sealed())
         resources = {"num_cpus": limits.threads, "num_gpus": limits.gpus}
         self._actor = ray.remote(**resources, max_restarts=0, max_task_retries=0)(Actor)
@@ -139,6 +142,7 @@ class Crew:
         while dispatcher.left:
             self._hire(dispatcher.left)
             self._hand_out(dispatcher, gathering)
+            gathering.at_work(dispatcher.computing().values())
             self._wait()
             for name, batch, printed in self._arrived():
                 gathering.log(name, printed.text)
@@ -215,14 +219,17 @@ class Crew:
     def _welcome(self, member: _Member, hello: Hello) -> None:
         """Refuse a device of another kind than the others'."""
         self._born_dead = 0
+        member.hello = hello
+        if self._devices is None:
+            return
+        refuse_other_devices({"name": hello.host, "device": hello.device}, self._devices)
         others = [other.hello for other in self._members.values() if other.hello]
-        if others and others[0].device != hello.device and self._exactness not in (None, "E0"):
+        if others[0].device != hello.device:
             raise UsageError(
                 f"{hello.host} computes on {hello.device} and {others[0].host} on "
                 f"{others[0].device}, which agree up to rounding only; take machines of one kind, "
                 "or say executor.mixed=true."
             )
-        member.hello = hello
 
     def _bury(self, dispatcher: Dispatcher, gathering: Gathering) -> None:
         for name in self._dead:

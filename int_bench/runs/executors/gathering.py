@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from int_bench.engine.work import Sharing, Tally, work_of
@@ -12,6 +12,7 @@ from int_bench.runs.check import said
 from int_bench.runs.execute import Product, Variant
 from int_bench.runs.executors.compute import Done, Listeners, OnRecord
 from int_bench.runs.executors.dispatch import Unit
+from int_bench.runs.executors.status import Pulse
 from int_bench.runs.executors.worker import Batch
 from int_bench.runs.kept.work import Sitting, Spent, together
 from int_bench.runs.layout import LOGS
@@ -36,6 +37,7 @@ class Gathering:
         folders = [variant.folder.path for variant in variants]
         self._sitting = Sitting(folders, lambda _: self._spent)
         self.logs = variants[0].folder.path / LOGS
+        self.pulse = Pulse(folders)
 
     def store(self, worker: str, batches: Sequence[Batch]) -> None:
         """Store what a worker has finished, and count what it has cost.
@@ -66,6 +68,10 @@ class Gathering:
             if unit.deaths and not self._variants[variant].folder.finished((trial, sample)):
                 self._variants[variant].folder.begin((trial, sample))
 
+    def at_work(self, units: Iterable[Unit]) -> None:
+        """Workers are at these units, and no others."""
+        self.pulse.only((v, (trial, sample)) for u in units for v, trial, sample in u.items)
+
     def log(self, worker: str, text: bytes) -> None:
         """Keep what a worker has printed."""
         if text:
@@ -95,6 +101,7 @@ class Gathering:
             for record in variant.folder.commit_all(items) if items else []:
                 self._tallies[variant.name].add(record.counters)
                 self._sitting.count(index, record)
+                self.pulse.end(index, record.key)
                 self._told(variant, record)
 
     def _trace(self, worker: str, batch: Batch) -> None:

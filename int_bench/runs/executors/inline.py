@@ -15,8 +15,9 @@ from int_bench.engine.broker import Broker
 from int_bench.engine.serving import Observer
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.runs.check import said
-from int_bench.runs.execute import Variant, run
-from int_bench.runs.executors.compute import Done, Listeners
+from int_bench.runs.execute import Item, Variant, run
+from int_bench.runs.executors.compute import Done, Listeners, host_of, refuse_other_devices
+from int_bench.runs.executors.status import Pulse
 from int_bench.runs.kept.work import Clock, Sitting
 from int_bench.runs.prepare import Prepared
 from int_bench.runs.records import Record
@@ -24,9 +25,15 @@ from int_bench.runs.records import Record
 
 @dataclass(frozen=True)
 class Inline:
-    """One process, one device."""
+    """One process, one device.
+
+    Attributes:
+        mixed: whether a run may go on on another kind of device than it was begun on.
+    """
 
     attaches: ClassVar[bool] = False
+
+    mixed: bool = False
 
     def compute(
         self,
@@ -40,6 +47,8 @@ class Inline:
             listeners.tell(sentence)
         clock = Clock(config, len(runs))
         backbones = build_backbones(config)
+        if not self.mixed and config.exactness != "E0":
+            refuse_other_devices(host_of(config), listeners.devices)
         broker = broker_of(config, backbones, listeners.observe)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
         with ExitStack() as stack:
@@ -54,13 +63,18 @@ class Inline:
             on_record = stack.enter_context(listeners.watch())
             folders = [variant.folder.path for variant in variants]
             sitting = stack.enter_context(Sitting(folders, lambda images: [clock.read(images)]))
+            pulse = stack.enter_context(Pulse(folders))
 
             def count(variant: Variant, record: Record) -> None:
                 tallies[variant.name].add(record.counters)
                 sitting.count(variants.index(variant), record)
+                pulse.end(variants.index(variant), record.key)
                 on_record(variant, record)
 
-            run(runs[0], variants, broker, count, listeners.observe, runs)
+            def begun(item: Item) -> None:
+                pulse.begin(item.variant, (item.trial, item.sample.id))
+
+            run(runs[0], variants, broker, count, listeners.observe, runs, begun)
         images = sum(tally.images for tally in tallies.values())
         work = work_of(images, broker.counters, broker.seconds)
         spent = tuple(sitting.spent)

@@ -18,16 +18,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from int_bench.config import RunConfig
 from int_bench.config.exactness import on_cuda
-from int_bench.core.limits import Above, AtLeast, Count
+from int_bench.core.limits import Above, AtLeast, Count, Within
 from int_bench.core.protocols import Method
 from int_bench.errors import MissingAsset
 from int_bench.runs.execute import Variant, unfinished
-from int_bench.runs.executors.compute import Done, Listeners
+from int_bench.runs.executors.compute import Done, Listeners, shards_of
 from int_bench.runs.executors.crew import Crew, Limits
 from int_bench.runs.executors.dispatch import Unit
 from int_bench.runs.executors.gathering import Gathering
 from int_bench.runs.executors.worker import Order, Wanted
-from int_bench.runs.layout import SHARDS, shard_of
+from int_bench.runs.layout import shard_of
 from int_bench.runs.prepare import Prepared
 
 _ANSWER = 5.0
@@ -47,6 +47,8 @@ class Ray:
         sample_seconds: after which a sample is ended and recorded as failed.
         start_seconds: what a worker's first sample may take longer, for loading the models.
         mixed: whether workers may compute on different kinds of GPU.
+        shards: files that a new run's records are spread over; outside E0 one worker takes all of
+            a shard.
     """
 
     attaches: ClassVar[bool] = False
@@ -57,6 +59,7 @@ class Ray:
     sample_seconds: Annotated[float, Above(0)] = 3600
     start_seconds: Annotated[float, AtLeast(0)] = 900
     mixed: bool = False
+    shards: Annotated[int, Within(1, 65536)] | None = None
 
     def compute(
         self,
@@ -66,11 +69,13 @@ class Ray:
         listeners: Listeners,
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
+        shards_of(runs)
         order = Order.of(runs, config, profile=listeners.observe is not None)
         gpus = 1 if on_cuda(config.backbone) else 0
         limits = Limits(self.workers, self.threads, gpus, self.sample_seconds, self.start_seconds)
         with _unheard(), self._cluster() as ray, ExitStack() as stack:
-            crew = Crew(ray, order, limits, None if self.mixed else config.exactness)
+            alike = not self.mixed and config.exactness != "E0"
+            crew = Crew(ray, order, limits, listeners.devices if alike else None)
             stack.callback(crew.end)
             models = crew.meet(listeners.left)
             variants = [
@@ -79,6 +84,7 @@ class Ray:
             ]
             told = stack.enter_context(listeners.watch())
             gathering = Gathering(variants, told, listeners)
+            stack.enter_context(gathering.pulse)
             crew.work(_units(runs[0], variants, config.exactness), gathering)
         return gathering.done()
 
@@ -128,10 +134,10 @@ def _units(plan: Prepared, variants: Sequence[Variant], exactness: str) -> list[
         for wanted in left:
             groups[wanted[2]].append(wanted)
     else:
-        torn = {shard_of(wanted[1:], SHARDS) for wanted in left}
+        torn = {shard_of(wanted[1:], plan.shards) for wanted in left}
         for sample in plan.samples:
             for trial in range(plan.trials):
-                shard = shard_of((trial, sample.id), SHARDS)
+                shard = shard_of((trial, sample.id), plan.shards)
                 if shard in torn:
                     groups[shard] += [(v, trial, sample.id) for v in range(len(variants))]
     begun = variants[0].folder.begun

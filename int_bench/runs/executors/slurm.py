@@ -12,7 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
@@ -20,20 +20,22 @@ from typing import Annotated, Any, ClassVar, Literal, cast
 
 from int_bench.config import RunConfig, build_backbones
 from int_bench.config.exactness import on_cuda
+from int_bench.config.needs.hardware import cuda_devices
 from int_bench.core.files import make_folder, write_whole
-from int_bench.core.limits import Above, AtLeast, Count
+from int_bench.core.limits import Above, AtLeast, Count, Within
 from int_bench.core.protocols import Method
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, unfinished
-from int_bench.runs.executors.array_task import ORDER, ArrayOrder
+from int_bench.runs.executors.array_task import MODELS, ORDER, ArrayOrder
 from int_bench.runs.executors.arrays import Array, Submitted, collect, under_way
-from int_bench.runs.executors.compute import Done, Listeners
+from int_bench.runs.executors.compute import Done, Listeners, shards_of
 from int_bench.runs.executors.supervisor import Allowed, Supervisor
 from int_bench.runs.executors.worker import Order, Wanted
-from int_bench.runs.folder import RunFolder, Writer
-from int_bench.runs.layout import LOGS, SHARDS, shard_of
+from int_bench.runs.folder import RunFolder, Writer, describe
+from int_bench.runs.layout import LOGS, shard_of
+from int_bench.runs.manifest import read_manifest
 from int_bench.runs.prepare import Prepared
 
 _TIMEOUTS = 1000
@@ -61,6 +63,7 @@ class Slurm:
         start_seconds: what a task's first sample may take longer, for loading the models.
         patience: seconds without a sign of life until another task takes a task's shards.
         mixed: whether tasks may compute on different kinds of GPU.
+        shards: files that a new run's records are spread over, which tasks take one by one.
     """
 
     attaches: ClassVar[bool] = True
@@ -81,6 +84,7 @@ class Slurm:
     start_seconds: Annotated[float, AtLeast(0)] = 900
     patience: Annotated[float, Above(0)] = 60
     mixed: bool = False
+    shards: Annotated[int, Within(1, 65536)] | None = None
 
     def compute(
         self,
@@ -91,11 +95,12 @@ class Slurm:
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
         mended: list[str] = []
-        array = under_way(runs[0].path)
+        array = under_way([run.path for run in runs])
         if array is None:
             submitit = _library()
-            order, mended = self.order(runs, methods, config, listeners.observe is not None)
+            order, mended = self.order(runs, methods, config, listeners)
             array = self._submit(submitit, runs[0].path, order, config)
+            self._say_devices(config, listeners)
             listeners.tell(
                 f"Slurm job {array.job} works on {len(order.wanted)} samples with {array.tasks} "
                 f"tasks. Watch it with `int-bench status {runs[0].path}`, end it with `scancel "
@@ -121,15 +126,17 @@ class Slurm:
         runs: Sequence[Prepared],
         methods: Sequence[Method],
         config: RunConfig,
-        profile: bool,
+        listeners: Listeners,
     ) -> tuple[ArrayOrder, list[str]]:
         """What tasks are to compute, as it is missing, and what was mended to know it.
 
         Raises:
             UserError: a folder cannot be written, or a model is not what the run was begun with.
         """
-        backbones = build_backbones(config)
-        models = {role: dict(backbone.identity) for role, backbone in backbones.items()}
+        models = {}
+        if not on_cuda(config.backbone) or cuda_devices():  # a login node has no GPU
+            built = build_backbones(config)
+            models = {role: dict(backbone.identity) for role, backbone in built.items()}
         with ExitStack() as stack:
             variants = [
                 Variant(run.label, method, stack.enter_context(run.open(models)))
@@ -137,6 +144,7 @@ class Slurm:
             ]
             left = [(i.variant, i.trial, i.sample.id) for i in unfinished(runs[0], variants)]
         wanted, stored = _wanted(runs[0], len(runs), left, config.exactness)
+        profile = listeners.observe is not None
         mended = [f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages]
         order = ArrayOrder(
             Order.of(runs, config, profile).sealed(),
@@ -145,7 +153,8 @@ class Slurm:
             stored,
             self.patience,
             self.sample_seconds,
-            self.mixed,
+            None if self.mixed or config.exactness == "E0" else listeners.devices,
+            shards_of(runs),
         )
         return order, mended
 
@@ -155,11 +164,11 @@ class Slurm:
         Raises:
             UsageError: it is refused, in the words of Slurm.
         """
-        array = Array(secrets.token_hex(6), "", 0, order.folders)
+        shards = len({shard_of(wanted[1:], order.shards) for wanted in order.wanted})
+        array = Array(secrets.token_hex(6), "", 0, order.folders, shards, order.folders[0])
         folder = array.folder
         digest = keep_order(folder, order)
-        shards = {shard_of(wanted[1:], SHARDS) for wanted in order.wanted}
-        tasks = min(self.tasks, len(shards))
+        tasks = min(self.tasks, shards)
         allowed = Allowed(self.sample_seconds, self.start_seconds, self.cpus)
         make_folder(run.absolute() / LOGS)
         try:
@@ -174,6 +183,13 @@ class Slurm:
         array = replace(array, job=str(jobs[0].job_id).partition("_")[0], tasks=tasks)
         array.write()
         return array
+
+    def _say_devices(self, config: RunConfig, listeners: Listeners) -> None:
+        if not on_cuda(config.backbone) and not cuda_devices():
+            listeners.tell(
+                "Its models compute on CPUs, as this machine has no GPU and the configuration asks "
+                "for none; device=cuda is for nodes that have some."
+            )
 
     def _parameters(self, cuda: bool) -> dict[str, Any]:
         """What sbatch is told."""
@@ -213,12 +229,13 @@ def _wanted(
     """
     if exactness == "E0":
         return tuple(left), frozenset()
-    torn = {shard_of(wanted[1:], SHARDS) for wanted in left}
+    shards = plan.shards
+    torn = {shard_of(wanted[1:], shards) for wanted in left}
     whole = [
         (variant, trial, sample.id)
         for sample in plan.samples
         for trial in range(plan.trials)
-        if shard_of((trial, sample.id), SHARDS) in torn
+        if shard_of((trial, sample.id), shards) in torn
         for variant in range(variants)
     ]
     return tuple(whole), frozenset(whole) - frozenset(left)
@@ -256,11 +273,23 @@ def _finish(
     """
     cost = _cost(array, listeners)
     tallies = {run.label: Tally() for run in runs}
-    collect(array, {run.path.absolute(): tallies[run.label] for run in runs})
+    _describe(array, runs)
+    counted = {run.path.absolute(): tallies[run.label] for run in runs}
+    collect(array, counted, listeners.tell)
     images = sum(tally.images for tally in tallies.values())
     counters = {name: int(number) for name, number in sorted(cost["counters"].items())}
     work = work_of(images, counters, cost["seconds"])
     return Done(counters, work, Sharing(tallies), tuple(mended))
+
+
+def _describe(array: Array, runs: Sequence[Prepared]) -> None:
+    """What served, as a task told it, where no model could be built here."""
+    with suppress(OSError, ValueError):
+        models = json.loads((array.folder / MODELS).read_bytes())
+        for run in runs:
+            kept = read_manifest(run.path).models.values()
+            if models and not any(model.get("identity") for model in kept):
+                describe(run.path, run.description(models))
 
 
 def _cost(array: Array, listeners: Listeners) -> Mapping[str, Counter[str]]:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import threading
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
+from int_bench.core.files import write_aside
+from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.runs.executors.arrays import arrays_of
 from int_bench.runs.executors.claims import alive
 from int_bench.runs.executors.merge import part_files, records_in
-from int_bench.runs.executors.shards import PARTS, open_of
-from int_bench.runs.layout import LOCK, Key, shard_of
+from int_bench.runs.executors.shards import PARTS, open_of, parse_part
+from int_bench.runs.layout import LOCK, PROGRESS, Key, shard_of
 from int_bench.runs.reader import Run, record_files
 from int_bench.runs.records import OK, Record
 
@@ -28,6 +33,7 @@ class Status:
         running: what workers of an array have begun and not ended.
         workers: who works on it: processes and arrays.
         seconds: inside models for a finished sample, on average; None before the first.
+        pace: seconds between two finished samples of a process that is at it; None if none is.
     """
 
     asked: int | None
@@ -36,13 +42,89 @@ class Status:
     running: tuple[Key, ...]
     workers: tuple[str, ...]
     seconds: float | None
+    pace: float | None = None
 
     @property
     def left(self) -> float | None:
-        """Model seconds until all are done, over what is worked on now; None if unknown."""
-        if self.asked is None or self.seconds is None or not self.workers:
+        """Seconds until all are done; None if unknown.
+
+        By the pace of the process that is at it, else by the seconds inside models over what tasks
+        of an array work on now.
+        """
+        if self.asked is None or not self.workers:
             return None
-        return (self.asked - self.done - self.failed) * self.seconds / max(1, len(self.running))
+        left = self.asked - self.done - self.failed
+        if self.pace is not None:
+            return left * self.pace
+        return None if self.seconds is None else left * self.seconds / max(1, len(self.running))
+
+
+class Pulse:
+    """What a process that holds run folders tells ``status``: what it is at, and how fast.
+
+    Written once a second beside the work, and gone when it ends; a use as a context manager.
+
+    Args:
+        folders: by variant.
+    """
+
+    SECONDS: ClassVar[float] = 1.0
+    """Between two looks whether there is something new; 0: it is written whenever there is."""
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._at: set[tuple[int, Key]] = set()
+        self._ends: list[float] = []
+        self._done = 0
+        self._told: object = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._live, daemon=True)
+
+    def __enter__(self) -> Pulse:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        for folder in self._folders:
+            with suppress(OSError):
+                (folder / PROGRESS).unlink(missing_ok=True)
+
+    def begin(self, variant: int, key: Key) -> None:
+        """A sample is begun."""
+        self._set(self._at | {(variant, key)})
+
+    def end(self, variant: int, key: Key) -> None:
+        """A sample is stored."""
+        self._ends = [*self._ends[:1], time.monotonic()] if self._ends else [time.monotonic()]
+        self._done += 1
+        self._set(self._at - {(variant, key)})
+
+    def only(self, items: Iterable[tuple[int, Key]]) -> None:
+        """These are at work, and no others."""
+        self._set(set(items))
+
+    def _set(self, items: set[tuple[int, Key]]) -> None:
+        self._at = items  # a new set each time, as the thread may be reading the former
+        if not self.SECONDS:
+            self._write()
+
+    def _live(self) -> None:
+        while self.SECONDS and not self._ended.wait(self.SECONDS):
+            self._write()
+
+    def _write(self) -> None:
+        at, ends, done = self._at, self._ends, self._done
+        if (at, done) == self._told:
+            return
+        self._told = (at, done)
+        pace = (ends[1] - ends[0]) / (done - 1) if done > 1 else None
+        for variant, folder in enumerate(self._folders):
+            running = sorted(key for of, key in at if of == variant)
+            with suppress(OSError):
+                content = json.dumps({"running": running, "pace": pace}).encode()
+                write_aside(folder / PROGRESS, content)
 
 
 def status_of(path: Path) -> Status:
@@ -55,14 +137,34 @@ def status_of(path: Path) -> Status:
     records = _records(run)
     done = [record for record in records.values() if record.status == OK]
     spent = [sum(record.seconds.values()) for record in done if record.seconds]
+    workers, told = _workers(path), _told(path)
     return Status(
         asked=_asked(run),
         done=len(done),
         failed=len(records) - len(done),
-        running=tuple(sorted(_running(path) - set(records))),
-        workers=tuple(_workers(path)),
+        running=tuple(sorted((_running(path, run.manifest.shards) | told[0]) - set(records))),
+        workers=tuple(workers),
         seconds=sum(spent) / len(spent) if spent else None,
+        pace=told[1],
     )
+
+
+def _told(path: Path) -> tuple[set[Key], float | None]:
+    """What a living process says that it is at, and its pace; see :class:`Pulse`."""
+    if not _process(path):
+        return set(), None
+    with suppress(OSError, Malformed):
+        node = Node(parsed((path / PROGRESS).read_bytes()))
+        keys = node.raw["running"] if isinstance(node.raw.get("running"), list) else []
+        running = {
+            (key[0], key[1])
+            for key in keys
+            if isinstance(key, list) and len(key) == 2 and isinstance(key[0], int)
+            if isinstance(key[1], str)
+        }
+        pace = node.raw.get("pace")
+        return running, float(pace) if isinstance(pace, int | float) and pace >= 0 else None
+    return set(), None
 
 
 def _records(run: Run) -> dict[Key, Record]:
@@ -87,27 +189,33 @@ def _asked(run: Run) -> int | None:
     return max(0, samples) * run.trials
 
 
-def _running(path: Path) -> set[Key]:
+def _running(path: Path, shards: int) -> set[Key]:
     """What is begun and not ended in the last claim of each shard of an array."""
-    last: dict[tuple[str, str], tuple[int, Path]] = {}
+    last: dict[tuple[str, int], tuple[int, Path]] = {}
     for file in (path / PARTS).glob("*/*.begun"):
-        shard, epoch, _ = file.name.split(".")
-        place = (file.parent.name, shard)
-        last[place] = max(last.get(place, (-1, file)), (int(epoch), file))
+        part = parse_part(file.name)
+        if part is not None:
+            place = (file.parent.name, part[0])
+            last[place] = max(last.get(place, (-1, file)), (part[1], file))
     return {
         key
-        for _, file in last.values()
+        for (_, shard), (_, file) in last.items()
         if not file.with_suffix(".released").exists()
         for key in open_of(file.read_bytes())
-        if f"{shard_of(key):02d}" == file.name[:2]
+        if shard_of(key, shards) == shard
     }
 
 
 def _workers(path: Path) -> list[str]:
-    workers = [f"Slurm job {array.job} with {array.tasks} tasks" for array in arrays_of(path)]
-    holder: Mapping[str, object] = {}
+    arrays = [f"Slurm job {array.job} with {array.tasks} tasks" for array in arrays_of(path)]
+    holder = _process(path)
+    return arrays + ([f"process {holder.get('pid')} on {holder.get('host')}"] if holder else [])
+
+
+def _process(path: Path) -> Mapping[str, object]:
+    """Who holds the folder, unless it is known to be dead; empty if nobody does."""
     with suppress(OSError, ValueError):
         holder = dict(json.loads((path / LOCK).read_bytes().partition(b"\n")[0]))
-    if holder and alive(dict(holder)) is not False:
-        workers.append(f"process {holder.get('pid')} on {holder.get('host')}")
-    return workers
+        if alive(holder) is not False:
+            return holder
+    return {}

@@ -13,12 +13,14 @@ from typing import Any
 from int_bench import errors
 from int_bench.config import RunConfig, build_backbones, build_method
 from int_bench.config.building import trust
+from int_bench.config.exactness import pinned
 from int_bench.errors import UsageError, UserError
 from int_bench.runs.execute import Item, Product, jobs, product
+from int_bench.runs.executors.compute import host_of
 from int_bench.runs.executors.inline import broker_of
 from int_bench.runs.kept.work import Clock, Spent
 from int_bench.runs.prepare import Prepared, prepare
-from int_bench.runs.provenance import code, device
+from int_bench.runs.provenance import code
 from int_bench.runs.records import OK
 from int_bench.runs.variants import RunRequest
 
@@ -46,9 +48,12 @@ class Order:
 
     @classmethod
     def of(cls, runs: Sequence[Prepared], config: RunConfig, profile: bool) -> Order:
-        """The order for some runs."""
+        """The order for some runs; what ``auto`` devices are is decided here, as all else is."""
         digests = tuple(run.path.name for run in runs)
-        return cls(tuple(run.request for run in runs), config, digests, profile)
+        requests = tuple(
+            replace(run.request, config=_with_devices(run.request.config)) for run in runs
+        )
+        return cls(requests, _with_devices(config), digests, profile)
 
     def sealed(self) -> Sealed:
         """The order as it travels."""
@@ -141,7 +146,7 @@ class Worker:
                 trust(node)
         self.runs = prepare(order.requests)
         self._check_digests()
-        self.host = {"name": platform.node(), "device": device(order.config.backbone)}
+        self.host = host_of(order.config)
         self.samples = {sample.id: sample for sample in self.runs[0].samples}
         self._methods = [build_method(request.config) for request in order.requests]
         self._backbones = build_backbones(order.config)
@@ -214,6 +219,10 @@ class Worker:
             self._counted = Counter(own)
             batch.seconds = broker.seconds
             batch.spent = (clock.read(images),)
+
+
+def _with_devices(config: RunConfig) -> RunConfig:
+    return replace(config, backbone=pinned(config.backbone))
 
 
 def _version() -> str:

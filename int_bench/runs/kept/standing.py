@@ -19,11 +19,13 @@ class Standing(NamedTuple):
         done: how many are finished and well, with their files.
         torn: whether the folder holds torn or damaged lines.
         lacking: how many of the finished ones less is kept of than asked for.
+        devices: kinds of device that the finished ones were computed on.
     """
 
     done: int = 0
     torn: bool = False
     lacking: int = 0
+    devices: frozenset[str] = frozenset()
 
     @classmethod
     def of(
@@ -41,14 +43,16 @@ class Standing(NamedTuple):
         records = Records(files, form=2, mend=True)
         torn = bool(records.damaged) or any(not _whole(file) for file in files)
         done = lacking = 0
+        devices: set[str] = set()
         for key in keys:
             if records.status(key) == OK:
                 record = records[key]
                 if not unfinished(path, record, records.written(key), refill):
                     less = record.lacks(keep)
                     lacking += less
+                    devices.update(filter(None, [record.host.get("device")]))
                     done += not (less and refill)
-        return cls(done, torn, lacking)
+        return cls(done, torn, lacking, frozenset(devices))
 
 
 def unfinished(path: Path, record: Record, written: int, refill: bool) -> list[Damage]:

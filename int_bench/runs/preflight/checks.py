@@ -117,8 +117,9 @@ def preflight(
     cost = estimate(prepared, methods) if prepared else None
     if cost is None or cost.images:  # what is finished needs no model
         faults += _of_weights(weights)
-        faults += _distinct(fault for config in configs for fault in _of_devices(config))
-        faults += _of_memory(needs)
+        if not _elsewhere(configs[0]):
+            faults += _distinct(fault for config in configs for fault in _of_devices(config))
+            faults += _of_memory(needs)
         if cost is not None:
             faults += _distinct(f for config in configs for f in _of_verbs(config, cost))
             faults += _of_disk(configs[0].out, cost)
@@ -155,6 +156,11 @@ def _of_devices(config: RunConfig) -> Iterator[Fault]:
     """CUDA devices that are asked for and cannot be used."""
     for what, remedy in devices.refusals(config.backbone):
         yield Fault("device", what, remedy, Exit.USAGE)
+
+
+def _elsewhere(config: RunConfig) -> bool:
+    """Whether other machines compute, of whose devices nothing is known here."""
+    return config.choices.get("executor") == "slurm" or bool(config.executor.get("address"))
 
 
 def _of_memory(needs: Sequence[Demand]) -> Iterator[Fault]:

@@ -13,6 +13,9 @@ TINY = (
     " nothing about a method"
 )
 
+MIXED = "MIXED DEVICES"
+"""How the stamp begins of a run whose samples were computed on different kinds of device."""
+
 
 def stamps_of(config: RunConfig, samples: Sequence[SampleFile]) -> tuple[str, ...]:
     """The stamps of a run, in capitals where its numbers mean something else than they seem to.

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
+import re
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 
+from int_bench.cli.app import exit_code
+from int_bench.cli.run import Progress
 from int_bench.config import load_config
+from int_bench.config.building import build
 from int_bench.config.identity import identity
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.executors import array_task, ray_cluster, slurm
 from int_bench.runs.executors.array_task import _refuse_other_devices
 from int_bench.runs.executors.arrays import Array, absorb, arrays_of
+from int_bench.runs.executors.compute import UNHEARD, shards_of
 from int_bench.runs.executors.slurm import _reason, _wanted
+from int_bench.runs.executors.status import Pulse, status_of
 from int_bench.runs.executors.worker import Order, Worker
 from int_bench.runs.layout import shard_of
 from int_bench.runs.prepare import prepare
+from int_bench.runs.reader import Run
 from scripts.simulate_scale import Plan, simulate
-from tests.runs.executors.bench import go, pictures, request
+from tests.runs.executors.bench import build_method, go, pictures, request
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +108,8 @@ def test_tasks_on_another_kind_of_device_are_refused_by_name(tmp_path):
         _refuse_other_devices(file, {"name": "n3", "device": "H100"})
 
 
-def test_a_folder_that_a_node_does_not_see_is_said_so(tmp_path):
+def test_a_folder_that_a_node_does_not_see_is_said_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(array_task, "SIGHT", 0.0)
     assert array_task.main([str(tmp_path / "parts" / "x"), "0", "digest"]) == 3
 
 
@@ -132,11 +142,12 @@ def test_a_job_from_elsewhere_reaches_no_folder_that_knows_nothing_of_it(tmp_pat
             arrays_of(theirs)
     Array("0a1b", "7", 1, (theirs, mine, friend)).write()
     (mine / "parts" / "0a1b" / "job.json").unlink()
-    (array,) = arrays_of(theirs)
+    own = [theirs, mine, friend]
+    (array,) = arrays_of(theirs, own)
     assert array.runs == (theirs, friend)
     monkeypatch.setattr(Array, "active", lambda self: False)
     with pytest.raises(UsageError, match="no task has begun"):
-        absorb(theirs, attaches=False)
+        absorb(theirs, False, own, lambda sentence: None)
     assert shard.is_file() and not (mine / "records").exists()
     assert not (theirs / "parts").exists() and not (friend / "parts").exists()
 
@@ -156,3 +167,104 @@ def test_a_simulated_run_computes_every_image_once_and_loses_what_was_in_flight(
     assert calm.deaths == 0 and calm.lost == 0
     assert outcome.deaths > 10 and outcome.lost > 0
     assert calm.makespan < outcome.makespan
+
+
+def test_a_stranger_s_file_has_no_other_folder_merged_or_removed(scenes, tmp_path, monkeypatch):
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    content = {"job": "7", "tasks": 1, "runs": [str(other), str(mine)]}
+    for run in (mine, other):
+        (run / "parts" / "a").mkdir(parents=True)
+        (run / "parts" / "a" / "job.json").write_text(json.dumps(content))
+        (run / "parts" / "a" / "error.0").write_text('["UsageError", "Not yours."]')
+    monkeypatch.setattr(Array, "active", lambda array: False)
+    absorb(mine, False, [mine], lambda sentence: None)
+    assert not (mine / "parts").exists() and not (other / "records").exists()
+    assert (other / "parts" / "a" / "error.0").exists()
+    with pytest.raises(UsageError, match="Not yours"):  # the command names both
+        absorb(other, False, [other, mine], lambda sentence: None)
+    assert not (other / "parts").exists()
+
+
+@pytest.mark.parametrize("job", ["--all", "1; ls", [], None])
+def test_a_job_that_is_no_number_is_not_asked_for(tmp_path, job):
+    (tmp_path / "parts" / "a").mkdir(parents=True)
+    content = {"job": job, "tasks": 1, "runs": [str(tmp_path)]}
+    (tmp_path / "parts" / "a" / "job.json").write_text(json.dumps(content))
+    with pytest.raises(MissingAsset, match=r"job\.json does not say which job"):
+        arrays_of(tmp_path)
+
+
+def test_the_number_of_shards_is_that_with_which_a_run_was_begun(scenes, tmp_path):
+    asked = request(scenes, tmp_path, "trials=30", "method=centre_box", "executor=slurm",
+                    "executor.shards=4096")  # fmt: skip
+    (run,) = prepare([asked])
+    executor = build(asked.config.executor, "executor")
+    order, _ = executor.order([run], [build_method(asked.config)], asked.config, UNHEARD)
+    assert order.shards == 4096
+    words = ["trials=30", "method=centre_box"]
+    folder, _ = go(request(scenes, tmp_path, *words))  # another executor goes on with it
+    assert folder == run.path
+    known = Run(folder)
+    assert known.manifest.shards == 4096 and len(known.records) == 120
+    files = {path.name for path in (folder / "records").iterdir()}
+    assert files == {f"{shard_of(key, 4096):02d}.jsonl" for key in known.records}
+    assert len(files) > 64
+    told: list[str] = []
+    go(request(scenes, tmp_path, *words, "executor=ray", "executor.shards=64"), tell=told.append)
+    assert told == [f"{folder} was begun with 4096 shards and keeps them."]
+    assert status_of(folder).done == 120
+
+
+def test_runs_with_other_shards_are_not_computed_together(scenes, tmp_path):
+    first = request(scenes, tmp_path, "executor=slurm", "executor.shards=8")
+    runs = prepare([first, request(scenes, tmp_path, "method.iterations=1")])
+    with pytest.raises(UsageError, match=r"with 8 and .* with 64; run them one by one"):
+        shards_of(runs)
+
+
+def test_status_tells_what_a_process_is_at_and_how_long_it_will_take(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(Pulse, "SECONDS", 0.0)
+    asked = request(scenes, tmp_path, "method.iterations=1", "in_flight=2")
+    (run,) = prepare([asked])
+    seen = []
+
+    @contextmanager
+    def watch(total, done):
+        yield lambda variant, record: seen.append(status_of(run.path))
+
+    go(asked, watch=watch)
+    assert all(f"process {os.getpid()} on " in status.workers[0] for status in seen)
+    assert any(status.running for status in seen)
+    assert any((status.left or 0) > 0 for status in seen)
+    ended = status_of(run.path)
+    assert (ended.done, ended.running, ended.workers, ended.left) == (4, (), (), None)
+    assert not (run.path / "progress.json").exists()
+
+
+def test_what_a_dead_process_was_at_counts_for_nothing(scenes, tmp_path):
+    folder, _ = go(request(scenes, tmp_path, "method.iterations=1", "limit=1"))
+    (folder / "progress.json").write_text('{"running": [[0, "p003"]], "pace": 1.0}')
+    assert not status_of(folder).running
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"running": [[0], 3, ["a", 0]], "pace": "now"}'])
+def test_what_anybody_wrote_about_the_progress_breaks_nothing(scenes, tmp_path, text):
+    (run,) = prepare([request(scenes, tmp_path, "method.iterations=1", "limit=1")])
+    with run.open({}):
+        (run.path / "progress.json").write_text(text)
+        status = status_of(run.path)
+    assert not status.running and status.left is None
+
+
+def test_the_time_to_the_first_sample_is_told(scenes, tmp_path, capsys):
+    asked = request(scenes, tmp_path, "method.iterations=1", "limit=1")
+    go(asked, watch=Progress(None).watch)
+    assert re.search(r"The first sample after \d+\.\d s\.", capsys.readouterr().err)
+
+
+def test_an_array_is_not_submitted_before_its_weights_are_here(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    words = ["run", "models=paper", "executor=slurm", "device=cuda", f"out={tmp_path}", "limit=1"]
+    assert exit_code(words) == 3
+    said = " ".join("".join(capfd.readouterr()).split())
+    assert "int-bench models fetch models=paper" in said and not list(tmp_path.rglob("parts"))
