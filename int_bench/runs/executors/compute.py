@@ -13,6 +13,7 @@ from int_bench.core.protocols import Method
 from int_bench.engine.serving import Observer
 from int_bench.engine.work import Sharing, Work
 from int_bench.errors import UsageError
+from int_bench.runs.check import said
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors import Executor
 from int_bench.runs.executors.arrays import absorb
@@ -73,6 +74,15 @@ class Done:
     sharing: Sharing = field(default_factory=Sharing)
     mended: tuple[str, ...] = ()
     spent: tuple[Spent, ...] = ()
+
+
+def mended_of(variants: Sequence[Variant]) -> tuple[str, ...]:
+    """What was torn, gone or changed in open folders, and is mended or computed again."""
+    return tuple(
+        f"{variant.name}: {said(damage, variant.folder.path)}"
+        for variant in variants
+        for damage in variant.folder.damages
+    )
 
 
 def host_of(config: RunConfig) -> dict[str, str]:

@@ -8,9 +8,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from int_bench.engine.work import Sharing, Tally, work_of
-from int_bench.runs.check import said
 from int_bench.runs.execute import Product, Variant
-from int_bench.runs.executors.compute import Done, Listeners, OnRecord
+from int_bench.runs.executors.compute import Done, Listeners, OnRecord, mended_of
 from int_bench.runs.executors.dispatch import Unit
 from int_bench.runs.executors.status import Pulse
 from int_bench.runs.executors.worker import Batch
@@ -82,14 +81,12 @@ class Gathering:
 
     def done(self) -> Done:
         """What all of it has cost."""
-        mended = [
-            f"{v.name}: {said(d, v.folder.path)}" for v in self._variants for d in v.folder.damages
-        ]
+        mended = mended_of(self._variants)
         images = sum(tally.images for tally in self._tallies.values())
         counters = dict(sorted((self._counters).items()))
         work = work_of(images, counters, self._seconds)
         self._sitting.write()
-        return Done(counters, work, Sharing(self._tallies), tuple(mended), tuple(self._spent))
+        return Done(counters, work, Sharing(self._tallies), mended, tuple(self._spent))
 
     def _commit(self, products: Sequence[Product]) -> None:
         for index, variant in enumerate(self._variants):

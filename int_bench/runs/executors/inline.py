@@ -14,9 +14,14 @@ from int_bench.core.protocols import Backbone, Method
 from int_bench.engine.broker import Broker
 from int_bench.engine.serving import Observer
 from int_bench.engine.work import Sharing, Tally, work_of
-from int_bench.runs.check import said
-from int_bench.runs.execute import Item, Variant, run
-from int_bench.runs.executors.compute import Done, Listeners, host_of, refuse_other_devices
+from int_bench.runs.execute import Variant, run
+from int_bench.runs.executors.compute import (
+    Done,
+    Listeners,
+    host_of,
+    mended_of,
+    refuse_other_devices,
+)
 from int_bench.runs.executors.status import Pulse
 from int_bench.runs.kept.work import Clock, Sitting
 from int_bench.runs.prepare import Prepared
@@ -57,9 +62,7 @@ class Inline:
                 for prepared, method in zip(runs, methods, strict=True)
             ]
             tallies = {variant.name: Tally() for variant in variants}
-            mended = [
-                f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages
-            ]
+            mended = mended_of(variants)
             on_record = stack.enter_context(listeners.watch())
             folders = [variant.folder.path for variant in variants]
             sitting = stack.enter_context(Sitting(folders, lambda images: [clock.read(images)]))
@@ -71,14 +74,11 @@ class Inline:
                 pulse.end(variants.index(variant), record.key)
                 on_record(variant, record)
 
-            def begun(item: Item) -> None:
-                pulse.begin(item.variant, (item.trial, item.sample.id))
-
-            run(runs[0], variants, broker, count, listeners.observe, runs, begun)
+            run(runs[0], variants, broker, count, listeners.observe, runs, pulse.begin)
         images = sum(tally.images for tally in tallies.values())
         work = work_of(images, broker.counters, broker.seconds)
         spent = tuple(sitting.spent)
-        return Done(broker.counters, work, Sharing(tallies), tuple(mended), spent)
+        return Done(broker.counters, work, Sharing(tallies), mended, spent)
 
 
 def broker_of(

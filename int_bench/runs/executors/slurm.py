@@ -26,11 +26,10 @@ from int_bench.core.limits import Above, AtLeast, Count, Within
 from int_bench.core.protocols import Method
 from int_bench.engine.work import Sharing, Tally, work_of
 from int_bench.errors import MissingAsset, UsageError
-from int_bench.runs.check import said
 from int_bench.runs.execute import Variant, unfinished
 from int_bench.runs.executors.array_task import MODELS, ORDER, ArrayOrder
 from int_bench.runs.executors.arrays import Array, Submitted, collect, under_way
-from int_bench.runs.executors.compute import Done, Listeners, shards_of
+from int_bench.runs.executors.compute import Done, Listeners, mended_of, shards_of
 from int_bench.runs.executors.supervisor import Allowed, Supervisor
 from int_bench.runs.executors.worker import Order, Wanted
 from int_bench.runs.folder import RunFolder, Writer, describe
@@ -94,7 +93,7 @@ class Slurm:
         listeners: Listeners,
     ) -> Done:
         """See :func:`int_bench.runs.executors.compute.compute`."""
-        mended: list[str] = []
+        mended: tuple[str, ...] = ()
         array = under_way([run.path for run in runs])
         if array is None:
             submitit = _library()
@@ -127,7 +126,7 @@ class Slurm:
         methods: Sequence[Method],
         config: RunConfig,
         listeners: Listeners,
-    ) -> tuple[ArrayOrder, list[str]]:
+    ) -> tuple[ArrayOrder, tuple[str, ...]]:
         """What tasks are to compute, as it is missing, and what was mended to know it.
 
         Raises:
@@ -145,7 +144,6 @@ class Slurm:
             left = [(i.variant, i.trial, i.sample.id) for i in unfinished(runs[0], variants)]
         wanted, stored = _wanted(runs[0], len(runs), left, config.exactness)
         profile = listeners.observe is not None
-        mended = [f"{v.name}: {said(d, v.folder.path)}" for v in variants for d in v.folder.damages]
         order = ArrayOrder(
             Order.of(runs, config, profile).sealed(),
             tuple(run.path.absolute() for run in runs),
@@ -156,7 +154,7 @@ class Slurm:
             None if self.mixed or config.exactness == "E0" else listeners.devices,
             shards_of(runs),
         )
-        return order, mended
+        return order, mended_of(variants)
 
     def _submit(self, submitit: Any, run: Path, order: ArrayOrder, config: RunConfig) -> Array:
         """Hand the array in; what it is to do lies in the run folder before.
@@ -264,7 +262,7 @@ def _reason(error: Exception) -> str:
 
 
 def _finish(
-    array: Array, runs: Sequence[Prepared], listeners: Listeners, mended: Sequence[str]
+    array: Array, runs: Sequence[Prepared], listeners: Listeners, mended: tuple[str, ...]
 ) -> Done:
     """Merge what an array has left, and sum up what it has cost.
 
@@ -279,7 +277,7 @@ def _finish(
     images = sum(tally.images for tally in tallies.values())
     counters = {name: int(number) for name, number in sorted(cost["counters"].items())}
     work = work_of(images, counters, cost["seconds"])
-    return Done(counters, work, Sharing(tallies), tuple(mended))
+    return Done(counters, work, Sharing(tallies), mended)
 
 
 def _describe(array: Array, runs: Sequence[Prepared]) -> None:

@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from int_bench.core.files import write_aside
 from int_bench.core.typed import Malformed, Node, parsed
+from int_bench.runs.execute import Item
 from int_bench.runs.executors.arrays import arrays_of
 from int_bench.runs.executors.claims import alive
 from int_bench.runs.executors.merge import part_files, records_in
@@ -91,9 +92,9 @@ class Pulse:
             with suppress(OSError):
                 (folder / PROGRESS).unlink(missing_ok=True)
 
-    def begin(self, variant: int, key: Key) -> None:
+    def begin(self, item: Item) -> None:
         """A sample is begun."""
-        self._set(self._at | {(variant, key)})
+        self._set(self._at | {(item.variant, (item.trial, item.sample.id))})
 
     def end(self, variant: int, key: Key) -> None:
         """A sample is stored."""
