@@ -52,6 +52,7 @@ class Actor:
     """
 
     def __init__(self, sealed: Sealed) -> None:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # the command has seen to it that all weights are here
         handle, self._path = tempfile.mkstemp(prefix="int-bench-worker-", suffix=".log")
         for stream in (1, 2):
             os.dup2(handle, stream)
@@ -148,6 +149,7 @@ class Crew:
                 gathering.log(name, printed.text)
                 if batch is not None:
                     dispatcher.finished(name, time.monotonic())
+                    gathering.at_work(dispatcher.computing().values())
                     gathering.store(name, [batch])
             self._bury(dispatcher, gathering)
             self._end_late(dispatcher, gathering)

@@ -99,12 +99,12 @@ class Slurm:
             submitit = _library()
             order, mended = self.order(runs, methods, config, listeners)
             array = self._submit(submitit, runs[0].path, order, config)
-            self._say_devices(config, listeners)
             listeners.tell(
                 f"Slurm job {array.job} works on {len(order.wanted)} samples with {array.tasks} "
                 f"tasks. Watch it with `int-bench status {runs[0].path}`, end it with `scancel "
                 f"{array.job}`; its logs are in {runs[0].path / LOGS}."
             )
+            self._say_devices(config, listeners)
         else:
             listeners.tell(f"Slurm job {array.job} is at it already; nothing is submitted.")
         if not self.wait:

@@ -6,6 +6,9 @@ import os
 import signal
 import time
 
+from huggingface_hub import constants
+
+from int_bench.errors import UsageError
 from tests.fakes import RedBox, RedIsAFrog
 
 KILLS, HANGS = (1, 2, 3), (3, 2, 1)
@@ -27,6 +30,23 @@ class Fragile(RedIsAFrog):
             if mark(request.image.pixels) == HANGS:
                 time.sleep(600)
         return super().answer(requests)
+
+
+class Offline(RedBox):
+    """A detector that the network would be asked for where that is allowed."""
+
+    def detect(self, requests):
+        if not constants.HF_HUB_OFFLINE:
+            raise UsageError("This worker would ask a hub for its weights.")
+        return super().detect(requests)
+
+
+class Late(RedBox):
+    """A detector that takes half a second a call."""
+
+    def detect(self, requests):
+        time.sleep(0.5)
+        return super().detect(requests)
 
 
 class Slow(RedBox):

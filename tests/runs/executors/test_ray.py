@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,8 @@ import pytest
 from int_bench.engine.trace import Trace
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.executors import worker
+from int_bench.runs.executors.status import Pulse, status_of
+from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Run
 from tests.runs.executors.bench import content, go, pictures, request
 from tests.runs.executors.hazards import HANGS, KILLS
@@ -41,12 +44,25 @@ def whole(scenes, tmp_path_factory):
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3, 5])
-def test_any_number_of_workers_leaves_the_same_folder(scenes, whole, tmp_path, workers):
+def test_any_number_of_workers_leaves_the_same_folder(
+    scenes, whole, tmp_path, workers, monkeypatch
+):
+    monkeypatch.setattr(Pulse, "SECONDS", 0.0)
+    offline = {"detector": "tests.runs.executors.hazards.Offline"}
+    asked = request(scenes, tmp_path, *RAY, f"executor.workers={workers}", models=offline)
+    (run,) = prepare([asked])
+    seen = []
+
+    @contextmanager
+    def watch(total, done):
+        yield lambda variant, record: seen.append(status_of(run.path))
+
     trace = tmp_path / "trace.json"
     with Trace(trace) as observe:
-        asked = request(scenes, tmp_path, *RAY, f"executor.workers={workers}")
-        folder, done = go(asked, observe=observe)
+        folder, done = go(asked, observe=observe, watch=watch)
     assert content(folder) == whole
+    assert all(len(status.workers) == 1 for status in seen)
+    assert any(status.running for status in seen) and any(status.left for status in seen)
     events = json.loads(trace.read_text())
     names = {e["args"]["name"] for e in events if e["name"] == "process_name"}
     assert names and names <= {f"ray-{number}" for number in range(workers)}

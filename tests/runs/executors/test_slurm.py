@@ -3,6 +3,7 @@ submitted again."""
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -10,10 +11,12 @@ import signal
 import subprocess
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from int_bench.engine.trace import Trace
 from int_bench.errors import UsageError
 from int_bench.runs.executors.arrays import Submitted, arrays_of
 from int_bench.runs.executors.status import status_of
@@ -35,7 +38,7 @@ SLURM = ["executor=slurm", "executor.cpus=1", "executor.patience=5", "method.ite
 def slurm(tmp_path_factory):
     folder = tmp_path_factory.mktemp("slurm")
     port = {**os.environ, "SLURM_HERE_PORT": str(random.Random().randrange(20000, 30000, 2))}
-    subprocess.run([SCRIPT, "start", folder, "3"], check=True, env=port)
+    subprocess.run([SCRIPT, "start", folder, "5"], check=True, env=port)
     before = os.environ.get("PYTHONPATH")
     os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
     os.environ["PYTHONPATH"] = str(SCRIPT.parents[1])
@@ -55,15 +58,23 @@ def whole(scenes, tmp_path_factory):
     return content(go(request(scenes, tmp_path_factory.mktemp("inline"), SLURM[-1]))[0])
 
 
-def test_an_array_leaves_the_same_folder_as_one_process(scenes, whole, tmp_path):
+@pytest.mark.parametrize("tasks", [1, 2, 3, 5])
+def test_an_array_of_any_size_leaves_the_same_folder_as_one_process(scenes, whole, tmp_path, tasks):
     told: list[str] = []
-    folder, done = go(request(scenes, tmp_path, *SLURM, "executor.tasks=3"), tell=told.append)
+    trace = tmp_path / "trace.json"
+    offline = {"detector": "tests.runs.executors.hazards.Offline"}
+    asked = request(scenes, tmp_path, *SLURM, f"executor.tasks={tasks}", models=offline)
+    with Trace(trace) as observe:
+        folder, done = go(asked, tell=told.append, observe=observe)
     assert content(folder) == whole
+    events = json.loads(trace.read_text())
+    names = {e["args"]["name"] for e in events if e["name"] == "process_name"}
+    assert names == {f"shard {path.stem}" for path in (folder / "records").iterdir()}
     assert done.work.images == 12 and done.counters["vlm.answer.rows"] > 0
     assert not (folder / "parts").exists()
     job = told[0].split()[2]
-    assert told[0].startswith(f"Slurm job {job} works on 12 samples with 3 tasks.")
-    assert len(list((folder / "logs").glob(f"{job}_*_log.out"))) == 3
+    assert told[0].startswith(f"Slurm job {job} works on 12 samples with {tasks} tasks.")
+    assert len(list((folder / "logs").glob(f"{job}_*_log.out"))) == tasks
 
 
 def processes(name: str) -> list[int]:
@@ -136,6 +147,53 @@ def test_what_a_cancelled_array_has_not_done_is_all_that_is_submitted_again(
     assert status_of(folder).done == 12 and not status_of(folder).workers
     masks = {name: data for name, data in content(folder).items() if name.startswith("masks")}
     assert masks == {name: data for name, data in whole.items() if name.startswith("masks")}
+
+
+def test_an_array_that_runs_out_of_time_hands_itself_in_again_and_goes_on_where_it_was(
+    scenes, whole, tmp_path
+):
+    """Half a minute before its minute is over a task is told; it takes more than one."""
+    late = {"detector": "tests.runs.executors.hazards.Late"}
+    limits = ["executor.tasks=1", "executor.minutes=1", "executor.signal_seconds=30"]
+    words = [*SLURM, *limits, "executor.wait=false"]
+    with pytest.raises(Submitted):
+        go(request(scenes, tmp_path, *words, models=late))
+    (run,) = prepare([request(scenes, tmp_path, *words, models=late)])
+    (array,) = arrays_of(run.path)
+    while array.active():
+        time.sleep(1)
+    shown = subprocess.run(["scontrol", "show", "job", array.job], capture_output=True, text=True)
+    assert " Restarts=0 " not in shown.stdout and "JobState=COMPLETED" in shown.stdout
+    claims = Counter(path.name.partition(".")[0] for path in array.folder.glob("*.claim"))
+    restarts = int(shown.stdout.partition("Restarts=")[2].split()[0])
+    assert len(claims) == array.shards
+    assert claims.total() <= array.shards + restarts  # what was done is not done again
+    assert status_of(run.path).done == 12
+    folder, done = go(request(scenes, tmp_path, SLURM[-1], models=late))
+    assert done.counters == {} and content(folder) == whole
+
+
+def test_an_array_that_the_scheduler_takes_back_goes_on_with_what_is_missing(
+    scenes, whole, tmp_path
+):
+    """As when a job of higher priority needs the node: no warning is heeded."""
+    slow = {"detector": "tests.runs.executors.hazards.Slow"}
+    words = [*SLURM, "executor.tasks=2", "executor.wait=false"]
+    with pytest.raises(Submitted):
+        go(request(scenes, tmp_path, *words, models=slow))
+    (run,) = prepare([request(scenes, tmp_path, *words, models=slow)])
+    (array,) = arrays_of(run.path)
+    while status_of(run.path).done < 3:
+        time.sleep(0.2)
+    finished = {path.name[:2] for path in array.folder.glob("*.done")}
+    subprocess.run(["scontrol", "requeue", array.job], check=True)
+    while array.active():
+        time.sleep(0.5)
+    assert status_of(run.path).done == 12
+    again = {path.name[:2] for path in array.folder.glob("*.1.claim")}
+    assert not finished & again
+    folder, _ = go(request(scenes, tmp_path, SLURM[-1], models=slow))
+    assert content(folder) == whole
 
 
 def test_poison_and_a_hang_are_recorded_by_name(tmp_path):
