@@ -170,9 +170,9 @@ def test_what_was_finished_with_less_is_counted_and_made_again_only_if_asked(tmp
         assert folder.finished((0, "a"))
         folder.commit(record("b"), prediction())
     keys = [(0, "a"), (0, "b"), (0, "c")]
-    assert Standing.of(tmp_path, keys, "trace") == (2, False, 1)
-    assert Standing.of(tmp_path, keys, "trace", refill=True) == (1, False, 1)
-    assert Standing.of(tmp_path, keys, "iterations") == (2, False, 0)
+    assert Standing.of(tmp_path, keys, "trace")[:3] == (2, False, 1)
+    assert Standing.of(tmp_path, keys, "trace", refill=True)[:3] == (1, False, 1)
+    assert Standing.of(tmp_path, keys, "iterations")[:3] == (2, False, 0)
     with opened(tmp_path, "trace", refill=True) as folder:
         assert [folder.finished(key) for key in keys] == [False, True, False]
     old = replace(Run(tmp_path).records[0, "a"], keep=None)
