@@ -86,8 +86,10 @@ def _option(group: str, value: str) -> str:
         return value
     if "," in value:
         raise UsageError(f"'{group}={value}': one value per run; run once for each of them.")
+    own = f" A prompt of your own: task=custom task.prompt='a {value}'." * (group == "task")
     raise UsageError(
         f"Unknown {group} {value!r}.{closest(value, choices)} Choose one of {', '.join(choices)}."
+        + own
     )
 
 

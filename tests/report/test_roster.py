@@ -42,5 +42,14 @@ def test_the_listing_has_methods_ablations_and_rows(capsys):
     out = capsys.readouterr().out
     for name in options("method"):
         assert f"method={name} " in out
+    for group in ("task", "executor", "sink"):
+        assert all(f"{group}={name} " in out for name in options(group))
     assert "X-Decoder" in out and "--method 'WS-SAM point'" in out
     assert "int-bench run method=promac or method=promac_released" in out
+
+
+def test_every_model_is_listed_by_itself(command):
+    out = command("models", "list")[1].partition("One by one:")[2]
+    for role in ("vlm", "inpainter", "detector", "segmenter", "aligner", "concept_segmenter"):
+        for name in options(f"backbone/{role}"):
+            assert f"backbone/{role}={name} " in out

@@ -9,7 +9,7 @@ from int_bench.cli.screen import say
 from int_bench.config import RunConfig, build, load_config
 from int_bench.config.binding import closest
 from int_bench.config.needs.weights import weights_of
-from int_bench.config.places import faults, file_of, options
+from int_bench.config.places import faults, file_of, groups, options
 from int_bench.core.text import in_bytes, shown
 from int_bench.data.world.dataset import DrawnScenes, write
 from int_bench.errors import UsageError, UserError
@@ -23,17 +23,22 @@ _OWN = {
 
 
 def list_methods() -> int:
-    """Each method with its one-line description, the ablations, and the paper's rows."""
+    """Each method with its one-line description, what goes with it, and the paper's rows."""
     _tell_faults()
-    for group in ("method", "ablation", "reading"):
-        wide = max(map(len, options(group)))
-        for name in options(group):
-            print(f"{group}={name:<{wide}} {_headline(group, name)}")
+    for group in ("method", "ablation", "reading", "task", "executor", "sink"):
+        _list_group(group)
     print("\nThe rows of the paper's Tables 1 and 2:")
     for entry in roster(options("method")):
         kind = f"{entry.setting.partition(' ')[0].lower()}, table {' and '.join(entry.tables)}"
         print(f"{entry.method:<18} {kind:<32} {entry.how}")
     return 0
+
+
+def _list_group(group: str) -> None:
+    """Each choice of a group with the line that opens its file."""
+    wide = max(map(len, options(group)))
+    for name in options(group):
+        print(f"{group}={name:<{wide}} {_headline(group, name)}")
 
 
 def list_data() -> int:
@@ -67,7 +72,7 @@ def _terms(config: RunConfig) -> Iterator[str]:
 
 
 def list_models() -> int:
-    """Each preset, its models, whether they are here, and the command that brings what is not."""
+    """Each preset, its models, whether they are here, the command that brings them; every model."""
     _tell_faults()
     for preset in options("models"):
         print(f"models={preset:<10} {_headline('models', preset)}")
@@ -78,6 +83,10 @@ def list_models() -> int:
             continue
         for line in _state_of_models(config):
             print(shown(f"{'':<8}{line}"))
+    print("\nOne by one:")
+    for group in groups():
+        if group.startswith("backbone/"):
+            _list_group(group)
     return 0
 
 
