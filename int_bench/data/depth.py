@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from int_bench.data.decoding import MAX_PIXELS, Values, decoding, guarded, is_deep, refuse_huge
 from int_bench.data.remarks import remark
@@ -22,6 +23,7 @@ ROUNDING = 1e-6
 """By how much a float may leave its range, as a share of white."""
 _UPPER_HALF = 127.0
 _AGREEING = 0.9
+_ROWS = 64
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,28 @@ class Depth:
         Raises:
             SampleError: values are not finite, negative, or above the set's white.
         """
+        white = self._white_of(values, path)
+        return _scaled(values, white)
+
+    def rounded(self, values: Values, path: Path) -> NDArray[np.uint8]:
+        """The same as whole numbers, some rows at a time: levels in float64 are eight times these.
+
+        Raises:
+            SampleError: as :meth:`scaled`.
+        """
+        white = self._white_of(values, path)
+        levels = np.empty(values.shape, dtype=np.uint8)
+        for start in range(0, len(values), _ROWS):
+            rows = slice(start, start + _ROWS)
+            levels[rows] = np.rint(_scaled(values[rows], white))
+        return levels
+
+    def _white_of(self, values: Values, path: Path) -> float:
+        """The white of a file, in which nothing is beyond its range.
+
+        Raises:
+            SampleError: as :meth:`scaled`.
+        """
         if values.size == 0:
             raise SampleError(f"{path} has no pixels.")
         whole = np.issubdtype(values.dtype, np.integer)
@@ -61,29 +85,33 @@ class Depth:
         if not whole and not np.isfinite(values).all():
             count = int((~np.isfinite(values)).sum())
             raise SampleError(f"{path} holds NaN or infinite values ({count} of {values.size}).")
-        numbers = values.astype(np.float64)
+        low, high = float(values.min()), float(values.max())
         decided = self.integer if whole else self.real
-        own = (
-            self if decided else depth_of_spans([(whole, float(numbers.min()), _top(numbers))], "")
-        )
+        own = self if decided else depth_of_spans([(whole, low, _top(values))], "")
         white = (own.integer if whole else own.real) or 1
         slack = 0.0 if whole else ROUNDING * white
-        if numbers.min() < -slack or numbers.max() > white + slack:
-            raise SampleError(f"{path} {self._refusal(numbers, whole)}")
+        if low < -slack or high > white + slack:
+            raise SampleError(f"{path} {self._refusal(low, high, whole)}")
         if self.text:
             remark("range", self.text)
-        if whole and white == WHITES[-1]:
-            return (numbers // 256.0).astype(np.uint8)
-        numbers *= 255.0 / white
-        return np.clip(numbers, 0.0, 255.0, out=numbers)
+        return float(white)
 
-    def _refusal(self, numbers: Values, whole: bool) -> str:
-        span = f"{numbers.min():.9g}..{numbers.max():.9g}"
+    def _refusal(self, lowest: float, highest: float, whole: bool) -> str:
+        span = f"{lowest:.9g}..{highest:.9g}"
         if whole:
             return f"has levels {span}; 0..65535 (16 bits) at most is needed."
-        low, high = self.span if self.real else (numbers.min(), numbers.max())
+        low, high = self.span if self.real else (lowest, highest)
         of_set = f" in a set of {low:.9g}..{high:.9g}" if self.real else ""
         return f"is float with values {span}{of_set}; 0..1, or 0..255 in the whole set, is needed."
+
+
+def _scaled(values: Values, white: float) -> Values:
+    """Levels 0..255 of values of a known white."""
+    if np.issubdtype(values.dtype, np.integer) and white == WHITES[-1]:
+        return (values // 256).astype(np.uint8)
+    numbers = values.astype(np.float64)
+    numbers *= 255.0 / white
+    return np.clip(numbers, 0.0, 255.0, out=numbers)
 
 
 def depth_of(paths: Iterable[Path], max_pixels: int = MAX_PIXELS) -> Depth:

@@ -73,9 +73,11 @@ def read_image(
         pixels = file.pixels("RGB", upright=not kept)
         if pixels.alpha is not None and pixels.alpha.min() < pixels.alpha.max():
             remark("image_alpha", f"image {path.name} has an alpha that varies; it is dropped")
-        levels = _levels(pixels.values, path, depth)
-        rounded: Image = np.rint(levels).astype(np.uint8, copy=False)
-        return rounded if rounded.ndim == 3 else np.repeat(rounded[..., None], 3, axis=2)
+        deep = pixels.values.dtype not in (np.uint8, np.bool_)
+        levels: Image = (
+            depth.rounded(pixels.values, path) if deep else _levels(pixels.values, path, depth)
+        )
+        return levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)
 
 
 def read_levels(path: Path, depth: Depth = _UNKNOWN, max_pixels: int = MAX_PIXELS) -> Levels:

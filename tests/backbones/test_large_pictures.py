@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import tifffile
 
 from int_bench.core.requests import Detect, FirstToken, Heatmap, Inpaint, Segment, Similarity
 from int_bench.core.types import Picture, Stencil
@@ -80,6 +83,38 @@ def test_the_peak_is_at_most_a_gigabyte_above_the_idle_one(call):
     )
     idle, peak = map(int, done.stdout.split())
     assert peak - idle <= MOST_MB, f"{idle} MB idle, {peak} MB at most"
+
+
+READ = """
+import resource, sys
+from pathlib import Path
+from int_bench.data.images import read_image, read_mask
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+size = (read_mask if sys.argv[1] == "mask.png" else read_image)(Path(sys.argv[1])).shape[:2]
+print(size, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("name", ["image.png", "image.tif", "mask.png"])
+def test_a_file_of_16_bits_and_40_megapixels_is_read_within_a_gigabyte(tmp_path, name):
+    levels = np.empty((*SIZES[0], 3), np.uint16)
+    levels[:] = (np.arange(SIZES[0][1]) * 8).astype(np.uint16)[:, None]
+    if name.endswith("tif"):
+        tifffile.imwrite(tmp_path / name, levels, photometric="rgb")
+    else:
+        stored = levels if name == "image.png" else levels[..., 0]
+        cv2.imwrite(str(tmp_path / name), stored, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    done = subprocess.run(
+        [sys.executable, "-c", READ, name],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    size, _, peak = done.stdout.strip().rpartition(" ")
+    assert size == str(SIZES[0]) and int(peak) <= MOST_MB
 
 
 if __name__ == "__main__":

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 
-from int_bench.data.depth import depth_of, depth_of_spans
+from int_bench.data.depth import Depth, depth_of, depth_of_spans
 from int_bench.data.folders import PairedFolders
 from int_bench.data.images import read_map
 from int_bench.data.remarks import heard
@@ -106,3 +107,12 @@ def test_it_is_said_once_and_travels(tmp_path):
         copy = pickle.loads(pickle.dumps(original))
         decided = "mask_depth" if original is truths else "depth"
         assert vars(copy)[decided].integer == 1023  # not looked at again in every process
+
+
+@pytest.mark.parametrize(("kind", "top"), [("u2", 1023), ("u2", 65535), ("i4", 4095), ("f4", 1.0)])
+def test_whole_levels_row_by_row_are_those_of_all_at_once(kind, top):
+    values = (np.random.default_rng(7).random((150, 9, 3)) * top).astype(kind)
+    values[0, 0, 0] = top
+    at_once = np.rint(Depth().scaled(values, Path("a.tif"))).astype(np.uint8)
+    assert np.array_equal(Depth().rounded(values, Path("a.tif")), at_once)
+    assert at_once.max() == 255
