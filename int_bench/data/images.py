@@ -73,10 +73,10 @@ def read_image(
         pixels = file.pixels("RGB", upright=not kept)
         if pixels.alpha is not None and pixels.alpha.min() < pixels.alpha.max():
             remark("image_alpha", f"image {path.name} has an alpha that varies; it is dropped")
-        deep = pixels.values.dtype not in (np.uint8, np.bool_)
-        levels: Image = (
-            depth.rounded(pixels.values, path) if deep else _levels(pixels.values, path, depth)
-        )
+        if pixels.values.dtype in (np.uint8, np.bool_):
+            levels: Image = np.asarray(_levels(pixels.values, path, depth), dtype=np.uint8)
+        else:
+            levels = depth.rounded(pixels.values, path)
         return levels if levels.ndim == 3 else np.repeat(levels[..., None], 3, axis=2)
 
 
