@@ -52,7 +52,7 @@ def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
     in_flight, overlap = config.in_flight, config.overlap
     return Schedule(
         max_batch=1 if config.exactness == "E0" else limits,
-        in_flight=in_flight if isinstance(in_flight, int) else _usual(config.exactness, cuda),
+        in_flight=in_flight if isinstance(in_flight, int) else usual(config.exactness, cuda),
         overlap=overlap if isinstance(overlap, bool) else cuda,
     )
 
@@ -63,7 +63,7 @@ def _most(node: Mapping[str, Any], cuda: bool) -> int:
     return int(node.get("max_batch", 1)) * passes
 
 
-def _usual(kept: str, cuda: bool) -> int:
+def usual(kept: str, cuda: bool) -> int:
     """Images in flight where nothing is said.
 
     One after the other where a call takes a single request: company gains nothing there, and what

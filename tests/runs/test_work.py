@@ -27,7 +27,7 @@ def test_an_hour_is_that_of_a_gpu_or_of_a_core():
         " GPU-seconds, loading included"
     )
     assert ON_CPU.text.startswith("360 images per CPU-hour on AMD EPYC (E0): 6 images in 60 CPU-")
-    assert replace(ON_GPU, images=0).text == ""
+    assert replace(ON_GPU, images=0).text == "" == replace(ON_CPU, cpu_seconds=0.3).text
 
 
 def test_sums_are_of_one_kind_and_joules_of_all_or_none():
@@ -91,7 +91,8 @@ def test_what_somebody_else_wrote_is_passed_over(tmp_path):
     assert spent_of(tmp_path) == [] and speed_cells(tmp_path) == {}
 
 
-def test_a_run_says_how_fast_it_was_and_resumes_add_up(command):
+def test_a_run_says_how_fast_it_was_and_resumes_add_up(command, monkeypatch):
+    monkeypatch.setattr(work, "_LEAST", 0)
     words = ("run", "method=centre_box", "--limit")
     code, out, err = command(*words, "2", "--json")
     assert code == 0 and "centre_box: " in err and " images per CPU-hour on " in err

@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
+from int_bench.backbones.common.budget import Budget, shared_out
 from int_bench.backbones.common.lru import MEBIBYTE
 
-WORK_BYTES = 14 * 2**30
-"""Of a device, beside weights, keys and values: what the five models of the paper compute with."""
 ON_CPU_MB = 1024
-
-
-@dataclass(frozen=True)
-class Budget:
-    """Memory of keys and values, in bytes.
-
-    Attributes:
-        prefixes: of those that stay between calls.
-        batch: of those that one call computes with, ...
-        rows: ... at most so many prompts.
-    """
-
-    prefixes: int
-    batch: int
-    rows: int
 
 
 def budget(place: torch.device, given_mb: int | None, rows: int) -> Budget:
@@ -41,5 +23,4 @@ def budget(place: torch.device, given_mb: int | None, rows: int) -> Budget:
         return Budget(held, held, rows)
     torch.cuda.empty_cache()
     free, _ = torch.cuda.mem_get_info(place)
-    spare = max(free - WORK_BYTES, free // 2)
-    return Budget(spare * 2 // 3, spare // 3, rows)
+    return shared_out(free, rows)

@@ -24,9 +24,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from int_bench.backbones.common.batching import chunks
+from int_bench.backbones.common.budget import Budget
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import FiniteCheck
-from int_bench.backbones.llava.budget import Budget
 from int_bench.backbones.llava.kv_block import Block, Node, cache_shape
 from int_bench.backbones.llava.prompt import Ids, Prompt
 from int_bench.backbones.llava.static_steps import StaticBlock, StaticSteps
@@ -107,8 +107,8 @@ class Engine:
         accepted = signature(model.forward).parameters
         self._cache_argument = "cache" if "cache" in accepted else "past_key_values"
         graphs = self._device.type == "cuda"
-        room = self._picture_tokens() + 4 * ROOM
-        self._batch_bytes = min(budget.batch, budget.rows * room * self._token_bytes())
+        self._budget = budget
+        self._batch_bytes = budget.batch_bytes(self._token_bytes(), self._picture_tokens())
         steps = StaticSteps(model, self._cache_argument, self._batch_bytes)
         self._steps = steps if graphs else None
 
@@ -121,10 +121,9 @@ class Engine:
     def resident_pictures(self) -> int:
         """How many pictures with a question each the memory for prefixes holds, about.
 
-        The keys and values of a picture's tokens (LLaVA-1.5: 576; LLaVA-OneVision: a picture of one
-        tile, which it sees twice) and of 128 tokens around them.
+        LLaVA-1.5 has 576 tokens of a picture; LLaVA-OneVision sees a picture of one tile twice.
         """
-        return self._nodes.capacity // (self._token_bytes() * (self._picture_tokens() + 128))
+        return self._budget.pictures(self._token_bytes(), self._picture_tokens())
 
     def _picture_tokens(self) -> int:
         config: Any = self._model.config
@@ -175,8 +174,7 @@ class Engine:
 
     def rows_in_memory(self) -> int:
         """How many prompts' keys and values may be held for one call: those that would stay."""
-        held = min(self._nodes.capacity, self._batch_bytes)
-        return max(1, held // (self._token_bytes() * (self._picture_tokens() + 192)))
+        return self._budget.rows_in_memory(self._token_bytes(), self._picture_tokens())
 
     def _block(self, past: Sequence[Sequence[Node]], room: int) -> Block:
         """A batch to be computed in one pass, while none is being decoded."""

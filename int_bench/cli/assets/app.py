@@ -87,3 +87,11 @@ def models_list() -> int:
     from int_bench.cli.assets.listing import list_models
 
     return list_models()
+
+
+@models_app.command("plan")
+def models_plan(overrides: Overrides = None, json: Json = False) -> int:
+    """Whether models fit into a GPU of 40, 48 or 80 GB, or the one that is here."""
+    from int_bench.cli.assets.plan import plan_command
+
+    return plan_command(overrides or [], json)

@@ -34,6 +34,7 @@ class Checkpoint:
         sha256: of that file.
         bytes_per_token: of keys and values in 16 bit, for a language model.
         tokens: of one picture and a question about it.
+        head: numbers that are held in 32 bit as well where all else is in 16.
     """
 
     parameters: int = 0
@@ -43,17 +44,18 @@ class Checkpoint:
     sha256: str | None = None
     bytes_per_token: int = 0
     tokens: int = 0
+    head: int = 0
 
 
 KNOWN = {
     "llava-hf/llava-1.5-13b-hf": Checkpoint(
-        13_351_494_656, 26_706_000_000, bytes_per_token=819_200, tokens=704
+        13_351_494_656, 26_706_000_000, bytes_per_token=819_200, tokens=704, head=164_167_680
     ),
     "llava-hf/llava-1.5-7b-hf": Checkpoint(
-        7_063_427_072, 14_130_000_000, bytes_per_token=524_288, tokens=704
+        7_063_427_072, 14_130_000_000, bytes_per_token=524_288, tokens=704, head=131_334_144
     ),
     "llava-hf/llava-onevision-qwen2-0.5b-ov-hf": Checkpoint(
-        893_618_208, 1_790_000_000, bytes_per_token=12_288, tokens=1586
+        893_618_208, 1_790_000_000, bytes_per_token=12_288, tokens=1586, head=136_192_000
     ),
     "sd2-community/stable-diffusion-2-inpainting": Checkpoint(
         1_289_952_427, 5_160_000_000, _DIFFUSERS

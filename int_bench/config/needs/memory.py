@@ -1,8 +1,9 @@
 """How much memory the models of a configuration need, as far as their sizes are known.
 
-Weights: parameters times the bytes of the precision that the configuration resolves to. The
-vision-language model's keys and values are needed for the patches of two images at least (see
-:mod:`int_bench.config.schedule`); activations come on top and are bounded by ``max_batch``.
+Weights: parameters times the bytes of the precision that the configuration resolves to, whatever
+the precision of the file. The vision-language model's keys and values are needed for the patches of
+two images at least (:mod:`int_bench.backbones.common.budget`); what calls need comes on top
+(:mod:`int_bench.config.needs.plan`).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench.backbones.common.budget import PICTURES
 from int_bench.config.needs.weights import Weights, weights_of
 from int_bench.config.run_config import RunConfig
 
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_PICTURES = 9  # patches of an image in the paper
 _IMAGES = 2  # side by side, at least
+_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class Demand:
         dtype: that it computes in.
         weights: bytes; 0 where its size is not known.
         prefixes: bytes of keys and values for two images.
+        max_batch: most rows of a call.
+        token_bytes: of keys and values; 0 for what is no language model, or not known.
+        tokens: of one picture and a question about it.
     """
 
     role: str
@@ -39,6 +43,9 @@ class Demand:
     dtype: str
     weights: int
     prefixes: int = 0
+    max_batch: int = 1
+    token_bytes: int = 0
+    tokens: int = 0
 
 
 def demands(config: RunConfig) -> list[Demand]:
@@ -55,10 +62,20 @@ def _demand(part: Weights, node: Mapping[str, Any]) -> Demand:
     size = _BYTES.get(dtype, 4)
     known = part.known
     weights = known.parameters * size or _on_disk(part.place)
-    # What is known of keys and values is in 16 bit.
-    prefixes = known.bytes_per_token * known.tokens * _PICTURES * _IMAGES * size // 2
-    device = str(node.get("device", "auto"))
-    return Demand(part.role, part.name, device, dtype, weights, prefixes)
+    if size < 4:
+        weights += 4 * known.head
+    token_bytes = known.bytes_per_token * size // 2  # what is known is in 16 bit
+    return Demand(
+        part.role,
+        part.name,
+        str(node.get("device", "auto")),
+        dtype,
+        weights,
+        token_bytes * known.tokens * PICTURES * _IMAGES,
+        int(node.get("max_batch", 1)),
+        token_bytes,
+        known.tokens,
+    )
 
 
 def _on_disk(place: Path) -> int:

@@ -29,6 +29,8 @@ from int_bench.runs.records import OK, Record
 _EVERY = 60.0
 """Seconds after which a sitting's file is written again."""
 _LARGEST = 2**16
+_LEAST = 1.0
+"""Seconds of which a rate says something."""
 _TOOK = ("seconds", "cpu_seconds", "joules")
 
 
@@ -58,9 +60,9 @@ class Spent:
 
     @property
     def per_hour(self) -> float | None:
-        """Images in an hour of one accelerator, or of one core where there is none."""
-        hours = (self.seconds * self.gpus if self.gpus else self.cpu_seconds) / 3600
-        return self.images / hours if self.images and hours else None
+        """Images in an hour of one accelerator, or of one core; None for a fraction of a second."""
+        took = self.seconds * self.gpus if self.gpus else self.cpu_seconds
+        return 3600 * self.images / took if self.images and took >= _LEAST else None
 
     @property
     def joules_per_image(self) -> float | None:
