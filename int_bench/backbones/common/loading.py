@@ -6,12 +6,16 @@ checkpoint is one sentence with the next step, whichever library it is that comp
 
 from __future__ import annotations
 
+import fcntl
 import gc
+import hashlib
+import os
 import pickle
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -50,6 +54,8 @@ _LONGEST_REASON = 160
 
 _loaded: dict[tuple[Any, ...], Any] = {}
 _loading = threading.RLock()
+TURNS = "INT_BENCH_TURNS"
+"""Set in the environment of a process that is one of several on its machine."""
 
 
 def zoo_folder(name: str) -> Path:
@@ -103,13 +109,31 @@ def cached_load(key: tuple[Any, ...], build: Callable[[], T]) -> T:
         key: what decides the loaded value: class, checkpoint, revision, dtype, device, ...
         build: loads it; called once per key. A failure is not remembered.
     """
-    with _loading:
+    with _loading, _turn(key):
         if key not in _loaded:
             # Weights made inside inference mode could never be changed or compiled outside of it.
             with torch.inference_mode(False):
                 _loaded[key] = build()
             gc.freeze()  # see the broker
         return cast(T, _loaded[key])
+
+
+@contextmanager
+def _turn(key: tuple[Any, ...]) -> Iterator[None]:
+    """Workers on a machine load the same weights one after the other.
+
+    From the second on, memory holds what the first has read. The lock is the kernel's, on a disk of
+    the machine's own, and ends with its process.
+    """
+    if TURNS not in os.environ or key in _loaded:
+        yield
+        return
+    name = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    with ExitStack() as stack:
+        with suppress(OSError):  # who cannot wait for a turn loads at once
+            path = Path(tempfile.gettempdir()) / f"int-bench-{os.getuid()}-{name}.turn"
+            fcntl.flock(stack.enter_context(path.open("ab")), fcntl.LOCK_EX)
+        yield
 
 
 def forget_loaded() -> None:

@@ -7,9 +7,11 @@ publisher gives, also where it was there already.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -53,6 +55,34 @@ def fetch(part: Weights, on_progress: Progress, patience: Patience | None = None
         if part.kind == "hub":
             return _of_hub(part, on_progress)
         return _of_file(part, on_progress, patience or Patience())
+
+
+def bring_near(parts: Sequence[Weights], folder: Path) -> None:
+    """Copy what lies in the hub's cache to a disk of this machine and read it from there.
+
+    Once for all processes of the machine that ask for it; half a copy is never read. For this
+    process only, and before any library of models is imported.
+
+    Args:
+        parts: what the models load; nothing is done unless all that is of a hub is in its cache.
+        folder: on the disk.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    sources = sorted({hub_folder(part.name) for part in parts if part.kind == "hub"})
+    if not sources or not all(source.is_dir() for source in sources):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for source in sources:
+        with (folder / f".{source.name}.turn").open("ab") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # a lock on the machine's own disk
+            target, half = folder / source.name, folder / f".{source.name}.part"
+            if not target.exists():
+                shutil.rmtree(half, ignore_errors=True)
+                shutil.copytree(source, half, symlinks=True)
+                half.rename(target)
+    os.environ["HF_HUB_CACHE"] = str(folder)
 
 
 @contextmanager

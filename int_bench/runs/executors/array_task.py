@@ -21,6 +21,8 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+from int_bench.config.needs.fetching import bring_near
+from int_bench.config.needs.weights import weights_of
 from int_bench.core.files import make_folder, write_aside
 from int_bench.errors import MissingAsset, UsageError, UserError
 from int_bench.runs.execute import Item, Product
@@ -58,6 +60,7 @@ class ArrayOrder:
         devices: kinds of device that what is done was computed on, with which and with each other
             the tasks must agree; None where they need not.
         shards: of the runs.
+        local: a folder on a disk of each node, to which weights are copied; None: they are not.
     """
 
     sealed: Sealed
@@ -68,6 +71,7 @@ class ArrayOrder:
     sample_seconds: float
     devices: frozenset[str] | None
     shards: int
+    local: str | None = None
 
 
 class Lost(Exception):
@@ -90,6 +94,9 @@ class Task:
     ) -> None:
         self._folder, self._late, self._told = folder, late, told
         self.order = _read_order(folder, digest)
+        if self.order.local is not None:
+            here = Path(os.path.expandvars(self.order.local)).expanduser()
+            bring_near(weights_of(self.order.sealed.opened().config), here)
         self.worker = Worker(self.order.sealed)
         claim(folder / MODELS, json.dumps(self.worker.hello.models).encode())
         if self.order.devices is not None:

@@ -52,6 +52,7 @@ class Actor:
     """
 
     def __init__(self, sealed: Sealed) -> None:
+        os.environ["INT_BENCH_TURNS"] = "1"  # several read the same weights
         os.environ["HF_HUB_OFFLINE"] = "1"  # the command has seen to it that all weights are here
         handle, self._path = tempfile.mkstemp(prefix="int-bench-worker-", suffix=".log")
         for stream in (1, 2):

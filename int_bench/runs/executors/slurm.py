@@ -62,6 +62,8 @@ class Slurm:
         start_seconds: what a task's first sample may take longer, for loading the models.
         patience: seconds without a sign of life until another task takes a task's shards.
         mixed: whether tasks may compute on different kinds of GPU.
+        local: a folder on a disk of each node, to which what lies in the hub's cache is copied once
+            and read from; ``~`` and ``$NAMES`` are those of the node. None: it is read where it is.
         shards: files that a new run's records are spread over, which tasks take one by one.
     """
 
@@ -83,6 +85,7 @@ class Slurm:
     start_seconds: Annotated[float, AtLeast(0)] = 900
     patience: Annotated[float, Above(0)] = 60
     mixed: bool = False
+    local: str | None = None
     shards: Annotated[int, Within(1, 65536)] | None = None
 
     def compute(
@@ -153,6 +156,7 @@ class Slurm:
             self.sample_seconds,
             None if self.mixed or config.exactness == "E0" else listeners.devices,
             shards_of(runs),
+            self.local,
         )
         return order, mended_of(variants)
 

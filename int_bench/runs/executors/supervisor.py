@@ -87,7 +87,7 @@ class Supervisor:
         """One process to its end: samples ended, its code, and the sample that took too long."""
         words = [sys.executable, "-c", _TASK, str(self._folder), str(self._index), self._digest]
         threads = {f"{name}_NUM_THREADS": str(self._allowed.threads) for name in ("OMP", "MKL")}
-        offline = {"HF_HUB_OFFLINE": "1", LATE: json.dumps(late)}
+        offline = {"HF_HUB_OFFLINE": "1", "INT_BENCH_TURNS": "1", LATE: json.dumps(late)}
         environment = {**threads, **os.environ, **offline}
         with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
             self._process = process

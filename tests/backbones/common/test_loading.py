@@ -1,13 +1,17 @@
 """The loading helpers: paths, devices, precision, the shared weights, and what failures say."""
 
+import fcntl
 import json
 import pickle
+import tempfile
+import threading
 import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
+from int_bench.backbones.common import loading
 from int_bench.backbones.common.batching import chunks, positions_by
 from int_bench.backbones.common.loading import (
     cached_load,
@@ -252,3 +256,33 @@ def test_chunks_and_positions():
     assert [list(part) for part in chunks("abcde", 2)] == [["a", "b"], ["c", "d"], ["e"]]
     assert list(chunks([], 3)) == []
     assert positions_by("abca") == {"a": [0, 3], "b": [1], "c": [2]}
+
+
+def test_workers_of_a_machine_load_the_same_weights_one_after_the_other(tmp_path, monkeypatch):
+    """The second begins when the first has read them; other weights do not wait."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert loading.cached_load(("a", "alone"), lambda: 1) == 1
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setenv(loading.TURNS, "1")
+    reading, order = [], []
+
+    def first():
+        (turn,) = tmp_path.glob("*.turn")
+        with turn.open("ab") as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        reading.append(turn)
+        return 2
+
+    assert loading.cached_load(("a", "together"), first) == 2
+    with reading[0].open("ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)  # another worker reads them
+        loading._loaded.pop(("a", "together"))
+        waits = threading.Thread(
+            target=lambda: loading.cached_load(("a", "together"), lambda: order.append("second"))
+        )
+        waits.start()
+        order.append("first")
+    waits.join()
+    assert order == ["first", "second"]
+    for name in ("alone", "together"):
+        loading._loaded.pop(("a", name))
