@@ -6,10 +6,9 @@ a function of the request alone, prompt embeddings that are computed once per te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from types import MethodType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -18,11 +17,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from int_bench.backbones.common.ahead import Ahead, Submit
-from int_bench.backbones.common.graphs import Replayed
 from int_bench.backbones.common.loading import resolve
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.stable_diffusion import canvas
+from int_bench.backbones.stable_diffusion.quick import forget_graphs, quick
 from int_bench.core.limits import AtLeast, Count, Within
 from int_bench.core.requests import Inpaint, Request
 from int_bench.core.types import Image, SoftMask
@@ -235,79 +234,10 @@ class StableDiffusion(LocalModel):
         return quick(pipeline, self.channels_last, self.compile)
 
     def forget(self) -> None:
-        """Drop texts, frames, and on CUDA the UNet's graphs."""
+        """Drop texts, frames, and on CUDA all graphs."""
         super().forget()
-        if "loaded" in vars(self) and isinstance(self.loaded.unet.forward, _Graphed):
-            self.loaded.unet.forward.steps.clear()
-
-
-def quick(pipeline: Any, channels_last: bool, compiled: bool) -> Any:
-    """What is done to a loaded pipeline, all weights on their device, so that it waits for nothing.
-
-    Args:
-        pipeline: changed in place.
-        channels_last: memory format of UNet and VAE.
-        compiled: compile the UNet's repeated blocks.
-    """
-    keep_times_on_host(pipeline)
-    if channels_last:
-        pipeline.unet.to(memory_format=torch.channels_last)
-        pipeline.vae.to(memory_format=torch.channels_last)
-    if compiled:
-        pipeline.unet.compile_repeated_blocks()
-    if pipeline.unet.device.type == "cuda":
-        pipeline.unet.forward = _Graphed(pipeline.unet.forward)
-    return pipeline
-
-
-class _Graphed:
-    """The UNet's forward pass as one CUDA graph per batch: some thousand launches a step else."""
-
-    def __init__(self, plain: Callable[..., Any]) -> None:
-        self.plain = plain
-        self.steps = Replayed(self._noise)
-
-    def __call__(
-        self, sample: Tensor, time: Tensor, encoder_hidden_states: Tensor, **others: Any
-    ) -> tuple[Tensor]:
-        """The noise, valid until the next step; further conditions are none."""
-        assert not any(others.values()), sorted(others)
-        return (self.steps(sample, time, encoder_hidden_states),)
-
-    def _noise(self, sample: Tensor, time: Tensor, texts: Tensor) -> Tensor:
-        answer: Tensor = self.plain(sample, time, texts, return_dict=False)[0]
-        return answer
-
-
-def keep_times_on_host(pipeline: Any) -> None:
-    """Let a pipeline's scheduler reckon on the host, and hand the UNet its times on the device.
-
-    The schedulers keep their tables on the host and look them up by the time of a step; with times
-    on the device every look-up waits for it, six times a step.
-    """
-    scheduler = pipeline.scheduler
-    scheduler.set_timesteps = MethodType(_set_timesteps_on_host, scheduler)
-    pipeline.unet.register_forward_pre_hook(_TimesOnDevice())
-
-
-def _set_timesteps_on_host(self: Any, *args: Any, device: Any = None, **named: Any) -> None:
-    type(self).set_timesteps(self, *args, **named)
-
-
-class _TimesOnDevice:
-    """Before the UNet: the time of a step on the device of the sample, brought there once."""
-
-    def __init__(self) -> None:
-        self._times: dict[tuple[float, torch.device], Tensor] = {}
-
-    def __call__(self, module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-        sample, time, *others = inputs
-        if time.device == sample.device:
-            return inputs
-        key = time.item(), sample.device
-        if key not in self._times:
-            self._times[key] = time.to(sample.device)
-        return sample, self._times[key], *others
+        if "loaded" in vars(self):
+            forget_graphs(self.loaded)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ from int_bench.backbones.grounding_dino.sampling import summed_where_sampled
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
-from int_bench.backbones.stable_diffusion.model import StableDiffusion, quick
+from int_bench.backbones.stable_diffusion.model import StableDiffusion
+from int_bench.backbones.stable_diffusion.quick import quick
 from scripts.bench.untrained.weights import randomise
 
 NAME = "random weights"
