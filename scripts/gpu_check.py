@@ -29,7 +29,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from int_bench.backbones.common.precision import allow_tf32
-from scripts import gpu_steps
+from scripts import gpu_orders, gpu_steps
 from scripts.gpu_steps import Bench
 
 PACKAGES = (
@@ -59,10 +59,10 @@ STEPS = (
     Step("detector", 30, gpu_steps.detector),
     Step("aligner", 15, gpu_steps.aligner),
     Step("vlm", 70, gpu_steps.vlm),
-    Step("product E1", 110, partial(gpu_steps.product, exactness="E1")),
-    Step("product E2", 80, partial(gpu_steps.product, exactness="E2")),
-    Step("reference", 80, gpu_steps.reference),
-    Step("tuned", 120, gpu_steps.tuned),
+    Step("product E1", 110, partial(gpu_orders.product, exactness="E1")),
+    Step("product E2", 80, partial(gpu_orders.product, exactness="E2")),
+    Step("reference", 80, gpu_orders.reference),
+    Step("tuned", 120, gpu_orders.tuned),
 )
 
 

@@ -19,7 +19,7 @@ import torch
 from int_bench.backbones.common import loading
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.precision import allow_tf32
-from int_bench.core.geometry import PATCH_SETS, Grid, crop
+from int_bench.core.geometry import Grid, crop
 from int_bench.core.requests import (
     Answer,
     Detect,
@@ -33,15 +33,11 @@ from int_bench.core.requests import (
 from int_bench.core.types import Picture, Stencil
 from scripts.bench import verbs as small
 from scripts.bench import zoo as shipped
-from scripts.bench.replay import executors
-from scripts.bench.replay.executors import Executor, Machine
-from scripts.bench.replay.trace import replays
 from scripts.bench.untrained import library
 from scripts.bench.untrained.llava import LLAVA_13B, NAMES, TINY, random_llava
 
 Found = Mapping[str, Any]
 QUESTION = "Name of the camouflaged animal in one word."
-ITERATIONS = 4
 EQUAL_PIXELS = 0.999
 """The share of a hard mask's pixels that half precision must leave as they are."""
 EXACT_GAPS = {"score": 1e-3, "first_token": 1e-4, "inpaint": 1, "detect": 0.05, "segment": 1e-2,
@@ -309,60 +305,3 @@ def vlm(bench: Bench) -> Found:
             2,
         )
     return found
-
-
-def product(bench: Bench, exactness: str) -> Found:
-    """Seconds an image at T=4, as ``int-bench run models=paper exactness=...`` configures it.
-
-    Random weights would steer the method anywhere, so a recorded control flow asks for the calls.
-    """
-    allow_tf32(exactness == "E2")
-    with bench.making():
-        executor = executors.product(Machine(bench.device, bench.full), exactness)
-    _replayed(bench, executor, 1, 1)  # what is built once: kernels' plans, graphs, prompts
-    return _replayed(bench, executor, bench.images if bench.full else 1, ITERATIONS)
-
-
-def reference(bench: Bench) -> Found:
-    """Seconds of one iteration of one image in the predecessor's order; T=4 takes four of them."""
-    with bench.making():
-        executor = executors.reference(Machine(bench.device, bench.full))
-    return _replayed(bench, executor, 1, 1)
-
-
-def tuned(bench: Bench) -> Found:
-    """Seconds of one iteration of one image in the same order, tuned at a batch of one."""
-    with bench.making():
-        executor = executors.tuned(Machine(bench.device, bench.full))
-    if bench.full:
-        _replayed(bench, executor, 1, 1)  # compiles
-    return _replayed(bench, executor, 1, 1)
-
-
-def _replayed(bench: Bench, executor: Executor, images: int, iterations: int) -> dict[str, Any]:
-    size, sets = ((768, 1024), PATCH_SETS) if bench.full else ((48, 64), PATCH_SETS[:1])
-    played = replays(images, size, iterations, sets)
-    bench.wait()
-    started = time.perf_counter()
-    executor.run(played)
-    bench.wait()
-    seconds = (time.perf_counter() - started) / images
-    work = {name: number / images for name, number in executor.work.items()}
-    teraflops = sum(each * work.get(name, 0) for name, each in TERAFLOPS.items())
-    return {
-        "images": images,
-        "iterations": iterations,
-        "in_flight": executor.schedule.in_flight if executor.schedule else 1,
-        "s an image": seconds,
-        "s an image at T=4": seconds * ITERATIONS / iterations,
-        "by verb": {verb: spent / images for verb, spent in executor.stages.items()},
-        "work": work,
-        **_share(bench, teraflops, seconds),
-    }
-
-
-def _share(bench: Bench, teraflops: float, seconds: float) -> dict[str, float]:
-    if not bench.full or not bench.ceiling:
-        return {}
-    share = teraflops / seconds / bench.ceiling
-    return {"TFLOP an image": teraflops, "share of the ceiling": share}

@@ -1,0 +1,72 @@
+"""Steps of ``scripts.gpu_check`` that run whole images: as a run does, and in other orders."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from int_bench.backbones.common.precision import allow_tf32
+from int_bench.core.geometry import PATCH_SETS
+from scripts.bench.replay import executors
+from scripts.bench.replay.executors import Executor, Machine
+from scripts.bench.replay.trace import replays
+from scripts.gpu_steps import TERAFLOPS, Bench, Found
+
+ITERATIONS = 4
+
+
+def product(bench: Bench, exactness: str) -> Found:
+    """Seconds an image at T=4, as ``int-bench run models=paper exactness=...`` configures it.
+
+    Random weights would steer the method anywhere, so a recorded control flow asks for the calls.
+    """
+    allow_tf32(exactness == "E2")
+    with bench.making():
+        executor = executors.product(Machine(bench.device, bench.full), exactness)
+    _replayed(bench, executor, 1, 1)  # what is built once: kernels' plans, graphs, prompts
+    return _replayed(bench, executor, bench.images if bench.full else 1, ITERATIONS)
+
+
+def reference(bench: Bench) -> Found:
+    """Seconds of one iteration of one image in the predecessor's order; T=4 takes four of them."""
+    with bench.making():
+        executor = executors.reference(Machine(bench.device, bench.full))
+    return _replayed(bench, executor, 1, 1)
+
+
+def tuned(bench: Bench) -> Found:
+    """Seconds of one iteration of one image in the same order, tuned at a batch of one."""
+    with bench.making():
+        executor = executors.tuned(Machine(bench.device, bench.full))
+    if bench.full:
+        _replayed(bench, executor, 1, 1)  # compiles
+    return _replayed(bench, executor, 1, 1)
+
+
+def _replayed(bench: Bench, executor: Executor, images: int, iterations: int) -> dict[str, Any]:
+    size, sets = ((768, 1024), PATCH_SETS) if bench.full else ((48, 64), PATCH_SETS[:1])
+    played = replays(images, size, iterations, sets)
+    bench.wait()
+    started = time.perf_counter()
+    executor.run(played)
+    bench.wait()
+    seconds = (time.perf_counter() - started) / images
+    work = {name: number / images for name, number in executor.work.items()}
+    teraflops = sum(each * work.get(name, 0) for name, each in TERAFLOPS.items())
+    return {
+        "images": images,
+        "iterations": iterations,
+        "in_flight": executor.schedule.in_flight if executor.schedule else 1,
+        "s an image": seconds,
+        "s an image at T=4": seconds * ITERATIONS / iterations,
+        "by verb": {verb: spent / images for verb, spent in executor.stages.items()},
+        "work": work,
+        **_share(bench, teraflops, seconds),
+    }
+
+
+def _share(bench: Bench, teraflops: float, seconds: float) -> dict[str, float]:
+    if not bench.full or not bench.ceiling:
+        return {}
+    share = teraflops / seconds / bench.ceiling
+    return {"TFLOP an image": teraflops, "share of the ceiling": share}
