@@ -105,13 +105,13 @@ class Device:
     def run(self, func: Any, args: Any, kwargs: Any) -> Any:
         """One operation: refused, counted, and computed on the CPU."""
         call = Call.of(Phantom, func, args, kwargs)
+        if kwargs.get("pin_memory"):
+            kwargs = {**kwargs, "pin_memory": False}
         if call.on_host:
             return func(*args, **kwargs)
         refuse(call)
         self._count(call)
         bare_args, bare_kwargs = tree_map(_bare, (args, kwargs))
-        if bare_kwargs.get("pin_memory"):
-            bare_kwargs["pin_memory"] = False
         kernel = KERNELS.get(call.name, func)
         if self.recording is not None and func._schema.is_mutable:
             self.recording.protect(tree_leaves((bare_args, bare_kwargs)))

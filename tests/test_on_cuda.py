@@ -166,7 +166,7 @@ SLIPS = {
         ".to(pipeline.unet.device, pipeline.unet.dtype)", "", "inpaint", None,
     ),
     "pictures stay on the host": Slip(
-        grounding_dino.GroundingDino._forward, ".to(model.device)", "", "detect", "same device"
+        grounding_dino._uploaded, ".to(device, non_blocking=True)", "", "detect", "same device"
     ),
     "texts stay on the host": Slip(
         surgery.ClipSurgery._text, ".to(self.place)", "", "heatmap", "same device"

@@ -82,16 +82,16 @@ class GroundingDino(LocalModel):
             (request, self._ready.take(_seen(request), partial(self._inputs, request)))
             for request in requests
         ]
-        return self.in_batches(rows, self._detect, key=self._shapes)
-
-    def _detect(self, rows: Sequence[tuple[Detect, Inputs]]) -> list[tuple[Detection, ...]]:
-        """One forward pass over requests whose inputs have equal shapes."""
-        with self.computing():
-            logits, boxes = self._forward([inputs for _, inputs in rows])
+        if not rows:
+            return []
+        with self.computing():  # all passes are launched before the first is waited for
+            given = self.in_batches([inputs for _, inputs in rows], self._forward, self._shapes)
+            fetched = self.finite.fetch(torch.cat([both.flatten() for both in given]))
+        answers = fetched.split([both.numel() for both in given])
         chosen = Selection(self.nms, self.max_boxes)
         return [
-            select(request, row_logits, row_boxes, inputs["input_ids"][0], chosen)
-            for (request, inputs), row_logits, row_boxes in zip(rows, logits, boxes, strict=True)
+            _selected(request, inputs, answer.view(both.shape), chosen)
+            for (request, inputs), answer, both in zip(rows, answers, given, strict=True)
         ]
 
     def begin(self, request: Request[Any], submit: Submit) -> None:
@@ -106,8 +106,8 @@ class GroundingDino(LocalModel):
         inputs = dict(processor(images=image, text=caption(request.text), return_tensors="pt"))
         return {**inputs, NAMES[0]: inputs[NAMES[0]].to(self.precision)}
 
-    def _forward(self, rows: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
-        """Logits, (B, Q, T) float32, and relative boxes, (B, Q, 4), of rows of equal shapes."""
+    def _forward(self, rows: Sequence[Inputs]) -> list[Tensor]:
+        """Per row of equal shapes, relative boxes and logits side by side, (Q, 4 + T) float32."""
         _, model = self.loaded
         run: Callable[..., Tensor] = self._run
         tokens = min(row["input_ids"].shape[1] for row in rows)
@@ -117,29 +117,29 @@ class GroundingDino(LocalModel):
         count = len(rows)
         if model.device.type == "cuda":
             rows, run = _recurring(rows), self._passes
-        batch = [torch.cat([row[name] for row in rows]).to(model.device) for name in NAMES]
+        batch = [_uploaded([row[name] for row in rows], model.device) for name in NAMES]
         with _unchecked(model.device):
-            both = run(*batch)[:count]
+            both = run(*batch)[:count].clone()  # a replay writes where the last one did
         # Behind the caption's tokens the logits are minus infinity, as they should be.
-        self.finite.see("class logits", both[..., :tokens], self.precision)
-        self.finite.see("boxes", both[..., -4:], self.precision)
-        both = self.finite.fetch(both)
-        return both[..., :-4], both[..., -4:]
+        self.finite.see("class logits", both[..., 4 : 4 + tokens], self.precision)
+        self.finite.see("boxes", both[..., :4], self.precision)
+        return list(both)
 
     def _run(self, pixels: Tensor, *texts: Tensor) -> Tensor:
-        """Logits and relative boxes side by side, (B, Q, T + 4) float32."""
+        """Relative boxes, then a logit for each of T tokens, (B, Q, 4 + T) float32."""
         _, model = self.loaded
         shown = torch.ones(pixels[:, 0].shape, dtype=torch.long, device=pixels.device)
         named = dict(zip(NAMES[1:], texts, strict=True))
         output = model(pixel_values=pixels, pixel_mask=shown, **named)
-        return torch.cat([output.logits.float(), output.pred_boxes.float()], dim=-1)
+        logits = output.logits[..., : texts[0].shape[1]]
+        return torch.cat([output.pred_boxes.float(), logits.float()], dim=-1)
 
-    def _shapes(self, row: tuple[Detect, Inputs]) -> tuple[torch.Size, int]:
+    def _shapes(self, inputs: Inputs) -> tuple[torch.Size, int]:
         """What requests must share to go through the model together."""
-        tokens = row[1]["input_ids"].shape[1]
+        tokens = inputs["input_ids"].shape[1]
         if self.place.type == "cuda":
             tokens = _next(tokens)
-        return row[1]["pixel_values"].shape, tokens
+        return inputs["pixel_values"].shape, tokens
 
     def load(self) -> tuple[Any, Any]:
         """Processor and model, in the library's default attention.
@@ -183,6 +183,21 @@ def _unchecked(device: torch.device) -> Iterator[None]:
 def _seen(request: Detect) -> tuple[str, str]:
     """What the processor's work depends on."""
     return request.image.digest, request.text
+
+
+def _selected(
+    request: Detect, inputs: Inputs, both: Tensor, chosen: Selection
+) -> tuple[Detection, ...]:
+    """The detections of one request, from its boxes and logits, (Q, 4 + T)."""
+    return select(request, both[:, 4:], both[:, :4], inputs["input_ids"][0], chosen)
+
+
+def _uploaded(rows: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Rows as one batch on the device; the host goes on while it is brought there."""
+    shape = (len(rows), *rows[0].shape[1:])
+    batch = torch.empty(shape, dtype=rows[0].dtype, pin_memory=device.type == "cuda")
+    torch.cat(list(rows), out=batch)
+    return batch.to(device, non_blocking=True)
 
 
 def _next(tokens: int) -> int:
