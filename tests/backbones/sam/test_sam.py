@@ -13,6 +13,7 @@ from segment_anything.modeling.image_encoder import Attention
 
 from int_bench.backbones.common.loading import forget_loaded
 from int_bench.backbones.sam import attention
+from int_bench.backbones.sam.attention import fuse_attention
 from int_bench.backbones.sam.loading import SamSource, build_sam, load_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.core.requests import Point, Segment
@@ -300,9 +301,13 @@ def test_positions_as_channels_are_the_positions_as_a_bias():
     layer = Attention(64, 4, use_rel_pos=True, input_size=(7, 5)).double().requires_grad_(False)
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter, 0, 0.3)
-    q, k, v = torch.randn(3, 2, 4, 7 * 5, 16, dtype=torch.float64)
-    both = [form(layer, q, k, v, 7, 5) for form in (attention._biased, attention._lengthened)]
-    torch.testing.assert_close(*both, rtol=0, atol=1e-12)
+    fuse_attention(layer)
+    x = torch.randn(2, 7, 5, 64, dtype=torch.float64)
+    exact = layer(x)
+    attention.widen(layer)
+    layer.tables.clear()
+    assert layer.wide == 32  # 16 of a head, 12 of its places, and what makes it a multiple of eight
+    torch.testing.assert_close(layer(x), exact, rtol=0, atol=1e-12)
 
 
 class Evil:
