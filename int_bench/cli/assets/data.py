@@ -17,8 +17,8 @@ from int_bench.cli.process import terminable
 from int_bench.cli.screen import say
 from int_bench.config import build, load_config
 from int_bench.core.paths import expanded
+from int_bench.core.text import in_bytes
 from int_bench.data import doctor
-from int_bench.data.fetching.download import megabytes
 from int_bench.data.fetching.fetch import archives_of, fetch, missing_archives, space_needed
 from int_bench.data.folders import PairedFolders
 from int_bench.data.map_doctor import check_maps
@@ -140,7 +140,7 @@ def fetch_command(overrides: Sequence[str], yes: bool) -> int:
         _ask()
     try:
         with terminable():
-            count = fetch(dataset, Arriving(megabytes, _LINE_SECONDS))
+            count = fetch(dataset, Arriving(in_bytes, _LINE_SECONDS))
     except KeyboardInterrupt:
         say("What has arrived is kept; run the same command again to resume.")
         raise
@@ -218,13 +218,13 @@ def _instructions(dataset: PairedFolders) -> Iterable[str]:
 def _plan(dataset: PairedFolders) -> Iterable[str]:
     yield from _terms(dataset)
     for archive in missing_archives(dataset):
-        size = megabytes(archive.bytes) if archive.bytes else "size not published"
+        size = in_bytes(archive.bytes) if archive.bytes else "size not published"
         yield f"get:     {archive.url} ({size}, sha256 {archive.sha256 or 'not published'})"
         yield f"to:      {expanded(dataset.root) / archive.folder}"
     free = shutil.disk_usage(_existing(expanded(dataset.root).absolute())).free
     sized = all(archive.bytes for archive in missing_archives(dataset))
-    needed = f"{megabytes(space_needed(dataset))} needed" if sized else "not known"
-    yield f"space:   {needed}, {megabytes(free)} free"
+    needed = f"{in_bytes(space_needed(dataset))} needed" if sized else "not known"
+    yield f"space:   {needed}, {in_bytes(free)} free"
 
 
 def _terms(dataset: PairedFolders) -> Iterable[str]:

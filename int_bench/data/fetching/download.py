@@ -19,6 +19,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from int_bench import __version__
+from int_bench.core.text import in_bytes
 from int_bench.errors import MissingAsset
 
 Progress: TypeAlias = Callable[[str, int, int | None], None]
@@ -108,18 +109,9 @@ def require_space(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise MissingAsset(
-            f"{folder} has {megabytes(free)} free and {megabytes(needed)} are needed; free some, or"
+            f"{folder} has {in_bytes(free)} free and {in_bytes(needed)} are needed; free some, or"
             " set data_root=DIR to another disk."
         )
-
-
-def megabytes(count: int) -> str:
-    """Bytes for people to read.
-
-    >>> megabytes(46_200_000)
-    '46.2 MB'
-    """
-    return f"{count / 1e6:.1f} MB"
 
 
 def _request(url: str, secret: str | None) -> Request:
