@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from int_bench.backbones.common.budget import PICTURES
 from int_bench.config import binding, exactness
 from int_bench.config.run_config import RunConfig
 from int_bench.core.protocols import Backbone
 
 _ON_CPU = 4
 _ON_CUDA = 12
-"""Two halves of six: as many pictures as Stable Diffusion fills in one batch without a bubble. The
-vlm's memory bounds what it computes at once (see the broker), not how many images wait."""
+"""Two halves of six: more fill no batch better."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,12 @@ def schedule(config: RunConfig, backbones: Mapping[str, Backbone]) -> Schedule:
         for role, backbone in backbones.items():
             rows = getattr(backbone, "rows_at_once", None)
             limits[role] = limits[role] if rows is None else min(limits[role], int(rows()))
+    stay = getattr(backbones.get("vlm"), "resident_pictures", None) if cuda else None
+    images = usual(config.exactness, cuda, stay and int(stay()))
     in_flight, overlap = config.in_flight, config.overlap
     return Schedule(
         max_batch=1 if config.exactness == "E0" else limits,
-        in_flight=in_flight if isinstance(in_flight, int) else usual(config.exactness, cuda),
+        in_flight=in_flight if isinstance(in_flight, int) else images,
         overlap=overlap if isinstance(overlap, bool) else cuda,
     )
 
@@ -63,12 +65,20 @@ def _most(node: Mapping[str, Any], cuda: bool) -> int:
     return int(node.get("max_batch", 1)) * passes
 
 
-def usual(kept: str, cuda: bool) -> int:
+def usual(kept: str, cuda: bool, pictures: int | None = None) -> int:
     """Images in flight where nothing is said.
 
     One after the other where a call takes a single request: company gains nothing there, and what
-    is interrupted costs one image.
+    is interrupted costs one image. On CUDA those of which the vlm keeps what it read of all patches
+    from the dialogue to the scores; two at least.
+
+    Args:
+        kept: the exactness class.
+        cuda: whether a model computes there.
+        pictures: that the vlm keeps between calls; None: there is none that says so.
     """
     if kept == "E0":
         return 1
-    return _ON_CUDA if cuda else _ON_CPU
+    if not cuda or pictures is None:
+        return _ON_CUDA if cuda else _ON_CPU
+    return max(2, min(_ON_CUDA, pictures // PICTURES))

@@ -138,6 +138,13 @@ def test_on_cuda_the_vlm_is_asked_what_its_memory_holds(rows, most):
     assert found.max_batch["inpainter"] == 8
 
 
+@pytest.mark.parametrize(("pictures", "images"), [(0, 2), (36, 4), (44, 4), (1000, 12)])
+def test_on_cuda_so_many_images_are_in_flight_as_the_vlm_keeps(pictures, images):
+    vlm = Vlm(18)
+    vlm.resident_pictures = lambda: pictures
+    assert schedule(config.load_config(["device=cuda"]), {"vlm": vlm}).in_flight == images
+
+
 def test_what_is_given_wins_over_auto():
     given = ["device=cuda", "in_flight=3", "overlap=false"]
     found = schedule(config.load_config(given), {"vlm": Vlm(1000)})

@@ -118,7 +118,9 @@ def _cells(config: RunConfig, name: str, shared: Plan) -> dict[str, str | int | 
         return {"device": name, "needed": in_bytes(shared.weights), "calls": f"no: {shared.lacks}"}
     calls = ", ".join(f"{c.verb} {c.rows} ({in_bytes(c.bytes)})" for c in shared.calls)
     given = config.in_flight
-    in_flight = given if isinstance(given, int) else usual(config.exactness, cuda=True)
+    in_flight = (
+        given if isinstance(given, int) else usual(config.exactness, True, shared.pictures or None)
+    )
     return {
         "device": name,
         "needed": in_bytes(shared.needed),
