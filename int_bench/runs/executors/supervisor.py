@@ -27,6 +27,8 @@ sys.exit(main(sys.argv[1:], told))
 """
 """What a task runs; a module run by name would not be the one that orders are packed with. What a
 library prints goes to the log, and not among what the supervisor is told."""
+_NOTICE = 5.0
+"""Seconds in which the scheduler's notice, if it is one, calls :meth:`Supervisor.checkpoint`."""
 _STOPPING = 20.0
 """Seconds that a process may take to end."""
 
@@ -70,7 +72,10 @@ class Supervisor:
         fruitless = 0
         while fruitless < _FRUITLESS:
             ended, code, key = self._once(late)
-            if code in (0, STOPPED, -signal.SIGTERM, -signal.SIGUSR2):
+            if code == 0:
+                return code
+            if code in (STOPPED, -signal.SIGTERM, -signal.SIGUSR2):
+                time.sleep(_NOTICE)  # the notice may have reached the process before this one
                 return code
             if code in (1, 2, 3):
                 raise RuntimeError(f"the task ended with {code}")

@@ -42,10 +42,10 @@ class Offline(RedBox):
 
 
 class Late(RedBox):
-    """A detector that takes half a second a call."""
+    """A detector that takes a quarter of a second a call."""
 
     def detect(self, requests):
-        time.sleep(0.5)
+        time.sleep(0.25)
         return super().detect(requests)
 
 
