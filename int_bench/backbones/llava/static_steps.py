@@ -18,7 +18,7 @@ from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
 from int_bench.backbones.common.graphs import shared_pool
-from int_bench.backbones.llava.kv_block import Node, cache_shape
+from int_bench.backbones.llava.kv_block import Node, cache_shape, moved
 
 ROWS = (1, 2, 4, 6, 9, 12, 16, 18, 24, 27, 32, 36, 48, 64)
 """Numbers of rows for which there are graphs; more rows are rounded up to a multiple of 64."""
@@ -67,7 +67,7 @@ class StaticSteps:
         for row, path in enumerate(past):
             start = width - lengths[row]
             for node in path:
-                step.kv[:, :, row, :, start : start + node.length] = node.kv
+                moved(node.kv, step.kv[:, :, row, :, start : start + node.length])
                 start += node.length
         return StaticBlock(self, step, lengths, width)
 
