@@ -2,12 +2,10 @@
 
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from segment_anything import SamPredictor
 from segment_anything.modeling.image_encoder import Attention
 
@@ -17,18 +15,18 @@ from int_bench.backbones.sam.attention import fuse_attention
 from int_bench.backbones.sam.loading import SamSource, build_sam, load_sam
 from int_bench.backbones.sam.model import Sam
 from int_bench.core.requests import Point, Segment
-from int_bench.core.types import Picture
 from int_bench.errors import MissingAsset, SampleError, UsageError
-from tests.backbones.sam.tiny_sam import LARGER_WINDOWLESS, TINY, randomise, write_tiny_sam
+from tests.backbones.sam.tiny_sam import (
+    BOX,
+    LARGER_WINDOWLESS,
+    TINY,
+    picture,
+    randomise,
+    write_tiny_sam,
+)
 
-BOX = (10.5, 6.0, 61.0, 40.25)
 POINTS = (Point(30.5, 20.5, True), Point(4.5, 44.5, False), Point(50.0, 12.0, True))
 PROMPTS = {"box": (BOX, ()), "points": (None, POINTS), "both": (BOX, POINTS)}
-
-
-def picture(height, width, seed=0):
-    generator = np.random.default_rng(seed)
-    return Picture(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 @pytest.fixture(scope="session")
@@ -308,69 +306,3 @@ def test_positions_as_channels_are_the_positions_as_a_bias():
     layer.tables.clear()
     assert layer.wide == 32  # 16 of a head, 12 of its places, and what makes it a multiple of eight
     torch.testing.assert_close(layer(x), exact, rtol=0, atol=1e-12)
-
-
-class Evil:
-    """Runs code where it is unpickled."""
-
-    def __reduce__(self):
-        return (open, ("stolen.txt", "w"))
-
-
-def test_a_pickle_with_code_is_refused_and_not_run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    torch.save({"weights": Evil()}, tmp_path / "sam.pth")
-    with pytest.raises(MissingAsset, match=r"sam\.pth .*refused.*holds code") as caught:
-        Sam("sam.pth", model="vit_b", device="cpu").segment([Segment(picture(8, 8), BOX)])
-    assert "\n" not in str(caught.value)
-    assert not (tmp_path / "stolen.txt").exists()
-
-
-def break_config(folder):
-    (folder / "config.json").write_text('{"image_size": 64, "colour": 3}')
-
-
-def break_weights(folder):
-    (folder / "model.safetensors").write_bytes(b"not a tensor")
-
-
-def drop_weights(folder):
-    (folder / "model.safetensors").unlink()
-
-
-def other_size(folder):
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"depth": 3}))
-
-
-@pytest.mark.parametrize("damage", [break_config, break_weights, drop_weights, other_size])
-def test_a_bad_folder_is_one_sentence(tmp_path, damage):
-    folder = write_tiny_sam(tmp_path / "sam", replace(TINY, depth=1))
-    damage(folder)
-    with pytest.raises(MissingAsset, match="next step") as caught:
-        Sam(str(folder), device="cpu").segment([Segment(picture(8, 8), BOX)])
-    message = str(caught.value)
-    assert str(folder) in message
-    assert "\n" not in message
-    assert len(message) < 450
-
-
-@pytest.mark.parametrize("checkpoint", ["zoo:no-such", "/nowhere/sam.pth", "nobody/no-such-sam"])
-def test_a_missing_checkpoint_is_named(checkpoint):
-    with pytest.raises(MissingAsset, match=re.escape(checkpoint)):
-        Sam(checkpoint, device="cpu").segment([Segment(picture(8, 8), BOX)])
-
-
-def test_quantised_weights_are_refused_by_name(tmp_path):
-    folder = write_tiny_sam(tmp_path / "sam", TINY)
-    weights = load_file(folder / "model.safetensors")
-    name = "image_encoder.blocks.0.attn.proj.weight"
-    save_file({**weights, name: weights[name].to(torch.int8)}, folder / "model.safetensors")
-    with pytest.raises(MissingAsset, match=f"holds int8 as {re.escape(name)}: it is quantised"):
-        load_sam(SamSource(str(folder)))
-
-
-def test_a_file_needs_its_size(tmp_path):
-    torch.save({}, tmp_path / "sam.pth")
-    with pytest.raises(UsageError, match=r"segmenter\.model to one of vit_b, vit_l, vit_h"):
-        Sam(str(tmp_path / "sam.pth"), device="cpu").segment([Segment(picture(8, 8), BOX)])

@@ -4,10 +4,14 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
 from int_bench.backbones.sam.loading import SamConfig, build_sam
+from int_bench.core.types import Picture
+
+BOX = (10.5, 6.0, 61.0, 40.25)
 
 TINY = SamConfig(
     image_size=64,
@@ -42,3 +46,8 @@ def write_tiny_sam(folder: Path, config: SamConfig = TINY, seed: int = 0) -> Pat
     (folder / "config.json").write_text(json.dumps(asdict(config)))
     save_file(randomise(build_sam(config), seed).state_dict(), folder / "model.safetensors")
     return folder
+
+
+def picture(height, width, seed=0):
+    generator = np.random.default_rng(seed)
+    return Picture(generator.integers(0, 256, (height, width, 3), dtype=np.uint8))
