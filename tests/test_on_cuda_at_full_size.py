@@ -110,7 +110,7 @@ def test_the_patches_of_an_image_go_through_llava_13b_together():
         assert vlm.loaded
         nine = patches()
         first = [FirstToken(picture, ASK) for picture in nine]
-        check(device, Cost(2420, 2, 17.3), lambda: vlm.first_token(first))
+        check(device, Cost(1444, 2, 17.4), lambda: vlm.first_token(first))
         scored = [Score(picture, ASK, llava.NAMES) for picture in nine]
         check(device, Cost(1013, 2, 0.1), lambda: vlm.score(scored))
 

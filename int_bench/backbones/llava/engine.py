@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
-from itertools import islice
+from itertools import accumulate, islice
 from math import prod
 from typing import Any
 
@@ -146,27 +146,31 @@ class Engine:
         nodes: dict[object, Node] = {}
         for depth in range(max(len(prompt.segments) for prompt in prompts)):
             rows = {p.key(depth): p for p in prompts if depth < len(p.segments)}
+            rows = {key: prompt for key, prompt in rows.items() if key not in nodes}
             resident = {key: self._nodes.get(key) for key in rows}
             nodes |= {key: node for key, node in resident.items() if node is not None}
-            missing = {key: rows[key] for key, node in resident.items() if node is None}
+            missing = [rows[key] for key, node in resident.items() if node is None]
             if depth == 0:
                 self._counters["prefix_hits"] += len(prompts) - len(missing)
-            most = self._rows_at_once(depth, missing.values(), nodes)
-            for keys in chunks(list(missing), most):
-                fresh = self._extend(depth, [missing[key] for key in keys], nodes)
-                nodes |= dict(zip(keys, fresh, strict=True))
+            # A picture's first question goes along, but where a prompt is alone not a bit may
+            # depend on what was there.
+            along = depth == 0 and self._steps is not None and len(missing) > 1
+            depths = range(depth, depth + 1 + along)
+            for part in chunks(missing, self._rows_at_once(depths, missing, nodes)):
+                nodes |= self._extend(depths, part, nodes)
         for key in reversed(nodes):  # deepest first: a picture outlives its questions
             self._nodes.put(key, nodes[key])
         return [[nodes[p.key(depth)] for depth in range(len(p.segments))] for p in prompts]
 
     def _rows_at_once(
-        self, depth: int, prompts: Iterable[Prompt], nodes: dict[object, Node]
+        self, depths: range, prompts: Iterable[Prompt], nodes: dict[object, Node]
     ) -> int:
         """How many prompts go through the model together: their block is held beside the nodes."""
 
         def tokens(prompt: Prompt) -> int:
-            above = sum(nodes[prompt.key(place)].length for place in range(depth))
-            return len(prompt.segments[depth]) + (above if depth else self._picture_tokens())
+            above = sum(nodes[prompt.key(place)].length for place in range(depths[0]))
+            new = sum(len(prompt.segments[depth]) for depth in depths)
+            return new + (above if depths[0] else self._picture_tokens())
 
         longest = max(map(tokens, prompts), default=1)
         most = max(BLOCK_BYTES, self._batch_bytes)
@@ -181,23 +185,27 @@ class Engine:
         return Block(self._model, past, room, self._steps.zeros if self._steps else None)
 
     def _extend(
-        self, depth: int, prompts: Sequence[Prompt], nodes: dict[object, Node]
-    ) -> list[Node]:
-        """The nodes of segment ``depth`` of each prompt, on top of the segments before it."""
-        past = [[nodes[p.key(above)] for above in range(depth)] for p in prompts]
-        pieces = self._embed([p.segments[depth] for p in prompts])
-        if depth == 0:
+        self, depths: range, prompts: Sequence[Prompt], nodes: dict[object, Node]
+    ) -> dict[object, Node]:
+        """The nodes of some segments of each prompt, on top of the segments before them."""
+        past = [[nodes[p.key(above)] for above in range(depths[0])] for p in prompts]
+        pieces = [self._embed([p.segments[depth] for p in prompts]) for depth in depths]
+        if depths[0] == 0:
             features = self._look([p.picture for p in prompts])
-            pieces = [torch.cat(pair) for pair in zip(pieces, features, strict=True)]
-        lengths = [len(piece) for piece in pieces]
-        self._counters["prefill_tokens"] += sum(lengths)
-        block = self._block(past, room=max(lengths))
-        ends = sorted({length - 1 for length in lengths})
-        logits = self._forward(block, pad_sequence(pieces, batch_first=True), keep=ends)
-        return [
-            Node(block.written(row, length), logits[row, ends.index(length - 1)].clone())
-            for row, length in enumerate(lengths)
-        ]
+            pieces[0] = [torch.cat(pair) for pair in zip(pieces[0], features, strict=True)]
+        rows = [torch.cat(row) for row in zip(*pieces, strict=True)]
+        ends = [list(accumulate(map(len, row))) for row in zip(*pieces, strict=True)]
+        self._counters["prefill_tokens"] += sum(map(len, rows))
+        block = self._block(past, room=max(map(len, rows)))
+        kept = sorted({end - 1 for row in ends for end in row})
+        logits = self._forward(block, pad_sequence(rows, batch_first=True), keep=kept)
+        return {
+            prompt.key(depth): Node(
+                block.written(row, start, end), logits[row, kept.index(end - 1)].clone()
+            )
+            for row, prompt in enumerate(prompts)
+            for depth, start, end in zip(depths, [0, *ends[row]], ends[row], strict=False)
+        }
 
     def decode(self, paths: Sequence[Path], writers: Sequence[Writer]) -> list[list[int]]:
         """Write all answers, row by row of one batch; the ids include the stop token if one came.
@@ -238,7 +246,7 @@ class Engine:
         self._counters["prefill_tokens"] += len(ids)
         block = self._block([[]], room=len(ids))
         logits = self._forward(block, self._embedding(self._ids([ids])), keep=[len(ids) - 1])
-        return [Node(block.written(0, len(ids)), logits[0, 0].clone())]
+        return [Node(block.written(0, 0, len(ids)), logits[0, 0].clone())]
 
     def score(
         self, paths: Sequence[Path], names: Sequence[Sequence[Ids]]

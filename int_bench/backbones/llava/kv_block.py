@@ -103,9 +103,9 @@ class Block:
             steps = torch.arange(new, device=self._kv.device) + (self.filled - self._width)
         return self._past[:, None] + steps
 
-    def written(self, row: int, length: int) -> Tensor:
-        """A copy of what was written behind the past of a row, (layers, 2, heads, length, size)."""
-        there = self._kv[:, :, row, :, self._width : self._width + length]
+    def written(self, row: int, start: int, end: int) -> Tensor:
+        """A copy of what was written behind the past of a row, (layers, 2, heads, n, size)."""
+        there = self._kv[:, :, row, :, self._width + start : self._width + end]
         return moved(there, torch.empty_like(there, memory_format=torch.contiguous_format))
 
     def rebuilt(self, rows: Sequence[int], room: int) -> Block:
