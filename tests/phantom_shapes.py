@@ -43,6 +43,8 @@ def run(name: str, kernel: Any, args: Any, kwargs: Any, to_device: bool) -> Any:
     if name == "_to_copy" and not to_device and args[0].is_meta:
         # Ones: flags of numbers that are finite come to the host beside the numbers.
         return torch.ones(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype)
+    if name == "copy_" and args[1].is_meta and not args[0].is_meta:
+        return args[0].fill_(1)  # to the host, as above
     if not _shapes_only(tensors, kwargs):
         return kernel(*args, **kwargs)
     if name == "_local_scalar_dense" and args[0].dtype == torch.bool:

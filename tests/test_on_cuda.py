@@ -159,7 +159,7 @@ SLIPS = {
         "same device",
     ),
     "masks are read where they are": Slip(
-        sam.Sam._finish, "self.finite.fetch(", "(", "segment", "numpy"
+        sam.Sam._finish, "self.finite.fetch(both, brief=True)", "both", "segment", "numpy"
     ),
     "noise stays on the host": Slip(
         stable_diffusion.StableDiffusion._noise,

@@ -188,7 +188,8 @@ class Sam(LocalModel):
         rows = torch.arange(len(best), device=best.device)
         chosen = masks[rows, best].float()
         large = [self._enlarged(*row).flatten() for row in zip(requests, chosen, strict=True)]
-        numbers = self.finite.fetch(torch.cat([*large, ious[rows, best].float()])).numpy()
+        both = torch.cat([*large, ious[rows, best].float()])
+        numbers = self.finite.fetch(both, brief=True).numpy()
         answers, start = [], 0
         for request, iou in zip(requests, numbers[-len(requests) :], strict=True):
             height, width = request.image.size
