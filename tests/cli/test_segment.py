@@ -176,7 +176,7 @@ def test_the_overlay_of_a_whole_or_empty_mask_changes_all_or_nothing():
 def test_a_report_is_written_beside_the_masks_on_request(command, pairs, here):
     picture = pairs / "images" / "a0.png"
     code, out, err = command("segment", picture, *BOX, "--out", "mine", "--report", "--json")
-    assert code == Exit.DONE and "report.html" in err
+    assert code == Exit.DONE and "report.html" in err and "Could not be read" not in err
     assert json.loads(out)["pictures"][0]["id"] == "a0"
     assert b"a0" in (here / "mine" / "report.html").read_bytes()
 

@@ -220,7 +220,8 @@ class Pictures:
             return None
         with suppress(SampleError):
             return self.truths.load_mask(sample)
-        self.lost.add(("ground truths", sample.id))
+        if sample.mask_path is not None:  # a picture of one's own never had one
+            self.lost.add(("ground truths", sample.id))
         return None
 
 
