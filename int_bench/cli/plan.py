@@ -49,16 +49,22 @@ def complain(report: Preflight) -> Exit:
 
 def describe(prepared: Sequence[Prepared], report: Preflight) -> Exit:
     """What would be done, what it needs, what it will cost, and what is missing; the exit code."""
+    computed = [run for run in prepared if run.source is None]
+    known = report.estimate.left if report.estimate else ()
+    paths = [run.path for run in computed]
+    left = dict(zip(paths, known, strict=True)) if len(paths) == len(known) else {}
     for run in prepared:
-        print("\n".join(_of_run(run)))
+        print("\n".join(_of_run(run, left.get(run.path))))
     notes = [f"{'note':<{_WIDE}} {shown(note)}" for note in report.notes]
     print("\n".join([*_of_memory(report), *_of_cost(report.estimate), *notes]))
     sys.stdout.flush()
     return complain(report) if report.faults else Exit.DONE
 
 
-def _of_run(run: Prepared) -> Iterator[str]:
+def _of_run(run: Prepared, left: int | None) -> Iterator[str]:
+    """What is done in a run; ``left`` is what is to do, where that has been counted."""
     config = run.config
+    done = run.standing().done if left is None else len(run.keys) - left
     iterations = config.method.get("iterations")
     images = many(len(run.samples), "image")
     images += f", {config.trials} trials" if config.trials > 1 else ""
@@ -72,7 +78,7 @@ def _of_run(run: Prepared) -> Iterator[str]:
         where = [str(node[key]) for key in ("dtype", "device") if key in node]
         details = ", ".join(map(str, filter(None, [source, " on ".join(where)])))
         yield f"{role:<{_WIDE}} {choice}{': ' if details else ''}{shown(details)}"
-    yield f"{'run folder':<{_WIDE}} {run.path} ({run.standing().done} of {len(run.keys)} done)"
+    yield f"{'run folder':<{_WIDE}} {run.path} ({done} of {len(run.keys)} done)"
     if run.source is not None:
         yield f"{'taken from':<{_WIDE}} {run.source}"
     for stamp in run.stamps:
