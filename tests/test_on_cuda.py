@@ -23,6 +23,7 @@ from int_bench.core.types import Picture, Sample
 from int_bench.data.world.dataset import DrawnScenes
 from int_bench.engine.broker import Broker
 from int_bench.engine.jobs import Job
+from int_bench.errors import SampleError, UsageError
 from scripts.bench.verbs import ASKED, GAPS, HALF, ask, build, gap, numbers
 from tests import phantom
 
@@ -195,3 +196,35 @@ def test_a_broken_line_is_caught(name, monkeypatch):
         else:
             with pytest.raises((RuntimeError, TypeError), match=slip.caught):
                 ask(backbone, slip.verb, most=1)
+
+
+@pytest.mark.parametrize("role", ["vlm", "inpainter", "detector", "segmenter", "aligner"])
+def test_a_model_that_does_not_fit_is_one_error_and_not_one_a_request(role):
+    verb = next(verb for verb, requests in ASKED.items() if requests[0].role == role)
+    loading.forget_loaded()
+    with phantom.cuda(capacity=100_000):
+        broker = Broker({role: build(role, "cuda")}, max_batch=4, in_flight=2)
+
+        async def start(call):
+            return [await call(request) for request in ASKED[verb]]
+
+        with pytest.raises(UsageError, match=f"The {role} zoo:.* does not fit into memory; next"):
+            list(broker.run(Job(number, start) for number in range(3)))
+    loading.forget_loaded()
+
+
+def test_too_little_memory_for_one_request_fails_its_image_in_a_sentence():
+    loading.forget_loaded()
+    with phantom.cuda() as device:
+        segmenter = build("segmenter", "cuda")
+        assert segmenter.loaded
+        device.capacity = device.now + 100_000
+        broker = Broker({"segmenter": segmenter}, max_batch=4, in_flight=1)
+
+        async def start(call):
+            return await call(ASKED["segment"][0])
+
+        (outcome,) = broker.run([Job(0, start)])
+    assert isinstance(outcome.error, SampleError)
+    assert "ran out of memory on a single request" in str(outcome.error)
+    loading.forget_loaded()

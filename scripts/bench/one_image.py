@@ -1,9 +1,10 @@
 """CPU seconds around the models of one image of 1024 x 768 pixels, nine patches, four iterations.
 
 ``methods``: the methods' thread, with models that answer at once. ``models``: the models' thread
-without the networks. Runs on this tree or an older one (see ``threads``).
+without the networks. ``order``: what INT asks of the shipped models about a drawn scene, one by
+one. Runs on this tree or an older one (see ``threads``).
 
-    PYTHONPATH=TREE python -P scripts/bench/one_image.py methods|models IMAGES
+    PYTHONPATH=TREE python -P scripts/bench/one_image.py methods|models|order IMAGES
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,27 @@ import numpy as np
 import torch
 
 from int_bench.config import build_method, load_config
-from int_bench.core.requests import Detection, Segmentation
-from int_bench.core.types import Picture, Sample
-from int_bench.engine.broker import Broker
-from int_bench.engine.jobs import Job
+from int_bench.core.geometry import Grid, crop
+from int_bench.core.requests import (
+    Answer,
+    Detect,
+    Detection,
+    Heatmap,
+    Inpaint,
+    Score,
+    Segment,
+    Segmentation,
+    Similarity,
+)
+from int_bench.core.types import Picture, Sample, Stencil
+from int_bench.data.world.dataset import DrawnScenes
+from int_bench.engine import broker as engine
 
+Broker: Any = engine.Broker
+# An older tree has the job beside the broker.
+Job: Any = getattr(engine, "Job", None)
+if Job is None:
+    from int_bench.engine.jobs import Job
 SIZE = (768, 1024)
 NAMES = ("frog", "stick insect", "owl", "crab", "moth", "toad", "leaf insect", "gecko", "lizard")
 
@@ -143,6 +160,48 @@ def run(backbones: dict[str, Any], count: int) -> tuple[float, str]:
     return seconds, " ".join(sorted(masks))
 
 
+def order(count: int) -> tuple[float, str]:
+    """CPU seconds an image of what INT asks in two iterations, each request alone, nothing kept.
+
+    The requests are the same in every tree, whatever is answered: nine patches of a drawn scene.
+    """
+    from scripts.bench import zoo
+    from scripts.bench.plain import drive, one_by_one
+
+    ask: Any = one_by_one(zoo.Zoo(1, 1).backbones())
+
+    def answered(image: Picture) -> list[str]:
+        texts = []
+        for request in _requests(image):
+            answer: Any = drive(ask(request))
+            texts += [answer] if isinstance(answer, str) else []
+        return texts
+
+    scenes = DrawnScenes(count=count + 1)
+    images = [Picture(scenes.load_image(scene)) for scene in scenes.samples()]
+    answered(images[0])  # loads
+    started = time.process_time()
+    texts = [answered(image) for image in images[1:]]
+    seconds = (time.process_time() - started) / count
+    return seconds, hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
+def _requests(image: Picture) -> Iterator[Any]:
+    """Of INT with all its patches and two iterations, as many of each verb."""
+    hole = np.zeros(image.size, dtype=np.bool_)
+    hole[image.size[0] // 4 : image.size[0] // 2, image.size[1] // 4 : image.size[1] // 2] = True
+    for round_number in range(2):
+        yield Inpaint(image, Stencil(hole), "leaves", "frog", round_number)
+        for patch in Grid().cut(image.size):
+            picture = Picture(crop(image.pixels, patch))
+            yield from (Answer(picture, f"Question {n}?") for n in range(2 - round_number))
+            yield from (Score(picture, "Name it.", NAMES) for _ in range(2))
+            yield Detect(picture, "frog.")
+            yield Heatmap(picture, ("frog",), ("leaves",))
+            yield Segment(picture, (5, 5, 40, 40))
+            yield Similarity(picture, "frog")
+
+
 def main(part: str, count: int) -> None:
     """Print the seconds, and what shows that the work was the same."""
     torch.set_num_threads(1)
@@ -150,6 +209,9 @@ def main(part: str, count: int) -> None:
     if part == "methods":
         roles = ("vlm", "inpainter", "detector", "segmenter", "aligner")
         seconds, masks = run(dict.fromkeys(roles, Instant()), count)
+        print(json.dumps({"seconds": seconds, "same": masks}))
+    elif part == "order":
+        seconds, masks = order(count)
         print(json.dumps({"seconds": seconds, "same": masks}))
     else:
         from around_models import seconds_of_models  # type: ignore[import-not-found]
