@@ -47,10 +47,12 @@ class Scores:
         lines = [f"{self.name}: {head}, {counts.missing} missing"]
         for protocol, rules in PROTOCOLS.items():
             names = [column.variant(rules) for column in of_tasks()]
-            for row, metrics in {self.name: self.metrics, **self.floor}.items():
+            rows = {self.name: self.metrics, **self.floor}
+            width = max(map(len, rows))
+            for row, metrics in rows.items():
                 values = metrics.get(protocol, {})
                 cells = (f"{name} {values[name]:.3f}" for name in names if name in values)
-                lines.append(f"  {protocol:<7} {row:<12} {'  '.join(cells)}")
+                lines.append(f"  {protocol:<7} {row:<{width}} {'  '.join(cells)}")
         return "\n".join(lines)
 
 

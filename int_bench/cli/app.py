@@ -336,7 +336,8 @@ def exit_code(arguments: Sequence[str] | None) -> int:
     except UserError as error:
         return process.complain(str(error), error.exit_code)
     except _USAGE_ERRORS as error:
-        return process.complain(f"{_message_of(error)} See `int-bench --help`.", Exit.USAGE)
+        known = getattr(getattr(error, "ctx", None), "command_path", "int-bench")
+        return process.complain(f"{_message_of(error)} See `{known} --help`.", Exit.USAGE)
     except (KeyboardInterrupt, typer.Abort):
         said = "Interrupted; the same command does again what is not there yet."
         return process.complain(said, Exit.INTERRUPTED)

@@ -92,7 +92,8 @@ def eval_command(places: Sequence[Path], options: EvalOptions) -> int:
                 known = _score_all(places, options, scored)
     except KeyboardInterrupt:
         return _interrupted(scored)
-    seeds = seeds_of(known)
+    counted = zip(known, scored, strict=True) if known else ()
+    seeds = seeds_of([replace(run, images=result.counts.images) for run, result in counted])
     if known:
         scored = labelled_results(scored, known)
     say_some(remarks_of(scored), "the notes in the run's scores name all")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from int_bench.core.text import many
 from int_bench.errors import UsageError
 from int_bench.metrics.metrics import metric_of
 from int_bench.metrics.rules import PROTOCOLS
@@ -129,7 +130,9 @@ class Comparison:
         for name, run in (("A", self.a), ("B", self.b)):
             notes += [f"{name}: {stamp}" for stamp in run.stamps]
         if self.left_out:
-            notes.append(f"LEFT OUT: {len(self.left_out)} samples without a score in both runs")
+            notes.append(
+                f"LEFT OUT: {many(len(self.left_out), 'sample')} without a score in both runs"
+            )
         if self.a.dataset != self.b.dataset:
             notes.append(f"A is on {self.a.dataset}, B on {self.b.dataset}: matched by id")
         return notes

@@ -169,22 +169,24 @@ class Table:
         content: dict[str, Any] = {"title": self.title, "notes": list(self.notes), "rows": rows}
         return json.dumps(content, allow_nan=False)
 
-    def to_rich(self, width: int | None = None) -> list[RichTable]:
+    def to_rich(self, width: int | None = None) -> list[RichTable | Text]:
         """Tables for the terminal, a rule between sections, trivial answers dimmed.
 
         One, unless the columns do not fit side by side: then several beneath each other that all
-        begin with the same columns of names. Texts are folded and numbers stay whole.
+        begin with the same columns of names. Texts are folded and numbers stay whole. The notes
+        come last, at the width of the terminal and not of a narrow table.
 
         Args:
             width: of the terminal in characters; None for one table of any width.
         """
         texts = [self._texts(row, "terminal") for row in self.rows]
+        width = None if width is None else width + _BLANKS  # the last column has none behind it
         if width is not None and sum(self._needs(texts)) > width:
             texts = [[text.replace(" [", "\n[") for text in row] for row in texts]
         tables = [self._rich(part, texts) for part in self._parts(texts, width)]
         tables[0].title = Text(shown(self.title))
-        tables[-1].caption = Text("\n".join(map(shown, self.notes)))
-        return tables
+        notes = [Text("\n".join(map(shown, self.notes)), "table.caption")] if self.notes else []
+        return [*tables, *notes]
 
     def _parts(self, texts: Sequence[Sequence[str]], width: int | None) -> list[list[int]]:
         """Places of the visible columns of each table: the first names, and what fits beside."""
@@ -223,7 +225,7 @@ class Table:
             pad_edge=False,
             show_edge=False,
         )
-        table.title_justify = table.caption_justify = "left"
+        table.title_justify = "left"
         for place in places:
             column = self.visible[place]
             side: Literal["left", "right"] = "right" if column.numeric else "left"

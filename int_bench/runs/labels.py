@@ -49,12 +49,14 @@ class Labelled:
         dataset: the data set's name.
         config: its resolved configuration, as in ``run.json``.
         folder: the run folder.
+        images: how many were asked for, where known.
     """
 
     name: str
     dataset: str
     config: Mapping[str, Any]
     folder: Path
+    images: int | None = None
 
 
 def of_datasets(runs: Sequence[Labelled]) -> list[Labelled]:
@@ -71,7 +73,7 @@ def of_datasets(runs: Sequence[Labelled]) -> list[Labelled]:
 
 def known(run: RunScores) -> Labelled:
     """Scores as tables tell them from others."""
-    return Labelled(run.title, run.dataset, run.config, run.folder)
+    return Labelled(run.title, run.dataset, run.config, run.folder, run.counts.images)
 
 
 def labelled_results(scored: Sequence[Scored], runs: Sequence[Labelled]) -> list[Scored]:
@@ -122,7 +124,7 @@ def distinct(runs: Sequence[Labelled]) -> list[str]:
 
 
 def seeds_of(runs: Sequence[Labelled]) -> list[Seeds]:
-    """The groups of runs that differ in nothing but the seed, at least two each."""
+    """The groups of runs of as many images that differ in the seed alone, at least two each."""
     plain = [
         {
             key: value
@@ -135,6 +137,7 @@ def seeds_of(runs: Sequence[Labelled]) -> list[Seeds]:
         (
             run.dataset,
             run.name,
+            run.images,
             tuple(sorted((k, str(v)) for k, v in values.items() if k != "seed")),
         )
         for run, values in zip(runs, plain, strict=True)

@@ -153,4 +153,13 @@ def test_at_a_narrow_terminal_no_name_number_or_interval_is_cut(width):
     assert "…" not in printed and max(map(len, printed.splitlines())) <= width
     assert all(f"metric{i}" in printed for i in range(7))
     assert printed.count("0.1235") == 14 and printed.count("[0.1000, 0.2000]") == 14
-    assert len(wide.to_rich(width)) > 1 and len(wide.to_rich(400)) == 1
+    assert len(wide.to_rich(width)) > 2 and len(wide.to_rich(400)) == 2  # and the notes
+    assert any(len(line) > 50 for line in printed.splitlines()[-4:])  # at the terminal's width
+
+
+def test_a_table_that_just_fits_is_one():
+    columns = tuple(Column(key, key * 8, numeric=key > "b") for key in "abcdefgh")
+    row = Row(dict.fromkeys("abcdefgh", "x" * 8))
+    fits = Table("Runs", columns, (row,))  # 8 columns of 8 characters, 2 blanks between
+    assert len(fits.to_rich(78)) == 1 and len(fits.to_rich(77)) == 2
+    assert max(map(len, text(fits.to_rich(78), 78).splitlines())) == 78

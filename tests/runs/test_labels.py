@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from hypothesis import given
@@ -90,6 +91,8 @@ def test_seeds_of_one_configuration_are_a_group():
         ("int, w=1", (3, 4, 5)),
     ]
     assert seeds_of(runs[:1]) == []
+    some = [replace(run, images=2 if index == 2 else 8) for index, run in enumerate(runs)]
+    assert [group.members for group in seeds_of(some)] == [(0, 1), (3, 4, 5)]
     assert seeds_of([run(seed=1), run(seed=1)]) == []
 
 

@@ -52,6 +52,13 @@ def test_a_device_that_is_not_here_is_one_sentence(command, bare):
     assert "cuda:1 is asked for and this machine has no CUDA device" in err
 
 
+def test_an_executor_whose_library_is_not_here_is_refused_before_it_is_asked(command, monkeypatch):
+    find = checks.sources.find
+    monkeypatch.setattr(checks.sources, "find", lambda name: None if name == "ray" else find(name))
+    code, _, err = command("run", "method=empty", "executor=ray", "--dry-run")
+    assert code == 3 and "pip install 'int-bench[ray]', or executor=inline" in err
+
+
 def test_int_on_an_endpoint_is_refused_with_what_can_be_done(command, bare):
     code, _, err = command("run", "backbone/vlm=openai", "--dry-run")
     assert code == 2 and len(err.splitlines()) == 1

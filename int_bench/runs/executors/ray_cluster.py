@@ -52,6 +52,7 @@ class Ray:
     """
 
     attaches: ClassVar[bool] = False
+    LIBRARY: ClassVar[str] = "ray"
 
     workers: Annotated[int, AtLeast(1)] | Literal["auto"] = "auto"
     threads: Count = 1

@@ -68,6 +68,7 @@ class Slurm:
     """
 
     attaches: ClassVar[bool] = True
+    LIBRARY: ClassVar[str] = "submitit"
 
     tasks: Count = 4
     partition: str | None = None

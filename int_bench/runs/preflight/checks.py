@@ -123,7 +123,7 @@ def preflight(
         if cost is not None:
             faults += _distinct(f for config in configs for f in _of_verbs(config, cost))
             faults += _of_disk(configs[0].out, cost)
-        faults += _distinct(fault for config in configs for fault in _of_sink(config))
+        faults += _distinct(fault for config in configs for fault in _of_libraries(config))
     notes = _distinct(filter(None, (devices.unused(config.backbone) for config in configs)))
     return Preflight(tuple(faults), tuple(weights), tuple(needs), cost, tuple(notes))
 
@@ -215,15 +215,19 @@ def _of_verbs(config: RunConfig, cost: Estimate) -> Iterator[Fault]:
             yield Fault(role, what, f"another backbone/{role}", Exit.USAGE)
 
 
-def _of_sink(config: RunConfig) -> Iterator[Fault]:
-    """A tracker's library that is not installed."""
-    if config.sink is None:
-        return
-    library = binding.constant(str(config.sink[binding.TARGET]), "LIBRARY", None)
-    spec = sources.find(library) if isinstance(library, str) else None
-    if library and (spec is None or spec.origin is None):  # a folder ./wandb is no library
-        what = f"sink={config.choices['sink']} needs {library}, which is not installed"
-        yield Fault("sink", what, f"pip install 'int-bench[{library}]', or sink=null", Exit.MISSING)
+def _of_libraries(config: RunConfig) -> Iterator[Fault]:
+    """The libraries of the executor and of the tracker, where they are not installed."""
+    parts = (("executor", config.executor, "inline"), ("sink", config.sink, "null"))
+    for group, node, instead in parts:
+        if node is None:
+            continue
+        library = binding.constant(str(node[binding.TARGET]), "LIBRARY", None)
+        spec = sources.find(library) if isinstance(library, str) else None
+        if library and (spec is None or spec.origin is None):  # a folder ./wandb is no library
+            extra = config.choices[group] if group == "executor" else library
+            what = f"{group}={config.choices[group]} needs {library}, which is not installed"
+            remedy = f"pip install 'int-bench[{extra}]', or {group}={instead}"
+            yield Fault(group, what, remedy, Exit.MISSING)
 
 
 def _of_disk(out: Path, cost: Estimate) -> Iterator[Fault]:

@@ -119,6 +119,8 @@ class Trackers:
             except (Exception, SystemExit) as error:  # whatever somebody's library raises
                 state.refused = True
                 reason = " ".join(str(error).split())[:300] or type(error).__name__
+                if isinstance(error, ModuleNotFoundError) and error.name == state.library:
+                    reason = f"it is not installed; pip install 'int-bench[{state.library}]'"
                 self._tell(f"{state.library} is told no more, and the run goes on: {reason}")
 
         self._jobs.put(guarded)
