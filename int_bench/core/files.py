@@ -6,14 +6,17 @@ disk once they are flushed.
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import os
 import secrets
+import stat
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
 from int_bench.errors import UsageError
@@ -109,8 +112,27 @@ def sha256_of(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with plain(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def plain(path: Path) -> BufferedReader:
+    """A file, open for reading; a pipe would be waited for, and a device need not have an end.
+
+    Raises:
+        OSError: it cannot be read, or is neither a file nor a link to one.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    return os.fdopen(handle, "rb")
+
+
+def read_plain(path: Path, most: int = -1) -> bytes:
+    """What a file that anybody may have put there holds, or its first bytes; see :func:`plain`."""
+    with plain(path) as file:
+        return file.read(most)
 
 
 def flush(places: Iterable[Path]) -> None:

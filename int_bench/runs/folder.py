@@ -164,6 +164,7 @@ class RunFolder(Writer):
             make_folder(path)
             self._lock = _locked(path)
             try:
+                refuse_links(path)
                 write_whole(path / MANIFEST, sealed(content))
                 make_folder(path / RECORDS)
                 self._mend()
@@ -295,6 +296,21 @@ def _locked(path: Path) -> Lock:
         return Lock(path / LOCK)
     except Held as held:
         raise UsageError(f"{path} is being written by {held}; wait for it or end it.") from None
+
+
+def refuse_links(path: Path) -> None:
+    """Refuse a run folder that leads elsewhere: it may come from a stranger, and it is written to.
+
+    Raises:
+        UsageError: records, or a folder of files of the samples, are links.
+    """
+    for kind in (RECORDS, MASKS, TRACES):
+        for place in (path / kind, *(path / kind).glob("*"), *(path / kind).glob("*/*")):
+            if place.is_symlink():
+                raise UsageError(
+                    f"{place} is a link, and what is written to it would land elsewhere; put what "
+                    "it leads to in its place, or choose another folder with --out."
+                )
 
 
 def _cut_torn_line(path: Path) -> None:

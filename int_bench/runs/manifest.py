@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.files import plain
 from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.errors import MissingAsset
 from int_bench.runs.layout import FORMAT, MANIFEST, OLD_RECORDS, RECORDS, SHARDS
@@ -124,7 +125,7 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST
     try:
-        with path.open("rb") as file:
+        with plain(path) as file:
             raw = file.read(_LARGEST + 1)
     except OSError as error:
         raise MissingAsset(f"{folder} is not a run folder: it holds no readable {MANIFEST}.") from (

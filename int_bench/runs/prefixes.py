@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from int_bench.core.files import read_plain
 from int_bench.errors import MissingAsset
 from int_bench.runs.folder import RunFolder
 from int_bench.runs.layout import Key, kept_file
@@ -114,7 +115,7 @@ def _masks(longer: Path, cut: Record, iterations: int) -> Iterator[tuple[str, by
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except OSError as error:
         raise MissingAsset(
             f"{path} is missing, and shorter runs are taken from the masks of every iteration; "

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from int_bench.core.files import hash_of
+from int_bench.core.files import hash_of, plain
 from int_bench.core.typed import Malformed
 from int_bench.errors import MissingAsset
 from int_bench.runs.layout import (
@@ -309,7 +309,7 @@ def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """The whole lines of a file, with number and offset; they end at the newline byte alone."""
     offset = 0
     try:
-        with path.open("rb") as file:
+        with plain(path) as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
                     yield number, offset, line

@@ -18,7 +18,7 @@ from typing import Any
 
 from int_bench.config.identity import digest
 from int_bench.core.files import hash_of
-from int_bench.runs.folder import describe, write_records
+from int_bench.runs.folder import describe, refuse_links, write_records
 from int_bench.runs.layout import (
     FORMAT,
     MASKS,
@@ -41,13 +41,14 @@ def upgrade(path: Path) -> int | None:
 
     Raises:
         MissingAsset: it is no run folder, or holds what is no record.
-        UsageError: it cannot be written.
+        UsageError: it cannot be written, or what would be written is a link.
     """
     run = Run(path)
     if run.manifest.format == FORMAT:
         if "upgraded" in run.manifest.content:
             _without_old_files(path)  # an upgrade may have been killed before this
         return None
+    refuse_links(path)
     names = file_names(sample_id for _, sample_id in run.records) if _has_records(run) else {}
     lines: dict[int, bytes] = defaultdict(bytes)
     for key, record in run.records.items() if names else ():

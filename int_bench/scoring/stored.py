@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from int_bench.core.files import write_file
+from int_bench.core.files import read_plain, write_file
 from int_bench.data.subset import Asked
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.metrics import METRICS
@@ -188,7 +188,7 @@ def read_file(path: Path, again: str) -> StoredScores:
         UsageError: it is no such file, or was cut or changed.
     """
     try:
-        first, _, body = path.read_bytes().partition(b"\n")
+        first, _, body = read_plain(path).partition(b"\n")
     except OSError as error:
         raise MissingAsset(f"There is no {path}; score the run with `{again}`.") from error
     header = _header(path, first, again)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from pathlib import Path
 
 import pytest
 
-from int_bench.errors import MissingAsset
+from int_bench.core.files import hash_of
+from int_bench.errors import MissingAsset, UsageError
+from int_bench.runs.executors.arrays import Array
+from int_bench.runs.executors.claims import myself, place
+from int_bench.runs.kept.work import spent_of
+from int_bench.runs.layout import LOCK, PROGRESS
 from int_bench.runs.manifest import sealed
 from int_bench.runs.reader import Run
+from int_bench.runs.upgrade import upgrade
 from tests.runs.test_store import CONTENT, opened, prediction, record, shard
 
 MARK = {"hash": "0" * 64, "size": 5}
@@ -88,3 +97,84 @@ def test_a_wrong_description_is_one_sentence(command, folder, key, value):
         assert_said(command, folder, "run.json")
     finally:
         path.write_bytes(before)
+
+
+DEEP = "[" * 100_000
+STRANGE = [
+    *(("lock", text) for text in ("5", "[1]", DEEP, "Infinity", "\xff")),
+    ("lock", json.dumps({"pid": 10**30, "place": place()})),
+    *(("progress", text) for text in ("5", DEEP, '{"running": [[0, []], ["a", 1], 5]}')),
+    ("progress", json.dumps({"running": [], "pace": 10**400})),
+    *(("parts/a/00.0.begun", f"{text}\n") for text in ("5", "[]", DEEP, '["begin", [], {}]')),
+]
+"""What a stranger may have left of those that work on a run, and what it holds."""
+JOBS = ("5", DEEP, '{"runs": ["."], "job": 1e999, "tasks": 1}', '{"runs": ["."], "job": Infinity}')
+ERRORS = ("5", "garbage", DEEP, '["UsageError"]', '["Exit", "x"]', '["__builtins__", "x"]')
+
+
+@pytest.fixture
+def own(folder, tmp_path):
+    return Path(shutil.copytree(folder, tmp_path / "run"))
+
+
+def put(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+@pytest.mark.parametrize(("name", "text"), STRANGE, ids=lambda value: str(value)[:30])
+def test_status_passes_over_what_nobody_at_work_would_write(command, own, name, text):
+    if name == "progress":
+        put(own / LOCK, json.dumps(myself()) + "\n")
+    put(own / {"lock": LOCK, "progress": PROGRESS}.get(name, name), text)
+    code, out, err = command("status", own)
+    assert code == 4 and "1 done, 0 running" in out and not err
+
+
+@pytest.mark.parametrize("text", JOBS, ids=lambda value: value[:30])
+def test_a_strange_job_is_one_sentence(command, own, text):
+    put(own / "parts" / "a" / "job.json", text)
+    code, out, err = command("status", own)
+    assert code == 3 and not out and "does not say which job" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ERRORS, ids=lambda value: value[:30])
+def test_what_a_task_has_met_is_a_sentence_of_ours(own, text):
+    array = Array("a", "7", 1, (own,), 1, own)
+    array.write()
+    put(array.folder / "error.0", text)
+    with pytest.raises(UsageError):
+        array.check(print)
+
+
+@pytest.mark.parametrize(
+    ("name", "word"),
+    [("run.json", "check"), ("records/00.jsonl", "check"), (LOCK, "status"), ("work/a.json", "")],
+)
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(command, own, name, word):
+    path = own / name
+    path.parent.mkdir(exist_ok=True)
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    if word:
+        code, _, err = command(word, own)
+        assert code in (3, 4) and "Traceback" not in err
+    assert spent_of(own) == [] and hash_of(path) is None
+
+
+@pytest.mark.parametrize("inside", ["records", "records/77.jsonl", "masks/0/final"])
+def test_nothing_is_written_through_a_link(own, tmp_path, inside):
+    mine = tmp_path / "mine"
+    victim = mine if inside.endswith(".jsonl") else mine / "letter.txt"
+    put(victim, "first\nlast")
+    place = own / inside
+    if place.is_dir():
+        shutil.rmtree(place)
+    place.symlink_to(mine)
+    with pytest.raises(UsageError, match="is a link"), opened(own) as store:
+        store.commit(record("letter"), prediction())
+    old = Path(shutil.copytree(Path(__file__).parent / "format1", tmp_path / "old"))
+    (old / "records").symlink_to(mine)
+    with pytest.raises(UsageError, match="is a link"):
+        upgrade(old)
+    assert victim.read_text() == "first\nlast" and not (mine / "letter.png").exists()

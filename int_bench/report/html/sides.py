@@ -6,6 +6,7 @@ be read is None and counted, and the rest of the run is shown.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
+from int_bench.core.files import plain, read_plain
 from int_bench.core.parsing import canonical
 from int_bench.core.types import HardMask, Image, SoftMask, Values
 from int_bench.data.dataset import Dataset, SampleFile, Truths
@@ -118,7 +120,10 @@ class Side:
         if which is None:
             return None
         try:
-            with PillowImage.open(self.run.mask(0, record.id, which)) as file:
+            with (
+                plain(self.run.mask(0, record.id, which)) as content,
+                PillowImage.open(content) as file,
+            ):
                 return np.asarray(file.convert("L"), dtype=np.float32) / np.float32(255)
         except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
             self.lost.add(("masks of iterations", f"{self.folder} {which} {record.id}"))
@@ -130,8 +135,8 @@ class Side:
         if path is None:
             return None
         try:
-            content = path.read_bytes()
-            with PillowImage.open(path) as file:
+            content = read_plain(path)
+            with PillowImage.open(io.BytesIO(content)) as file:
                 whole = file.format == "WEBP"
         except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError):
             whole = False

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from int_bench import errors
-from int_bench.core.files import make_folder, write_whole
+from int_bench.core.files import make_folder, read_plain, write_whole
+from int_bench.core.typed import Malformed, parsed
 from int_bench.engine.work import Tally
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.runs.executors.merge import merge, records_in
@@ -115,16 +116,16 @@ class Array:
             return
         finished = 0 < self.shards <= len(list(self.folder.glob("*.done")))
         for path in sorted(self.folder.glob("error.*")):
-            name, sentence = json.loads(path.read_bytes())
+            name, sentence = _met(path)
             if finished:
                 tell(
                     f"A task of Slurm job {self.job} gave up, and others did its share: {sentence}"
                 )
                 continue
-            kind = getattr(errors, str(name), UserError)
+            kind = getattr(errors, name, UsageError)
             # A file names it: nothing but an error of ours is made.
             ours = isinstance(kind, type) and issubclass(kind, UserError)
-            raise (kind if ours else UserError)(str(sentence))
+            raise (kind if ours else UsageError)(sentence)
         if not any(self.folder.glob("*.claim")):
             raise UsageError(
                 f"Slurm job {self.job} has ended and no task has begun; look at the logs in "
@@ -138,6 +139,15 @@ class Array:
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
                 folder.parent.rmdir()
+
+
+def _met(path: Path) -> tuple[str, str]:
+    """The kind of error that a task has met, and its sentence."""
+    with suppress(Malformed, OSError):
+        said = parsed(read_plain(path))
+        if isinstance(said, list) and len(said) == 2 and all(isinstance(s, str) for s in said):
+            return said[0], said[1]
+    return "UsageError", f"{path} does not say what a task has met; look at the logs."
 
 
 def arrays_of(run: Path, own: Collection[Path] = ()) -> list[Array]:
@@ -157,15 +167,15 @@ def arrays_of(run: Path, own: Collection[Path] = ()) -> list[Array]:
     arrays = []
     for path in sorted((run / PARTS).glob(f"*/{_JOB}")):
         try:
-            raw = path.read_bytes()
-            content = json.loads(raw)
+            raw = read_plain(path)
+            content = parsed(raw)
             told = tuple(Path(folder) for folder in content["runs"])
             job, shards = str(int(content["job"])), int(content.get("shards", 0))
             array = Array(path.parent.name, job, int(content["tasks"]), told, shards)
             runs = tuple(f for f in _knowing(array, run, raw) if f.resolve() in allowed)
             home = told[0] if told[0] in runs else None
             arrays.append(replace(array, runs=runs, home=home))
-        except (ValueError, LookupError, TypeError, OSError) as error:
+        except (ValueError, LookupError, TypeError, ArithmeticError, OSError) as error:
             raise MissingAsset(
                 f"{path} does not say which job works on the run; remove {path.parent}, and what "
                 "it holds is computed again."

@@ -15,12 +15,15 @@ import secrets
 import socket
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.files import read_plain
 from int_bench.core.text import kept
+from int_bench.core.typed import Malformed, Node, parsed
 
 BEAT, PATIENCE = 5.0, 30.0
 """Seconds between two signs of life, and without one until a holder elsewhere counts as dead."""
@@ -84,10 +87,10 @@ def myself() -> dict[str, Any]:
     return {"host": host, "pid": pid, "place": place(), "started": _started(pid)}
 
 
-def alive(holder: dict[str, Any]) -> bool | None:
+def alive(holder: Mapping[str, Any]) -> bool | None:
     """Whether a process is there; None if it is elsewhere, where nothing is known of it."""
     pid = holder.get("pid")
-    if holder.get("place") != place() or not isinstance(pid, int):
+    if holder.get("place") != place() or not isinstance(pid, int) or not 0 < pid < 2**31:
         return None
     try:
         os.kill(pid, 0)
@@ -194,7 +197,7 @@ class Lock:
 
 def _read(path: Path) -> bytes | None:
     try:
-        return path.read_bytes()
+        return read_plain(path)
     except FileNotFoundError:
         return None
 
@@ -206,7 +209,6 @@ def _token(content: bytes | None) -> bytes | None:
 def _holder(content: bytes) -> dict[str, Any] | None:
     """Who is named; None in what earlier versions wrote, whose locks ended with their process."""
     try:
-        holder = json.loads(content.partition(b"\n")[0])
-    except ValueError:
+        return dict(Node(parsed(content.partition(b"\n")[0])).raw)
+    except Malformed:
         return None
-    return holder if isinstance(holder, dict) else None

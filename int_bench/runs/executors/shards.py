@@ -9,7 +9,6 @@ a shard over is claiming its next epoch: nobody ever writes a file of another's.
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import threading
 import time
@@ -19,6 +18,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.files import read_plain
+from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.runs.executors.claims import BEAT, PATIENCE, alive, claim, myself
 from int_bench.runs.layout import Key
 
@@ -84,10 +85,21 @@ def open_of(content: bytes) -> set[Key]:
     """What a ``.begun`` file says was begun and not ended; a torn last line says nothing."""
     begun: set[Key] = set()
     for line in content.splitlines():
-        with suppress(ValueError):
-            what, trial, sample = json.loads(line)
-            (begun.add if what == "begin" else begun.discard)((trial, sample))
+        with suppress(Malformed):
+            said = parsed(line)
+            if isinstance(said, list) and is_key(said[1:]):
+                (begun.add if said[0] == "begin" else begun.discard)((said[1], said[2]))
     return begun
+
+
+def is_key(value: Any) -> bool:
+    """Whether what a file says is a trial and a sample."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and type(value[0]) is int
+        and (isinstance(value[1], str))
+    )
 
 
 class Shards:
@@ -171,8 +183,8 @@ class Shards:
         if _read(part.file("released")) is not None:
             return True
         holder: dict[str, Any] = {}
-        with suppress(ValueError):
-            holder = dict(json.loads(_read(part.file("claim")) or b"{}"))
+        with suppress(Malformed):
+            holder = dict(Node(parsed(_read(part.file("claim")) or b"{}")).raw)
         there = alive(holder)
         if there is not None:
             return not there
@@ -187,8 +199,6 @@ class Shards:
 def _read(path: Path) -> bytes | None:
     """What a file holds; asked by name, as a folder's list may lag behind on other hosts."""
     try:
-        handle = os.open(path, os.O_RDONLY)
+        return read_plain(path)
     except FileNotFoundError:
         return None
-    with os.fdopen(handle, "rb") as file:
-        return file.read()

@@ -11,16 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from int_bench.core.files import write_aside
+from int_bench.core.files import read_plain, write_aside
 from int_bench.core.typed import Malformed, Node, parsed
+from int_bench.errors import MissingAsset
 from int_bench.runs.execute import Item
 from int_bench.runs.executors.arrays import arrays_of
 from int_bench.runs.executors.claims import alive
 from int_bench.runs.executors.merge import part_files, records_in
-from int_bench.runs.executors.shards import PARTS, open_of, parse_part
+from int_bench.runs.executors.shards import PARTS, is_key, open_of, parse_part
 from int_bench.runs.layout import LOCK, PROGRESS, Key, shard_of
 from int_bench.runs.reader import Run, record_files
 from int_bench.runs.records import OK, Record
+
+_SLOWEST = 1e9
+"""Seconds between two samples; what is more is no pace."""
 
 
 @dataclass(frozen=True)
@@ -155,16 +159,13 @@ def _told(path: Path) -> tuple[set[Key], float | None]:
     if not _process(path):
         return set(), None
     with suppress(OSError, Malformed):
-        node = Node(parsed((path / PROGRESS).read_bytes()))
+        node = Node(parsed(read_plain(path / PROGRESS)))
         keys = node.raw["running"] if isinstance(node.raw.get("running"), list) else []
-        running = {
-            (key[0], key[1])
-            for key in keys
-            if isinstance(key, list) and len(key) == 2 and isinstance(key[0], int)
-            if isinstance(key[1], str)
-        }
+        running = {(key[0], key[1]) for key in keys if is_key(key)}
         pace = node.raw.get("pace")
-        return running, float(pace) if isinstance(pace, int | float) and pace >= 0 else None
+        if isinstance(pace, int | float) and 0 <= pace < _SLOWEST:
+            return running, float(pace)
+        return running, None
     return set(), None
 
 
@@ -174,16 +175,23 @@ def _records(run: Run) -> dict[Key, Record]:
     files += [path for paths in part_files(run.path).values() for path in paths]
     records: dict[Key, Record] = {}
     for path in files:
-        for record in records_in(path.read_bytes()):
+        for record in records_in(_content(path)):
             before = records.get(record.key)
             if before is None or before.status != OK or record.status == OK:
                 records[record.key] = record
     return records
 
 
+def _content(path: Path) -> bytes:
+    try:
+        return read_plain(path)
+    except OSError as error:
+        raise MissingAsset(f"{path} cannot be read: {error.strerror}.") from error
+
+
 def _asked(run: Run) -> int | None:
     n = run.manifest.data.get("n")
-    if not isinstance(n, int):
+    if not isinstance(n, int) or isinstance(n, bool) or not 0 <= n < 2**63:
         return None
     known, ids = run.manifest, run.manifest.ids
     samples = len(ids) if ids is not None else min(n, known.limit or n) - known.skip
@@ -202,7 +210,7 @@ def _running(path: Path, shards: int) -> set[Key]:
         key
         for (_, shard), (_, file) in last.items()
         if not file.with_suffix(".released").exists()
-        for key in open_of(file.read_bytes())
+        for key in open_of(_content(file))
         if shard_of(key, shards) == shard
     }
 
@@ -215,8 +223,8 @@ def _workers(path: Path) -> list[str]:
 
 def _process(path: Path) -> Mapping[str, object]:
     """Who holds the folder, unless it is known to be dead; empty if nobody does."""
-    with suppress(OSError, ValueError):
-        holder = dict(json.loads((path / LOCK).read_bytes().partition(b"\n")[0]))
+    with suppress(OSError, Malformed):
+        holder = Node(parsed(read_plain(path / LOCK).partition(b"\n")[0])).raw
         if alive(holder) is not False:
             return holder
     return {}

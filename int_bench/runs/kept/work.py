@@ -20,7 +20,7 @@ from typing import Any
 from int_bench.config import RunConfig
 from int_bench.config.needs.devices import computing, used
 from int_bench.config.needs.hardware import joules, processor
-from int_bench.core.files import make_folder, write_whole
+from int_bench.core.files import make_folder, read_plain, write_whole
 from int_bench.core.text import kept, many
 from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.runs.layout import WORK
@@ -213,7 +213,7 @@ def spent_of(run: Path) -> list[Spent]:
     parts: list[Spent] = []
     for path in sorted((run / WORK).glob("*.json")):
         with suppress(OSError, Malformed):
-            content = Node(parsed(path.read_bytes()[:_LARGEST]))
+            content = Node(parsed(read_plain(path, _LARGEST)))
             parts += [_spent(node) for node in content.nodes("spent")]
     return together(parts)
 
