@@ -61,11 +61,14 @@ def sweep(overrides: Sequence[str]) -> list[RunRequest]:
     ``method=all`` is every method, INT first. What differs is in the labels.
 
     Raises:
-        UsageError: see :func:`int_bench.config.load_config`.
+        UsageError: several executors or trackers, or see :func:`int_bench.config.load_config`.
     """
     configs = [load_config(combination) for combination in combinations(overrides)]
     if len(configs) == 1:
         return [RunRequest(configs[0])]
+    for group in ("executor", "sink"):  # of runs that differ in them alone the first would be made
+        if len({config.choices.get(group) for config in configs}) > 1:
+            raise UsageError(f"{group}= takes one value a command: it tells no runs apart.")
     labels = distinct(of_datasets([labelled(config, config.out) for config in configs]))
     return [RunRequest(*item) for item in zip(configs, labels, strict=True)]
 

@@ -120,3 +120,9 @@ def test_other_executors_get_seeds_one_by_one():
 def test_one_value_is_the_configuration_that_it_was():
     (request,) = sweep(["seed=3"])
     assert request.label == "" and request.config == load_config(["seed=3"])
+
+
+@pytest.mark.parametrize("word", ["sink=mlflow,trackio", "executor=inline,ray"])
+def test_what_tells_no_runs_apart_has_one_value(command, word):
+    code, _, err = command("run", "method=empty", word, "--dry-run")
+    assert code == Exit.USAGE and f"{word.partition('=')[0]}= takes one value a command" in err
