@@ -258,4 +258,4 @@ def test_masks_of_others_are_described(tmp_path, command):
     describe(tmp_path / "m", {**CONTENT, "kind": "masks",
                               "identity": {"predictions": "/no/p", "truths": "/no/t"}})  # fmt: skip
     code, _, err = command("eval", tmp_path / "m")
-    assert code == 3 and "/no/p" in err
+    assert code == 3 and "/no/t" in err  # ground truth is looked for first

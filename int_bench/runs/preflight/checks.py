@@ -221,7 +221,11 @@ def _of_libraries(config: RunConfig) -> Iterator[Fault]:
     for group, node, instead in parts:
         if node is None:
             continue
-        library = binding.constant(str(node[binding.TARGET]), "LIBRARY", None)
+        target = str(node[binding.TARGET])
+        library = binding.constant(target, "LIBRARY", None)
+        if group == "sink" and not isinstance(library, str):
+            remedy = "a class with open(), which names its library as LIBRARY, or sink=null"
+            yield Fault(group, f"{target} is no tracker", remedy, Exit.USAGE)
         spec = sources.find(library) if isinstance(library, str) else None
         if library and (spec is None or spec.origin is None):  # a folder ./wandb is no library
             extra = config.choices[group] if group == "executor" else library

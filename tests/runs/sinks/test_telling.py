@@ -126,3 +126,13 @@ def test_own_pictures_are_told_of_and_have_no_scores(command, pairs):
     )
     (log,) = LOGS
     assert code == 0 and len(log.steps) == 6 and log.ends == [({}, True)]
+
+
+def test_a_function_is_no_tracker_and_is_not_called(command, words, tmp_path):
+    made = tmp_path / "made"
+    other = tmp_path / "conf" / "sink" / "other.yaml"
+    other.parent.mkdir(parents=True)
+    other.write_text(f"_target_: subprocess.run\nargs: [touch, {made}]\n")
+    for more in ((), ("--dry-run",)):
+        code, _, err = command("run", "--config-dir", other.parents[1], *words, "sink=other", *more)
+        assert code == 2 and "subprocess.run is no tracker" in err and not made.exists()
