@@ -221,6 +221,12 @@ def _of_libraries(config: RunConfig) -> Iterator[Fault]:
     for group, node, instead in parts:
         if node is None:
             continue
+        if binding.TARGET not in node:
+            remedy = f"say {binding.TARGET} in its file, or {group}={instead}"
+            yield Fault(
+                group, f"{group}={config.choices[group]} names no class", remedy, Exit.USAGE
+            )
+            continue
         target = str(node[binding.TARGET])
         library = binding.constant(target, "LIBRARY", None)
         if group == "sink" and not isinstance(library, str):

@@ -136,3 +136,10 @@ def test_a_function_is_no_tracker_and_is_not_called(command, words, tmp_path):
     for more in ((), ("--dry-run",)):
         code, _, err = command("run", "--config-dir", other.parents[1], *words, "sink=other", *more)
         assert code == 2 and "subprocess.run is no tracker" in err and not made.exists()
+
+
+def test_a_sink_without_a_class_is_a_sentence(command, words, tmp_path):
+    (tmp_path / "conf" / "sink").mkdir(parents=True)
+    (tmp_path / "conf" / "sink" / "bare.yaml").write_text("project: mine\n")
+    code, _, err = command("run", "--config-dir", tmp_path / "conf", *words, "sink=bare")
+    assert code == 2 and "sink=bare names no class" in err
