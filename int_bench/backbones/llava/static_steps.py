@@ -30,7 +30,7 @@ GRAPHS_KEPT = 16
 def bucket(rows: int, columns: int) -> tuple[int, int]:
     """The sizes that recur.
 
-    >>> bucket(9, 650)
+    >>> bucket(10, 650)
     (12, 704)
     """
     wide = -(-columns // COLUMNS) * COLUMNS

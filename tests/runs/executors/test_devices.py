@@ -111,7 +111,8 @@ def test_an_array_for_gpus_is_ordered_where_there_is_none(tmp_path):
     words = ["executor=slurm", "device=cuda", "limit=2", f"out={tmp_path}"]
     asked = RunRequest(load_config(words))
     runs, methods = prepare([asked]), [build_method(asked.config)]
-    assert preflight([asked], runs, methods).faults == ()
+    faults = preflight([asked], runs, methods).faults
+    assert {fault.subject for fault in faults} <= {"executor"}  # its library need not be here
     inline = RunRequest(load_config(words[1:]))
     (fault,) = preflight([inline], prepare([inline]), methods).faults
     assert "no CUDA device" in fault.what
