@@ -91,7 +91,7 @@ def models_list() -> int:
 
 @models_app.command("plan")
 def models_plan(overrides: Overrides = None, json: Json = False) -> int:
-    """Whether models fit into a GPU: of 40, 48 or 80 GB, or this machine's."""
+    """Whether models fit into a GPU of 40, 48 or 80 GB, or this one."""
     from int_bench.cli.assets.plan import plan_command
 
     return plan_command(overrides or [], json)
