@@ -198,7 +198,10 @@ def contents(place: Path) -> dict[str, str]:
     files = [
         path
         for path in sorted(place.rglob("*"))
-        if path.is_file() and path.name != "lock" and path.suffix != ".part"
+        if path.is_file()
+        and path.name != "lock"
+        and path.suffix != ".part"
+        and path.parent.name != "work"  # a file a sitting: its seconds and its machine
     ]
     return {path.relative_to(place).as_posix(): hashed(path) for path in files}
 

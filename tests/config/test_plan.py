@@ -62,7 +62,8 @@ def test_weights_are_in_the_precision_that_is_computed_in():
         name: {need.role: need for need in demands(load_config([*PAPER, f"exactness={name}"]))}
         for name in ("E1", "E2")
     }
-    assert by_class["E1"]["segmenter"].weights == 2 * by_class["E2"]["segmenter"].weights
+    whole, half = (by_class[name]["segmenter"].weights for name in ("E1", "E2"))
+    assert 0 < half - whole / 2 < 0.1 * whole  # what stays in 32 bit, and room for positions
     # In half precision the head is there in 32 bit as well.
     assert by_class["E1"]["vlm"].weights == 2 * 13_351_494_656 + 4 * 32_064 * 5_120
     assert by_class["E1"]["inpainter"].weights == pytest.approx(2.58e9, rel=0.01)

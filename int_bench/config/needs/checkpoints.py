@@ -83,6 +83,7 @@ KNOWN = {
         2_564_550_879,
         url=f"{_SEGMENT_ANYTHING}/sam_vit_h_4b8939.pth",
         sha256="a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+        head=62_900_000,  # the room for positions in the projections, and what stays in 32 bit
     ),
     "groundingdino_swint_ogc.pth": Checkpoint(
         173_000_000,

@@ -29,9 +29,9 @@ def _gb(first: float, further: float) -> Peak:
     return Peak(first * 1e9, further * 1e9)
 
 
-_SWIN = {"detect": {"32": _gb(1.17, 1.17), "16": _gb(0.59, 0.59)}}
+_SWIN = {"detect": {"32": _gb(0.5, 0.5), "16": _gb(0.252, 0.252)}}
 PEAKS: Mapping[str, Verbs] = {
-    "sam_vit_h_4b8939.pth": {"segment": {"32": _gb(2.35, 0.14), "16": _gb(0.24, 0.23)}},
+    "sam_vit_h_4b8939.pth": {"segment": {"32": _gb(2.35, 0.14), "16": _gb(0.21, 0.197)}},
     "sam_vit_b_01ec64.pth": {"segment": {"32": _gb(1.75, 0.09), "16": _gb(0.17, 0.16)}},
     "IDEA-Research/grounding-dino-tiny": _SWIN,
     "groundingdino_swint_ogc.pth": _SWIN,
