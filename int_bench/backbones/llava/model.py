@@ -66,8 +66,7 @@ class Llava(LocalModel):
         preprocess: how a picture becomes the square that boxes refer to (see ``common.square``).
         prefix_cache_mb: memory in MiB for keys and values that stay between calls. A 13B model in
             half precision needs 0.8 MiB a token, about 0.5 GiB a picture. None: on a CPU 1024; on
-            CUDA two thirds of what is free at the first request, less 14 GiB (at most half) for
-            what all models compute with. The last third is for one call's keys and values.
+            CUDA what ``common.budget`` shares out of what is free at the first request.
         feature_cache_mb: memory in MiB for image tokens that stay between calls.
         max_side: shrink larger squares to this side before the processor sees them. A bound for
             LLaVA-OneVision, which cuts a large square into up to 36 tiles (about 7300 tokens);

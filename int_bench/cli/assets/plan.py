@@ -10,7 +10,7 @@ from typing import Any
 from int_bench.cli.screen import drawn
 from int_bench.config import RunConfig, load_config
 from int_bench.config.needs.devices import used
-from int_bench.config.needs.hardware import Memory, cuda_devices
+from int_bench.config.needs.hardware import cuda_devices
 from int_bench.config.needs.memory import Demand, demands
 from int_bench.config.needs.plan import Plan, plan
 from int_bench.config.schedule import usual
@@ -73,11 +73,7 @@ def _totals(config: RunConfig) -> Iterator[tuple[str, int]]:
     names = used(config.backbone)
     for number, device in enumerate(cuda_devices() or ()):
         if f"cuda:{number}" in names:
-            yield _said(device), device.free
-
-
-def _said(device: Memory) -> str:
-    return f"{device.name}, {in_bytes(device.free)} free"
+            yield f"{device.name}, {in_bytes(device.free)} free", device.free
 
 
 def _of_models(config: RunConfig, needs: Sequence[Demand]) -> Table:

@@ -103,6 +103,14 @@ def shards_of(runs: Sequence[Prepared]) -> int:
     return runs[0].shards
 
 
+def of_one_kind(config: RunConfig, mixed: bool) -> bool:
+    """Whether all samples of a run must be computed on one kind of device.
+
+    In E0 no device decides a bit.
+    """
+    return not mixed and config.exactness != "E0"
+
+
 def refuse_other_devices(host: Mapping[str, str], before: Collection[str]) -> None:
     """Outside E0 a run goes on on the kind of device that it was begun on.
 

@@ -20,6 +20,7 @@ from int_bench.runs.executors.compute import (
     Listeners,
     host_of,
     mended_of,
+    of_one_kind,
     refuse_other_devices,
 )
 from int_bench.runs.executors.status import Pulse
@@ -52,7 +53,7 @@ class Inline:
             listeners.tell(sentence)
         clock = Clock(config, len(runs))
         backbones = build_backbones(config)
-        if not self.mixed and config.exactness != "E0":
+        if of_one_kind(config, self.mixed):
             refuse_other_devices(host_of(config), listeners.devices)
         broker = broker_of(config, backbones, listeners.observe)
         models = {role: dict(backbone.identity) for role, backbone in backbones.items()}

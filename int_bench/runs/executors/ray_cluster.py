@@ -22,7 +22,7 @@ from int_bench.core.limits import Above, AtLeast, Count, Within
 from int_bench.core.protocols import Method
 from int_bench.errors import MissingAsset
 from int_bench.runs.execute import Variant, unfinished
-from int_bench.runs.executors.compute import Done, Listeners, shards_of
+from int_bench.runs.executors.compute import Done, Listeners, of_one_kind, shards_of
 from int_bench.runs.executors.crew import Crew, Limits
 from int_bench.runs.executors.dispatch import Unit
 from int_bench.runs.executors.gathering import Gathering
@@ -75,7 +75,7 @@ class Ray:
         gpus = 1 if on_cuda(config.backbone) else 0
         limits = Limits(self.workers, self.threads, gpus, self.sample_seconds, self.start_seconds)
         with _unheard(), self._cluster() as ray, ExitStack() as stack:
-            alike = not self.mixed and config.exactness != "E0"
+            alike = of_one_kind(config, self.mixed)
             crew = Crew(ray, order, limits, listeners.devices if alike else None)
             stack.callback(crew.end)
             models = crew.meet(listeners.left)

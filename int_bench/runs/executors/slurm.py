@@ -29,7 +29,7 @@ from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.execute import Variant, unfinished
 from int_bench.runs.executors.array_task import MODELS, ORDER, ArrayOrder
 from int_bench.runs.executors.arrays import Array, Submitted, collect, under_way
-from int_bench.runs.executors.compute import Done, Listeners, mended_of, shards_of
+from int_bench.runs.executors.compute import Done, Listeners, mended_of, of_one_kind, shards_of
 from int_bench.runs.executors.supervisor import Allowed, Supervisor
 from int_bench.runs.executors.worker import Order, Wanted
 from int_bench.runs.folder import RunFolder, Writer, describe
@@ -155,7 +155,7 @@ class Slurm:
             stored,
             self.patience,
             self.sample_seconds,
-            None if self.mixed or config.exactness == "E0" else listeners.devices,
+            listeners.devices if of_one_kind(config, self.mixed) else None,
             shards_of(runs),
             self.local,
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,15 +34,24 @@ PREFIXES_MB = 8 * 1024
 """Resident prefixes of the tuned order: one image of nine patches, before and after, at 13B."""
 GIVEN = ("_target_", "checkpoint", "revision", "device", "model", "size", "steps", "pretrained")
 """Options of a configured model that random weights decide themselves."""
-MODELS = {
+VERBS = ("answer", "score", "inpaint", "detect", "segment", "heatmap", "similarity")
+Log = list[tuple[Request[Any], Any]]
+"""Requests and their answers."""
+
+
+def llava(full: bool, device: str, dtype: Dtype, **options: Any) -> Llava:
+    """LLaVA-1.5-13B, or a tiny one."""
+    return random_llava(LLAVA_13B if full else TINY, device, dtype, **options)
+
+
+MODELS: Mapping[str, Callable[..., Any]] = {
+    "vlm": llava,
     "inpainter": models.stable_diffusion,
     "detector": models.grounding_dino,
     "segmenter": models.sam,
     "aligner": models.clip,
 }
-VERBS = ("answer", "score", "inpaint", "detect", "segment", "heatmap", "similarity")
-Log = list[tuple[Request[Any], Any]]
-"""Requests and their answers."""
+"""By role, what makes a model of random weights."""
 
 
 @dataclass(frozen=True)
@@ -147,20 +156,11 @@ class Executor:
         )
 
 
-def llava(machine: Machine, **options: Any) -> Llava:
-    """The vision-language model of this size."""
-    size = LLAVA_13B if machine.full else TINY
-    if machine.full:
-        options.setdefault("prefix_cache_mb", PREFIXES_MB)
-    return random_llava(size, machine.device, machine.half, **options)
-
-
 def reference(machine: Machine) -> Executor:
     """The predecessor's order."""
     full, device, half = machine.full, machine.device, machine.half
-    vlm = PlainLlava(llava(machine))
     backbones = {
-        "vlm": vlm,
+        "vlm": PlainLlava(llava(full, device, half, prefix_cache_mb=PREFIXES_MB)),
         "inpainter": models.stable_diffusion(full, device, half, max_batch=1),
         "detector": models.grounding_dino(full, device, "float32", max_batch=1),
         "segmenter": models.sam(full, device, "float32", max_batch=1),
@@ -171,7 +171,17 @@ def reference(machine: Machine) -> Executor:
 
 def tuned(machine: Machine) -> Executor:
     """The same order with everything that helps at batch 1."""
-    return Executor("tuned", _clocked(_quick(machine), machine))
+    full, device, half = machine.full, machine.device, machine.half
+    backbones = {
+        "vlm": llava(full, device, half, max_batch=1, prefix_cache_mb=PREFIXES_MB),
+        "inpainter": models.stable_diffusion(
+            full, device, half, max_batch=1, channels_last=True, compile=machine.compiles
+        ),
+        "detector": models.grounding_dino(full, device, "float32", max_batch=1),
+        "segmenter": models.sam(full, device, "bfloat16", max_batch=1),
+        "aligner": models.clip(full, device, "float32", max_batch=1, templates="surgery"),
+    }
+    return Executor("tuned", _clocked(backbones, machine))
 
 
 def product(machine: Machine, exactness: str) -> Executor:
@@ -181,27 +191,8 @@ def product(machine: Machine, exactness: str) -> Executor:
     backbones: dict[str, Any] = {}
     for role, node in config.backbone.items():
         options = {name: value for name, value in node.items() if name not in GIVEN}
-        dtype = options.pop("dtype")
-        if role == "vlm":
-            size = LLAVA_13B if machine.full else TINY
-            backbones[role] = random_llava(size, machine.device, dtype, **options)
-        else:
-            build: Any = MODELS[role]
-            backbones[role] = build(machine.full, machine.device, dtype, **options)
+        backbones[role] = MODELS[role](machine.full, machine.device, **options)
     return Executor("product", _clocked(backbones, machine), schedule(config, backbones))
-
-
-def _quick(machine: Machine) -> dict[str, Any]:
-    full, device, half = machine.full, machine.device, machine.half
-    return {
-        "vlm": llava(machine, max_batch=1),
-        "inpainter": models.stable_diffusion(
-            full, device, half, max_batch=1, channels_last=True, compile=machine.compiles
-        ),
-        "detector": models.grounding_dino(full, device, "float32", max_batch=1),
-        "segmenter": models.sam(full, device, "float16", max_batch=1),
-        "aligner": models.clip(full, device, "float32", max_batch=1, templates="surgery"),
-    }
 
 
 def _clocked(backbones: Mapping[str, Any], machine: Machine) -> dict[str, Clocked]:

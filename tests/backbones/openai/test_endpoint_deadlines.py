@@ -93,17 +93,22 @@ def test_the_deadline_covers_the_name_and_the_connection(tmp_path, picture, monk
     hanging.set()
 
 
+def assert_given_up(model, picture, asked, held):
+    """A question is interrupted while its answer is waited for, and nothing of it goes on."""
+    interrupt = threading.Thread(target=lambda: (asked.wait(), model.stop()))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        model.answer([Answer(picture, "Name?")])
+    interrupt.join()
+    held.set()
+    assert not model._client._under_way
+
+
 def test_a_request_under_way_is_given_up_at_once(tmp_path, picture):
     asked, held = threading.Event(), threading.Event()
     with serving(Reply("late", before=lambda: (asked.set(), held.wait()))) as endpoint:
         model = vlm(endpoint, tmp_path, timeout_s=600.0)
-        interrupt = threading.Thread(target=lambda: (asked.wait(), model.stop()))
-        interrupt.start()
-        with pytest.raises(KeyboardInterrupt):
-            model.answer([Answer(picture, "Name?")])
-        interrupt.join()
-        held.set()
-        assert not model._client._under_way
+        assert_given_up(model, picture, asked, held)
 
 
 def test_an_interrupt_of_one_question_is_one_of_all(tmp_path, picture, monkeypatch):
@@ -130,13 +135,7 @@ def test_a_request_over_tls_is_given_up_at_once(tmp_path, picture, monkeypatch):
     with serving(says("frog"), reply, tls=True) as endpoint:
         model = vlm(endpoint, tmp_path)
         assert model.answer([Answer(picture, "Before?")]) == ["frog"]
-        interrupt = threading.Thread(target=lambda: (asked.wait(), model.stop()))
-        interrupt.start()
-        with pytest.raises(KeyboardInterrupt):
-            model.answer([Answer(picture, "Name?")])
-        interrupt.join()
-        held.set()
-        assert not model._client._under_way
+        assert_given_up(model, picture, asked, held)
 
 
 def test_a_handshake_that_never_ends_is_given_up(tmp_path, picture):
