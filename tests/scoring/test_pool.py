@@ -16,13 +16,13 @@ from int_bench.methods.trivial import trivial_mask
 from tests.conftest import HANGING, write_pairs
 
 SLOW = """
-import sys, time
+import os, sys, time
 from int_bench.cli.app import exit_code
 from int_bench.data.folders import PairedFolders
 
 read = PairedFolders.load_mask
 def load_mask(self, sample):
-    print("reading", __import__("os").getpid(), file=sys.stderr, flush=True)
+    os.write(2, f"reading {os.getpid()}\\n".encode())  # at once, as the others write there too
     time.sleep(3600)
     return read(self, sample)
 PairedFolders.load_mask = load_mask
