@@ -6,6 +6,7 @@ ones run anywhere and show that a step works.
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -98,6 +99,7 @@ class Bench:
     def drop(self) -> None:
         """Give all memory back."""
         loading.forget_loaded()
+        gc.collect()
         allow_tf32(False)  # as in E1
         if self.cuda:
             torch.cuda.empty_cache()

@@ -137,11 +137,13 @@ def _turn(key: tuple[Any, ...]) -> Iterator[None]:
 
 
 def forget_loaded() -> None:
-    """Drop all shared weights (their memory is free once no backbone holds them either)."""
+    """Drop all shared weights.
+
+    Their memory is free once no backbone holds them either and garbage has been collected.
+    """
     with _loading:
         _loaded.clear()
     gc.unfreeze()  # or else models that refer to themselves would stay
-    gc.collect()
 
 
 @contextmanager

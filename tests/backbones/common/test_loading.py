@@ -1,6 +1,7 @@
 """The loading helpers: paths, devices, precision, the shared weights, and what failures say."""
 
 import fcntl
+import gc
 import json
 import pickle
 import tempfile
@@ -89,6 +90,7 @@ def test_forgotten_weights_are_freed_even_if_they_refer_to_themselves():
 
     gone = weakref.ref(cached_load(("key",), Weights))
     forget_loaded()
+    gc.collect()
     assert gone() is None
 
 
