@@ -22,6 +22,7 @@ from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.precision import whole_float32
 from int_bench.backbones.sam.attention import fuse_attention, lower
+from int_bench.backbones.sam.decoding import Decoded, Prompts, decode_masks, embed_prompts
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
 from int_bench.core.limits import Count
 from int_bench.core.requests import Request, Segment, Segmentation
@@ -140,17 +141,24 @@ class Sam(LocalModel):
         self, embeddings: Mapping[str, Tensor], requests: Sequence[Segment]
     ) -> list[Segmentation]:
         """One decoder pass over requests of equal shape (points, box or not, multimask)."""
-        sam = self.loaded
+        decoded = self._decoded(embeddings, requests)
+        choices = slice(1, None) if requests[0].multimask else slice(0, 1)
+        chosen = decoded._replace(masks=decoded.masks[:, choices], ious=decoded.ious[:, choices])
+        self.counters["rows"] += len(requests)
+        self.finite.see("mask logits", chosen.masks)
+        self.finite.see("predicted IoUs", chosen.ious)
+        return self._finish(requests, chosen)
+
+    def _decoded(self, embeddings: Mapping[str, Tensor], requests: Sequence[Segment]) -> Decoded:
+        """All outputs of the decoder for requests of equal points, with a box or without."""
         stacked = torch.stack([embeddings[request.image.digest] for request in requests])
         with whole_float32():
-            sparse, dense = _embed_prompts(sam, self._points(requests), self._boxes(requests))
-            predicted = _predict_masks(sam, stacked, sparse, dense)
-        choices = slice(1, None) if requests[0].multimask else slice(0, 1)
-        masks, ious = (output[:, choices] for output in predicted)
-        self.counters["rows"] += len(requests)
-        self.finite.see("mask logits", masks)
-        self.finite.see("predicted IoUs", ious)
-        return self._finish(requests, masks, ious)
+            prompts = embed_prompts(self.loaded, self._points(requests), self._boxes(requests))
+            return decode_masks(self.loaded, stacked, self._adapted(prompts, stacked))
+
+    def _adapted(self, prompts: Prompts, embeddings: Tensor) -> Prompts:
+        """What the decoder sees of the prompts: the embedded prompts themselves."""
+        return prompts
 
     def _points(self, requests: Sequence[Segment]) -> tuple[Tensor, Tensor] | None:
         """Coordinates (B, N, 2) in the model's frame and labels (B, N), 1 positive, 0 negative."""
@@ -177,18 +185,16 @@ class Sam(LocalModel):
         ]
         return torch.tensor(np.concatenate(boxes), dtype=torch.float32, device=self.place)
 
-    def _finish(
-        self, requests: Sequence[Segment], masks: Tensor, ious: Tensor
-    ) -> list[Segmentation]:
-        """The best masks at their pictures' sizes; ``masks`` (B, M, 4g, 4g), ``ious`` (B, M).
+    def _finish(self, requests: Sequence[Segment], decoded: Decoded) -> list[Segmentation]:
+        """The masks of highest predicted IoU at their pictures' sizes.
 
         All numbers come to the host at once.
         """
-        best = ious.argmax(1)
+        best = decoded.ious.argmax(1)
         rows = torch.arange(len(best), device=best.device)
-        chosen = masks[rows, best].float()
+        chosen = decoded.masks[rows, best].float()
         large = [self._enlarged(*row).flatten() for row in zip(requests, chosen, strict=True)]
-        both = torch.cat([*large, ious[rows, best].float()])
+        both = torch.cat([*large, decoded.ious[rows, best].float()])
         numbers = self.finite.fetch(both, brief=True).numpy()
         answers, start = [], 0
         for request, iou in zip(requests, numbers[-len(requests) :], strict=True):
@@ -205,67 +211,6 @@ class Sam(LocalModel):
         inside = _resize(self.loaded).get_preprocess_shape(height, width, side)
         logits: Tensor = self.loaded.postprocess_masks(mask[None, None], inside, (height, width))
         return logits[0, 0]
-
-
-def _embed_prompts(
-    sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """``PromptEncoder.forward`` without a mask, and without asking which labels there are.
-
-    The library writes each kind of point where its label is, and to know where it waits for the
-    device; here each point takes its kind's embedding.
-
-    Args:
-        sam: the model whose prompt encoder is run.
-        points: coordinates (B, N, 2) and labels (B, N), 1 positive, 0 negative.
-        boxes: (B, 4).
-
-    Returns:
-        Embedded prompts (B, N, C) and the learned "no mask", (B, C, g, g).
-    """
-    encoder = sam.prompt_encoder
-    count = len(boxes) if points is None and boxes is not None else len((points or ((),))[0])
-    sparse = torch.empty((count, 0, encoder.embed_dim), device=encoder.no_mask_embed.weight.device)
-    if points is not None:
-        places, labels = points
-        embedded = encoder.pe_layer.forward_with_coords(places + 0.5, encoder.input_image_size)
-        negative, positive = (encoder.point_embeddings[label].weight for label in (0, 1))
-        embedded = embedded + torch.where(labels[..., None] == 1, positive, negative)
-        if boxes is None:  # the library's padding: a point that is none
-            nothing = encoder.not_a_point_embed.weight.expand(count, 1, -1)
-            embedded = torch.cat([embedded, nothing], dim=1)
-        sparse = torch.cat([sparse, embedded], dim=1)
-    if boxes is not None:
-        sparse = torch.cat([sparse, encoder._embed_boxes(boxes)], dim=1)
-    dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-    return sparse, dense.expand(count, -1, *encoder.image_embedding_size)
-
-
-def _predict_masks(
-    sam: Any, embeddings: Tensor, sparse: Tensor, dense: Tensor
-) -> tuple[Tensor, Tensor]:
-    """``MaskDecoder.predict_masks`` with one embedding per prompt instead of one for all.
-
-    Args:
-        sam: the model whose decoder modules are run.
-        embeddings: (B, C, g, g) of the picture of each prompt.
-        sparse: (B, N, C) embedded points and box corners.
-        dense: (B, C, g, g) embedded mask prompts (here: the learned "no mask").
-
-    Returns:
-        Mask logits (B, M, 4g, 4g) and predicted IoUs (B, M), the single-mask output first.
-    """
-    decoder, count = sam.mask_decoder, len(sparse)
-    outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([outputs.expand(count, -1, -1), sparse], dim=1)
-    position = sam.prompt_encoder.get_dense_pe().expand(count, -1, -1, -1)
-    hidden, source = decoder.transformer(embeddings + dense, position, tokens)
-    upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(embeddings.shape))
-    kernels = torch.stack(
-        [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-    )
-    masks = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
-    return masks, decoder.iou_prediction_head(hidden[:, 0])
 
 
 def _shape(request: Segment) -> tuple[int, bool, bool]:

@@ -1,0 +1,94 @@
+"""SAM's prompt encoder and mask decoder, one picture per prompt: what inference and training share.
+
+The library decodes many prompts of one picture. Here each prompt has its own embedding.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Prompts(NamedTuple):
+    """Embedded prompts.
+
+    Attributes:
+        sparse: (B, N, C) points, box corners and padding.
+        dense: (B, C, g, g) mask prompts (here: the learned "no mask").
+    """
+
+    sparse: Tensor
+    dense: Tensor
+
+
+class Decoded(NamedTuple):
+    """What the decoder makes of each prompt; the single-mask output is the first of M.
+
+    Attributes:
+        masks: (B, M, 4g, 4g) logits.
+        ious: (B, M) predicted IoUs, not clipped.
+        upscaled: (B, C / 8, 4g, 4g) features, whose products with a kernel are the masks.
+    """
+
+    masks: Tensor
+    ious: Tensor
+    upscaled: Tensor
+
+
+def embed_prompts(sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None) -> Prompts:
+    """``PromptEncoder.forward`` without a mask, and without asking which labels there are.
+
+    The library writes each kind of point where its label is, and to know where it waits for the
+    device; here each point takes its kind's embedding.
+
+    Args:
+        sam: the model whose prompt encoder is run.
+        points: coordinates (B, N, 2) in pixels of the model's square, and labels (B, N), 1
+            positive, 0 negative.
+        boxes: (B, 4), in the same frame.
+    """
+    encoder = sam.prompt_encoder
+    count = len(boxes) if points is None and boxes is not None else len((points or ((),))[0])
+    sparse = torch.empty((count, 0, encoder.embed_dim), device=encoder.no_mask_embed.weight.device)
+    if points is not None:
+        places, labels = points
+        embedded = encoder.pe_layer.forward_with_coords(places + 0.5, encoder.input_image_size)
+        negative, positive = (encoder.point_embeddings[label].weight for label in (0, 1))
+        embedded = embedded + torch.where(labels[..., None] == 1, positive, negative)
+        if boxes is None:  # the library's padding: a point that is none
+            nothing = encoder.not_a_point_embed.weight.expand(count, 1, -1)
+            embedded = torch.cat([embedded, nothing], dim=1)
+        sparse = torch.cat([sparse, embedded], dim=1)
+    if boxes is not None:
+        sparse = torch.cat([sparse, encoder._embed_boxes(boxes)], dim=1)
+    dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
+    return Prompts(sparse, dense.expand(count, -1, *encoder.image_embedding_size))
+
+
+def position_of(sam: Any, count: int) -> Tensor:
+    """SAM's encoding of the places of the embedding, (count, C, g, g)."""
+    position: Tensor = sam.prompt_encoder.get_dense_pe()
+    return position.expand(count, -1, -1, -1)
+
+
+def decode_masks(sam: Any, embeddings: Tensor, prompts: Prompts) -> Decoded:
+    """``MaskDecoder.predict_masks`` with one embedding per prompt instead of one for all.
+
+    Args:
+        sam: the model whose decoder modules are run.
+        embeddings: (B, C, g, g) of the picture of each prompt.
+        prompts: B embedded prompts.
+    """
+    decoder, count = sam.mask_decoder, len(prompts.sparse)
+    outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([outputs.expand(count, -1, -1), prompts.sparse], dim=1)
+    position = position_of(sam, count)
+    hidden, source = decoder.transformer(embeddings + prompts.dense, position, tokens)
+    upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(embeddings.shape))
+    kernels = torch.stack(
+        [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
+    )
+    masks = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
+    return Decoded(masks, decoder.iou_prediction_head(hidden[:, 0]), upscaled)
