@@ -23,9 +23,8 @@ from int_bench.cli.run import Progress
 from int_bench.cli.screen import drawn, quiet_libraries, say
 from int_bench.cli.views import report_command
 from int_bench.config import build_method, load_config
-from int_bench.core.files import write_file
+from int_bench.core.files import expanded, write_file
 from int_bench.core.named_folders import options_typed
-from int_bench.core.paths import expanded
 from int_bench.core.text import many, shown
 from int_bench.core.types import Image
 from int_bench.data.images import read_mask

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from int_bench.config.overrides import quoted
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 from int_bench.errors import MissingAsset, UsageError
 
 _RANGE = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")

@@ -18,7 +18,7 @@ from int_bench.config.files import Files, defaults_of_dataset, errors, of_groups
 from int_bench.config.overrides import Override, parse
 from int_bench.config.places import CONF, folders, groups
 from int_bench.config.run_config import RunConfig, Task, check_options
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 from int_bench.core.protocols import Method
 from int_bench.errors import OptionError, UsageError
 

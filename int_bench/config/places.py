@@ -16,8 +16,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 from int_bench.config.sources import find
+from int_bench.core.files import expanded
 from int_bench.core.named_folders import named_folders
-from int_bench.core.paths import expanded
 from int_bench.errors import MissingAsset, UsageError
 
 CONF = Path(__file__).resolve().parents[1] / "conf"

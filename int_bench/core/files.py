@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all: after a kill, a loss of power, or another writer.
+"""Paths as people type them, and files that are there whole or not at all.
 
-A file is written aside under a name of its own and renamed; it and the names above it are on the
-disk once they are flushed.
+After a kill, a loss of power, or another writer: a file is written aside under a name of its own
+and renamed; it and the names above it are on the disk once they are flushed.
 """
 
 from __future__ import annotations
@@ -19,12 +19,26 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
-from int_bench.errors import UsageError
+from int_bench.errors import MissingAsset, UsageError
 
 _FLUSHING = 16
 """Flushes side by side."""
 _LEFT_OVER = 3600.0
 """Seconds after which half of a file has no writer."""
+
+
+def expanded(path: str | Path) -> Path:
+    """The path with a leading ``~`` or ``~user`` replaced by that home.
+
+    Raises:
+        MissingAsset: there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RecursionError:
+        raise  # nothing of the path; who calls itself answers for it
+    except RuntimeError as error:
+        raise MissingAsset(f"{path}: no home of that user is known; write it out.") from error
 
 
 def write_file(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ import xxhash
 from numpy.typing import NDArray
 
 from int_bench.core.details import Details
+from int_bench.core.instances import Instance
 
 Image: TypeAlias = NDArray[np.uint8]
 """(H, W, 3) RGB, 0..255."""
@@ -140,6 +141,11 @@ class Sample:
     ``truth`` and ``truth_name`` are read by the oracle methods only. With ``traced`` a method also
     tells what it saw and what it weighed; nothing that it does depends on it. ``iterated`` is
     called after each of its iterations.
+
+    ``objects`` are the annotated objects of the image, for methods that read the truth and from
+    data sets that know any. A sample that is one object (``dataset.unit=object``) has that object
+    first, ``truth`` is its mask, and the other objects of the image follow in their own order; one
+    that is an image has all of them, and ``truth`` is their union.
     """
 
     id: str
@@ -150,6 +156,7 @@ class Sample:
     truth_name: str | None = None
     traced: bool = False
     iterated: Callable[[], None] = field(default=_nothing, compare=False, repr=False)
+    objects: tuple[Instance, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
+from int_bench.core.files import expanded
 from int_bench.core.limits import Count, Within
-from int_bench.core.paths import expanded
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.depth import Depth, depth_of

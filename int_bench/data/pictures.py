@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from int_bench.core.files import expanded
 from int_bench.core.limits import Count
-from int_bench.core.paths import expanded
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.depth import Depth, depth_of

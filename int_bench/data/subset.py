@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from int_bench.core.instances import Instance
 from int_bench.core.types import HardMask, Image
-from int_bench.data.dataset import Dataset, SampleFile
+from int_bench.data.dataset import Dataset, InstanceDataset, SampleFile, objects_of
 from int_bench.errors import MissingAsset
 
 Asked = int | frozenset[str] | None
@@ -65,6 +66,15 @@ class Part:
     def load_mask(self, sample: SampleFile) -> HardMask:
         """The ground truth, (H, W) bool."""
         return self.whole.load_mask(sample)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The classes of the whole set's objects; none where it knows no objects."""
+        return self.whole.categories if isinstance(self.whole, InstanceDataset) else ()
+
+    def objects(self, sample: SampleFile) -> tuple[Instance, ...]:
+        """The annotated objects of the sample's image; see :class:`InstanceDataset`."""
+        return objects_of(self.whole, sample)
 
     def manifest(self) -> str:
         """The hash of the WHOLE set: a part does not make another data set."""

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from int_bench.core.protocols import Ask, Method
 from int_bench.core.seeding import derive_seed
 from int_bench.core.types import Iteration, Picture, Prediction, Sample
-from int_bench.data.dataset import Dataset, SampleFile
+from int_bench.data.dataset import Dataset, SampleFile, objects_of
 from int_bench.engine.broker import Broker
 from int_bench.engine.jobs import Job, Outcome
 from int_bench.engine.serving import Observer
@@ -160,7 +160,7 @@ def jobs(
     for item in items:
         own = plans[item.variant] if plans else plan
         start = _start(own, methods[item.variant], item, begun, iterated)
-        yield Job(item, start, owner=item.variant, topic=item.sample.id)
+        yield Job(item, start, owner=item.variant, topic=item.sample.topic)
 
 
 def product(outcome: Outcome[Prediction], keep: Keep) -> Product:
@@ -231,6 +231,7 @@ def _sample(plan: Plan, method: Method, item: Item, iterated: Callable[[], None]
         truth_name=item.sample.truth_name if wants_truth else None,
         traced=plan.traced,
         iterated=iterated,
+        objects=objects_of(plan.dataset, item.sample) if wants_truth else (),
     )
 
 

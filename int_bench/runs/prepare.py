@@ -13,7 +13,7 @@ from typing import Any
 from int_bench.config import RunConfig, binding, build
 from int_bench.config.contents import commit_of
 from int_bench.config.identity import digest, identity
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 from int_bench.data.dataset import Dataset, SampleFile
 from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.data.subset import Part, asked_for

@@ -23,7 +23,7 @@ import torch
 
 import int_bench
 from int_bench.backbones.common import zoo_files
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 from int_bench.errors import MissingAsset, OutOfMemory, UsageError, UserError
 
 T = TypeVar("T")

@@ -30,9 +30,9 @@ from numpy.typing import NDArray
 from int_bench.backbones.common.model import Model
 from int_bench.backbones.common.square import to_square
 from int_bench.backbones.openai.http_chat import ChatClient, Pace, read_key
+from int_bench.core.files import expanded
 from int_bench.core.geometry import Preprocess
 from int_bench.core.limits import Above, AtLeast, Count
-from int_bench.core.paths import expanded
 from int_bench.core.requests import Answer, ContrastiveAnswer, FirstToken, Score, TokenLogProbs
 from int_bench.core.types import Picture
 from int_bench.errors import UsageError

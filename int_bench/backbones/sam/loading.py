@@ -17,7 +17,7 @@ import torch
 
 from int_bench.backbones.common.loading import load_errors, missing, resolve
 from int_bench.backbones.common.precision import spelled
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 from int_bench.errors import MissingAsset, UsageError
 
 CONFIG_FILE = "config.json"

@@ -16,7 +16,7 @@ from int_bench.cli.assets.arriving import Arriving
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import say
 from int_bench.config import build, load_config
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 from int_bench.core.text import in_bytes
 from int_bench.data import doctor
 from int_bench.data.fetching.fetch import archives_of, fetch, missing_archives, space_needed

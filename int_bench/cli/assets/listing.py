@@ -96,7 +96,8 @@ def make_data(name: str, out: Path, split: str, count: int) -> int:
     Raises:
         UsageError: an unknown drawn set or split, a count below one, or an unwritable folder.
     """
-    drawn = [option for option in options("dataset") if option.startswith("camoworld")]
+    names = [option for option in options("dataset") if option.startswith("camoworld")]
+    drawn = [option for option in names if option != "camoworld_crowd"]  # a mask an image
     if name not in drawn:
         raise UsageError(
             f"{name!r} is not a drawn data set; choose {', '.join(drawn)}." + closest(name, drawn)

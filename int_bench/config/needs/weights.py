@@ -16,7 +16,7 @@ from int_bench.config.contents import ZOO, commit_of, hub_folder
 from int_bench.config.needs.checkpoints import TAGS, Checkpoint, known_as
 from int_bench.config.places import file_of, options
 from int_bench.config.run_config import RunConfig
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded
 
 Kind = Literal["shipped", "file", "hub", "unknown"]
 _ENDINGS = (".safetensors", ".bin", ".pt", ".pth")

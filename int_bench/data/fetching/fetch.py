@@ -18,8 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from int_bench.core.files import sha256_of
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded, sha256_of
 from int_bench.data.fetching.download import Patience, Progress, download, require_space, size_of
 from int_bench.data.fetching.unpack import BadArchive, unpack
 from int_bench.data.folders import PairedFolders

@@ -4,7 +4,9 @@ All coordinates are the image's frame, [-1, 1] to the right and downwards, unles
 images are float32 RGB in 0..1.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -43,9 +45,17 @@ class Backdrop:
 
 
 def paint(
-    image: Field, rng: np.random.Generator, name: int, place: Place, backdrop: Backdrop
+    image: Field,
+    rng: np.random.Generator,
+    name: int,
+    place: Place,
+    backdrop: Backdrop,
+    skin: Callable[[Field, Field], Field] | None = None,
 ) -> tuple[Field, npt.NDArray[np.bool_]]:
-    """The image with one more animal (polyp, lesion) on it, and its mask ``(S, S)``."""
+    """The image with one more animal (polyp, lesion) on it, and its mask ``(S, S)``.
+
+    ``skin`` is its pattern by x and y of its own frame, instead of the one that goes with its name.
+    """
     size, ease = backdrop.size, 1.0 - backdrop.camouflage
     x, y = _frame(rng, name, place, size)
     figure = silhouette(name, x, y, rng)
@@ -61,8 +71,9 @@ def paint(
         tone = tone * (1.0 - cover) + strength * cover
     light = 0.06 * ease * (y < 0)
     contrast = 0.11 + 0.11 * ease
+    skin = skin or partial(skin_pattern, name)
     marked = contrast * (1.0 if name < len(ANIMALS) else _FAINT)
-    relief = (0.13 + 0.17 * ease) * tone * _cover(distance) + marked * skin_pattern(name, x, y)
+    relief = (0.13 + 0.17 * ease) * tone * _cover(distance) + marked * skin(x, y)
     # Light environments leave room above the coat, or its pattern would saturate to white.
     coat = np.minimum(_coat(rng, backdrop), 1.0 - 0.6 * contrast)
     return _laid(image, distance, coat, relief, light, backdrop), distance < 0

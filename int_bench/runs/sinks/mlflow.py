@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from int_bench.core.files import expanded
 from int_bench.core.limits import NotEmpty
-from int_bench.core.paths import expanded
 from int_bench.runs.sinks import Told
 
 _LONGEST = 500  # characters of a parameter

@@ -1,0 +1,107 @@
+"""Crowds of the drawn world as a data set of instances: made on the fly, nothing on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from int_bench.core.instances import Instance
+from int_bench.core.limits import Within
+from int_bench.core.types import HardMask, Image
+from int_bench.data.dataset import SampleFile
+from int_bench.data.instances import samples
+from int_bench.data.instances.samples import Objects, Points, Unit, without_caches
+from int_bench.data.world.crowd import CATEGORIES, crowd, paint_crowd
+
+_Whole = Annotated[int, Within(0, 9223372036854775807)]
+
+
+@dataclass(frozen=True)
+class CrowdScenes:
+    """One split of the crowds, object by object or scene by scene.
+
+    A scene depends on its number alone, so a larger ``count`` extends the same set.
+
+    Attributes:
+        name: the set's name in tables and run folders.
+        task: the task that the set is run with by default.
+        split: ``train``, ``val``, ``test`` or ``demo``; they share no scene.
+        count: how many scenes.
+        seed: of the world.
+        size: side of the square scenes in pixels.
+        unit: ``object`` or ``image``: what a sample is.
+        points: ``qc``, ``uniform`` or ``centroid``: how objects come by their points.
+        points_seed: of the points.
+        models: the model preset that the set is run with by default.
+    """
+
+    name: str = "camoworld_crowd"
+    task: str = "cod"
+    split: Literal["train", "val", "test", "demo"] = "demo"
+    count: Annotated[int, Within(1, 1000000)] = 8
+    seed: _Whole = 0
+    size: Annotated[int, Within(32, 4096)] = 128
+    unit: Unit = "object"
+    points: Literal["qc", "uniform", "centroid"] = "qc"
+    points_seed: _Whole = 0
+    models: str = "tiny"
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """The ordered pairs of two different patterns, front and rear."""
+        return CATEGORIES
+
+    def samples(self) -> Sequence[SampleFile]:
+        """Scenes ``test-00000``, ... or their objects ``test-00000-0``, ...; no pixel is drawn."""
+        return self._objects.samples
+
+    def load_image(self, sample: SampleFile) -> Image:
+        """The scene, (size, size, 3) uint8 RGB; the same for all of its objects."""
+        return _painted(self.split, _number(sample.topic), self.seed, self.size)[0]
+
+    def load_mask(self, sample: SampleFile) -> HardMask:
+        """What is visible of the object, or of all of them, (size, size) bool."""
+        return self._objects.mask(sample)
+
+    def objects(self, sample: SampleFile) -> tuple[Instance, ...]:
+        """All animals of the scene; the sample's own first, where it is one."""
+        return self._objects.objects(sample)
+
+    def manifest(self) -> str:
+        """Hash (hex sha256) of what decides scenes and points; their number does not count."""
+        return self._objects.describe("crowd", self.split, self.seed, self.size)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels to another process."""
+        return without_caches(self)
+
+    @cached_property
+    def _objects(self) -> Objects:
+        scenes = [self._scene(index) for index in range(self.count)]
+        points = Points(self.points, self.points_seed)
+        return Objects(self.name, scenes, self._masks, self.unit, points)
+
+    def _scene(self, index: int) -> samples.Annotated:
+        scene_id = f"{self.split}-{index:05d}"
+        animals = enumerate(crowd(self.split, index, self.seed).animals)
+        objects = [(f"{scene_id}-{slot}", CATEGORIES[a.category]) for slot, a in animals]
+        return samples.Annotated(scene_id, None, tuple(objects))
+
+    def _masks(self, scene: samples.Annotated) -> npt.NDArray[np.bool_]:
+        return _painted(self.split, _number(scene.id), self.seed, self.size)[1]
+
+
+def _number(scene_id: str) -> int:
+    return int(scene_id.rpartition("-")[2])
+
+
+@lru_cache(maxsize=16)
+def _painted(
+    split: str, index: int, seed: int, size: int
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
+    return paint_crowd(crowd(split, index, seed), size)
