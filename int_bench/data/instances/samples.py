@@ -32,7 +32,7 @@ _RECENT = 4
 
 
 @dataclass(frozen=True)
-class Annotated:
+class AnnotatedImage:
     """An image with the ids and the classes of its objects; nothing of it is decoded."""
 
     id: str
@@ -85,8 +85,8 @@ class Objects:
     """
 
     name: str
-    images: Sequence[Annotated]
-    read: Callable[[Annotated], Masks]
+    images: Sequence[AnnotatedImage]
+    read: Callable[[AnnotatedImage], Masks]
     unit: Unit
     points: Points
 
@@ -138,7 +138,7 @@ class Objects:
         return hashlib.sha256(text.encode()).hexdigest()
 
     @cached_property
-    def _by_id(self) -> dict[str, Annotated]:
+    def _by_id(self) -> dict[str, AnnotatedImage]:
         return {image.id: image for image in self.images}
 
     @cached_property
@@ -153,7 +153,7 @@ class Objects:
             self._instance(object_id, category, mask)
             for (object_id, category), mask in zip(image.objects, masks, strict=True)
         ]
-        return tuple(instances), masks.any(axis=0)
+        return tuple(instances), np.asarray(masks.any(axis=0))
 
     def _instance(self, object_id: str, category: str, mask: HardMask) -> Instance:
         if not mask.any():
@@ -175,7 +175,7 @@ class Objects:
             )
 
 
-def _named(image: Annotated) -> str | None:
+def _named(image: AnnotatedImage) -> str | None:
     return " and ".join(dict.fromkeys(category for _, category in image.objects)) or None
 
 

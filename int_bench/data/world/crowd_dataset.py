@@ -14,8 +14,7 @@ from int_bench.core.instances import Instance
 from int_bench.core.limits import Within
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
-from int_bench.data.instances import samples
-from int_bench.data.instances.samples import Objects, Points, Unit, without_caches
+from int_bench.data.instances.samples import AnnotatedImage, Objects, Points, Unit, without_caches
 from int_bench.data.world.crowd import CATEGORIES, crowd, paint_crowd
 
 _Whole = Annotated[int, Within(0, 9223372036854775807)]
@@ -86,13 +85,13 @@ class CrowdScenes:
         points = Points(self.points, self.points_seed)
         return Objects(self.name, scenes, self._masks, self.unit, points)
 
-    def _scene(self, index: int) -> samples.Annotated:
+    def _scene(self, index: int) -> AnnotatedImage:
         scene_id = f"{self.split}-{index:05d}"
         animals = enumerate(crowd(self.split, index, self.seed).animals)
         objects = [(f"{scene_id}-{slot}", CATEGORIES[a.category]) for slot, a in animals]
-        return samples.Annotated(scene_id, None, tuple(objects))
+        return AnnotatedImage(scene_id, None, tuple(objects))
 
-    def _masks(self, scene: samples.Annotated) -> npt.NDArray[np.bool_]:
+    def _masks(self, scene: AnnotatedImage) -> npt.NDArray[np.bool_]:
         return _painted(self.split, _number(scene.id), self.seed, self.size)[1]
 
 
