@@ -82,6 +82,11 @@ class Figures:
         """Whether the last prompt names something that hides there, (N,)."""
         return self.of(where, variant, lambda m: m.right[:, -1])
 
+    def named(self, where: str, right: bool, other: str) -> Values:
+        """By how much INT is above another where its last prompt is right, or where it is not."""
+        chosen = (self.right(where, "INT") >= 0.5) == right
+        return self.over(where, other)[chosen]
+
     def both(self, where: str) -> Values:
         """Whether each animal has an IoU of .5 with INT's final mask, (N,)."""
         return self.of(where, "INT", lambda m: m.all_found)
@@ -110,6 +115,10 @@ BARS = (
     Bar("S: the same, lesions", "> 0", ">= .04", lambda f: f.over_best("skin")),
     *(Bar(f"S: INT - {name}", "", "", lambda f, name=name: f.over("mixed", name))  # type: ignore[misc]
       for name in BASELINES),
+    Bar("S: INT - LLaVA+SAM, INT's name right", "", "",
+        lambda f: f.named("mixed", True, "LLaVA+SAM")),
+    Bar("S: INT - LLaVA+SAM, INT's name wrong", "", "",
+        lambda f: f.named("mixed", False, "LLaVA+SAM")),
     Bar("S: INT - ProMaC", ">= 0", ">= .02", lambda f: f.over("mixed", "ProMaC")),
     Bar("S of iteration 5 - of 1", ">= 0", ">= .03", lambda f: f.gain("mixed")),
     Bar("S of iteration 5 - of 1, world 1", ">= -.02", ">= -.005", lambda f: f.gain("world 1")),
