@@ -187,8 +187,8 @@ def evaluate(  # noqa: PLR0913 - an option each
     return eval_command(runs or [], options)
 
 
-app.command()(views.picture)
-app.command()(views.report)
+for view in (views.picture, views.report, views.train):
+    app.command()(view)
 
 
 @app.command()

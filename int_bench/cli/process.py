@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TextIO, cast
 
 from int_bench.errors import UsageError
 
-_SLOW = ("run", "ablate", "segment")
+_SLOW = ("run", "ablate", "segment", "train")
 _LOOKING = "int-bench: looking at the configuration, the data and what the models need ..."
 _SILENCE_S = 0.5
 _silent: list[Timer] = []

@@ -1,4 +1,4 @@
-"""The commands that show a run: ``int-bench picture`` and ``int-bench report``."""
+"""The commands that show a run, ``int-bench picture`` and ``report``, and ``int-bench train``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from int_bench.cli.words.options import DryRun, Limit, Out, Overrides
 from int_bench.errors import Exit, UsageError
 
 _LEAST = 1.0
@@ -82,3 +83,19 @@ def report_command(places: Sequence[Path], out: Path, budget: float) -> int:
         say(note)
     print(f"{out} ({len(text) / MIB:.1f} MiB, {len(page.entries)} images)")
     return Exit.DONE
+
+
+def train(
+    overrides: Overrides = None,
+    limit: Limit = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Train what a method needs: method=plm|sapnet|sam_decoder; given again it resumes.
+
+    The adapter that it prints is for `run ... backbone.segmenter.adapter=FOLDER`.
+    """
+    from int_bench.cli.screen import Command
+    from int_bench.cli.train import train_command
+
+    return train_command(Command("train", tuple(overrides or ()), limit, out, dry_run))

@@ -25,6 +25,9 @@ from int_bench.errors import OptionError, UsageError
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+TRAIN = "train"
+"""The key of a training's options; ``conf/training`` writes there."""
+
 
 @dataclass(frozen=True)
 class Composed:
@@ -83,6 +86,36 @@ def load_config(overrides: Sequence[str] = (), every_model: bool = False) -> Run
 def checked(whole: Composed, every_model: bool = False) -> RunConfig:
     """A composed configuration, checked; see :func:`load_config`."""
     tree, choices = dict(whole.tree), dict(whole.files.choices)
+    if TRAIN in tree:
+        raise UsageError(
+            f"training={choices['training']} is what `int-bench train method="
+            f"{choices['training']}` trains; a run takes method=NAME."
+        )
+    return _made(whole, tree, choices, every_model)
+
+
+def load_training(overrides: Sequence[str]) -> RunConfig:
+    """What ``int-bench train`` is told: a run's configuration whose method is the training.
+
+    Args:
+        overrides: as of :func:`load_config`, ``training=NAME`` among them and no method.
+
+    Raises:
+        UsageError: anything that is wrong with them, in one sentence.
+    """
+    whole = composed([*overrides, "method=empty"])
+    tree, choices = dict(whole.tree), dict(whole.files.choices)
+    with whole.named():
+        _check_top(tree)
+        trust(tree[TRAIN])
+        binding.check(tree[TRAIN], TRAIN)
+    tree["method"], choices["method"] = tree.pop(TRAIN), choices.pop("training")
+    return _made(whole, tree, choices, every_model=False)
+
+
+def _made(
+    whole: Composed, tree: dict[str, Any], choices: dict[str, str], every_model: bool
+) -> RunConfig:
     with whole.named():
         _check_top(tree)
         check_options(tree)
@@ -103,7 +136,7 @@ def checked(whole: Composed, every_model: bool = False) -> RunConfig:
 
 def _check_top(tree: Mapping[str, Any]) -> None:
     """Refuse a key at the top that nothing would read."""
-    known = {*top_keys(), *(group.partition("/")[0] for group in groups())}
+    known = {TRAIN, *top_keys(), *(group.partition("/")[0] for group in groups())}
     for key in tree:
         if key not in known:
             raise OptionError(f"Unknown key {key!r}.{binding.closest(key, known)}", key)

@@ -22,6 +22,7 @@ from int_bench.config.places import CONF
 ZOO = CONF.parent / "zoo"
 _SUMS = ZOO / "SHA256SUMS"
 _PARTS = (".safetensors", ".bin", ".pt", ".pth", ".json", ".txt", ".model", ".jinja", ".yaml")
+_ADAPTER_FILES = ("config.json", "model.safetensors")
 _BLOCK = 2**20
 _WHOLE = 4 * 2**30
 """Bytes of a file above which evenly spaced blocks stand for it; read whole it takes minutes."""
@@ -53,6 +54,22 @@ def content_of(checkpoint: str) -> str:
     except OSError:  # what cannot be read is named when it is loaded
         return checkpoint
     return path.name if checkpoint.startswith(("/", "~", ".")) else checkpoint
+
+
+def adapter_of(folder: str) -> str:
+    """What identifies an adapter: ``sha256:...`` of its description and weights, not of its card.
+
+    Args:
+        folder: ``zoo:NAME`` or a folder. Of one that is not here the last part is returned.
+    """
+    if folder.startswith("zoo:"):
+        return content_of(folder)
+    place = Path(folder).expanduser()
+    try:
+        listed = [f"{_of_file(place / name)}  {name}" for name in _ADAPTER_FILES]
+    except OSError:  # what cannot be read is named when it is loaded
+        return place.name
+    return _hash(listed)
 
 
 def hub_folder(checkpoint: str) -> Path:

@@ -17,12 +17,13 @@ from typing import Any
 
 from int_bench.config import binding, sources
 from int_bench.config.annotations import TARGET
-from int_bench.config.contents import content_of
+from int_bench.config.contents import adapter_of, content_of
 from int_bench.config.run_config import RunConfig
 
 _PACKAGE = __name__.partition(".")[0]
 _WEIGHTS = ("checkpoint", "pretrained")
 """Options that name weights."""
+_ADAPTER = "adapter"
 
 
 def identity(config: RunConfig, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def identity(config: RunConfig, dataset: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "dataset": dict(dataset),
         "task": config.task.prompt,
-        "method": named(config.method),
+        "method": _without_speed(config.method),
         "models": {role: _model(node) for role, node in config.backbone.items()},
         "seed": config.seed,
         "exactness": config.exactness,
@@ -86,11 +87,16 @@ def class_name(target: str) -> str:
 
 def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     """A model without what decides its speed alone; weights of known content by their hash."""
-    target = str(node[TARGET])
-    speed = (TARGET, *binding.constant(target, "RUNTIME", ()))
-    values = {key: value for key, value in named(node).items() if key not in speed}
+    values = _without_speed(node)
     weights = {key: content_of(values[key]) for key in _WEIGHTS if isinstance(values.get(key), str)}
-    return values | weights
+    adapter = values.pop(_ADAPTER, None)  # a model without one keeps the name that it had
+    return values | weights | ({} if adapter is None else {_ADAPTER: adapter_of(str(adapter))})
+
+
+def _without_speed(node: Mapping[str, Any]) -> dict[str, Any]:
+    """By name and with defaults, without what changes no result."""
+    speed = (TARGET, *binding.constant(str(node[TARGET]), "RUNTIME", ()))
+    return {key: value for key, value in named(node).items() if key not in speed}
 
 
 def _value(default: ast.expr, module: str) -> Any:

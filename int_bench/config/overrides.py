@@ -14,7 +14,7 @@ from int_bench.config.binding import closest
 from int_bench.config.places import file_of, groups, options
 from int_bench.errors import UsageError
 
-_OPTIONAL = ("ablation", "reading", "sink")
+_OPTIONAL = ("ablation", "reading", "sink", "training")
 _PLAIN = re.compile(r"[\w./:@%+-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w./]*")
 

@@ -56,6 +56,7 @@ class RunConfig:
         models_dir: folder of checkpoints that are single files.
         label: what tables call the run; None: the method's name.
         metrics: ``backend``: what computes the measures, ``histogram`` or ``reference``.
+        allow_train: whether samples that a model was trained on are computed, too.
         executor: constructor arguments of what computes (see :mod:`int_bench.runs.executors`).
         sink: constructor arguments of the tracker that is told (see :mod:`int_bench.runs.sinks`).
     """
@@ -84,6 +85,7 @@ class RunConfig:
     executor: Mapping[str, Any]
     label: Annotated[str, NotEmpty(), Matches("(?s).{1,100}", "up to 100 characters")] | None = None
     sink: Mapping[str, Any] | None = None
+    allow_train: bool = False
 
     @property
     def dataset_name(self) -> str:

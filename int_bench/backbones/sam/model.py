@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from int_bench.backbones.common.adapter import hash_of_weights
+from int_bench.backbones.common.adapter import read as read_adapter
 from int_bench.backbones.common.ahead import Ahead, Submit
+from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.lru import Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.precision import whole_float32
@@ -46,6 +49,7 @@ class Sam(LocalModel):
         max_batch: at most so many pictures per encoder pass and prompts per decoder pass.
         model: ``vit_b``, ``vit_l`` or ``vit_h``; required with a .pth file, unused with a folder.
         filename: the .pth file inside a hub repository.
+        adapter: folder with a mask decoder that takes the place of the checkpoint's.
         cache_mb: bound of the memory for picture embeddings, in MiB (4 MiB each at 1024 pixels).
 
     ``counters``: ``images_encoded`` and ``embedding_hits`` (pictures), ``rows`` (prompts decoded).
@@ -54,13 +58,15 @@ class Sam(LocalModel):
     ROLE: ClassVar[str] = "segmenter"
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch", "cache_mb")
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
-    WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "model", "filename")
+    WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "model", "filename", "adapter")
+    ADAPTER: ClassVar[str] = "sam_decoder"
 
     checkpoint: str = "zoo:sam"
     model: PublishedSize | None = None
     filename: str | None = None
     max_batch: Count = field(default=8, kw_only=True)
     cache_mb: Mebibytes = 512
+    adapter: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,9 +101,31 @@ class Sam(LocalModel):
 
     def load(self) -> Any:
         """The model; only its encoder is in the configured precision."""
-        source = SamSource(self.checkpoint, self.model, self.filename, self.revision)
-        sam = lower(fuse_attention(load_sam(source)).to(self.place), self.precision)
+        sam = self.read()
+        if self.adapter is not None:
+            adapter = read_adapter(self.adapter, self.ADAPTER, hash_of_weights(sam))
+            adapter.fill(sam.mask_decoder)
+        sam = lower(fuse_attention(sam).to(self.place), self.precision)
         return sam.requires_grad_(False)
+
+    def read(self) -> Any:
+        """The weights of the checkpoint on the CPU in float32, without an adapter's."""
+        return load_sam(SamSource(self.checkpoint, self.model, self.filename, self.revision))
+
+    @cached_property
+    def frozen(self) -> str:
+        """The hash of the checkpoint's weights, which adapters name; it reads them."""
+        return hash_of_weights(self.read())
+
+    def embed(self, pictures: Sequence[Picture]) -> Tensor:
+        """The image encoder's embeddings, (B, C, g, g) float32; kept by nobody.
+
+        Raises:
+            SampleError: a picture is too thin for the model, or a number is not finite.
+            OutOfMemory: the batch does not fit.
+        """
+        with self.computing():
+            return torch.cat([self._encode(part) for part in chunks(pictures, self.max_batch)])
 
     def _embed(self, pictures: Sequence[Picture]) -> dict[str, Tensor]:
         """The embedding (C, g, g) float32 of each distinct picture, by digest."""

@@ -1,0 +1,117 @@
+"""``int-bench train``: train what a method needs, into a folder that ``run`` takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from int_bench.cli import plan
+from int_bench.cli.process import terminable
+from int_bench.cli.screen import Command, quiet_libraries, say
+from int_bench.config import build, build_backbones
+from int_bench.core.text import many, shown
+from int_bench.data.dataset import Dataset
+from int_bench.errors import Exit, MissingAsset
+from int_bench.runs.preflight.checks import preflight
+from int_bench.runs.prepare import Prepared
+from int_bench.runs.training.folder import CHECKPOINT, TrainFolder, hash_of_ids
+from int_bench.runs.training.request import TrainRequest
+from int_bench.runs.variants import RunRequest
+
+_WIDE = 10
+
+
+def train_command(command: Command) -> int:
+    """Train, or go on where an earlier sitting stopped; say where the adapter lies.
+
+    Returns:
+        The exit code: 0; 2 or 3 if something is wrong or missing; 130 if interrupted.
+    """
+    quiet_libraries()
+    request = TrainRequest.of(command.overrides)
+    prepared, validation, lack = None, None, None
+    try:
+        prepared, validation = request.prepare()
+    except MissingAsset as error:
+        lack = error
+    report = preflight([RunRequest(request.config)], [], [], lack)
+    if command.dry_run and prepared is not None:
+        _describe(prepared, validation)
+    if report.faults:
+        return plan.complain(report)
+    if command.dry_run:
+        return Exit.DONE
+    assert prepared is not None and validation is not None
+    folder = TrainFolder(prepared.path)
+    if not folder.done:
+        for note in (*prepared.stamps, *report.notes):
+            say(f"{note}.")
+        try:
+            with terminable():
+                _train(command, prepared, validation, folder)
+        except KeyboardInterrupt:
+            say(f"Interrupted; what is done is safe in {folder.path}.")
+            say(f"Resume with: {command.text}")
+            return Exit.INTERRUPTED
+    print(shown(str(folder.final)))
+    return Exit.DONE
+
+
+def _train(command: Command, prepared: Prepared, validation: Dataset, folder: TrainFolder) -> None:
+    # Imports torch, which no other command of this module's needs.
+    from int_bench.learning.driver import Place, train
+
+    config = prepared.config
+    training, backbones = build(config.method, "method"), build_backbones(config)
+    identities = {role: dict(model.identity) for role, model in backbones.items()}
+    description = {**prepared.description(identities), "kind": "train"}
+    with folder.open(description):
+        parts = [int(line["parts"]) for line in folder.lines() if "parts" in line]
+        place = Place(
+            folder=folder.path,
+            checkpoint=CHECKPOINT,
+            scratch=folder.scratch,
+            export=folder.export_place(),
+            parts=max(parts, default=1),
+            resumed=folder.resume,
+            tell=folder.tell,
+            say=say,
+        )
+        train(training, prepared.dataset, validation, backbones, place)
+        folder.finish(_card(command, description, prepared))
+
+
+def _card(command: Command, description: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """What the adapter says of itself: made how, by what, from which samples."""
+    ids: Sequence[str] = [sample.id for sample in prepared.samples]
+    return {
+        "command": command.text,
+        "name": description["name"],
+        "digest": description["digest"],
+        "identity": description["identity"],
+        "code": {key: description["code"][key] for key in ("version", "python", "packages")},
+        "trained_on": {
+            "dataset": prepared.config.dataset_name,
+            "manifest": prepared.dataset.manifest(),
+            "n": len(ids),
+            "ids_hash": hash_of_ids(ids),
+            "ids": list(ids),
+        },
+    }
+
+
+def _describe(prepared: Prepared, validation: Dataset | None) -> None:
+    """What would be trained, on what, and how far it is."""
+    config, folder = prepared.config, TrainFolder(prepared.path)
+    seen = "" if validation is None else f", {len(validation.samples())} to look at it with"
+    state = "done" if folder.done else "begun" if folder.lines() else "not begun"
+    lines = [
+        f"{'data set':<{_WIDE}} {config.dataset_name}: {many(len(prepared.samples), 'sample')} to "
+        f"train on{seen}",
+        f"{'method':<{_WIDE}} {config.method_name}",
+    ]
+    for role, node in config.backbone.items():
+        source = node.get("checkpoint") or node.get("model")
+        lines.append(f"{role:<{_WIDE}} {config.choices.get(f'backbone/{role}')}: {source} (frozen)")
+    lines.append(f"{'folder':<{_WIDE}} {prepared.path} ({state})")
+    print("\n".join(map(shown, lines)), flush=True)

@@ -1,0 +1,108 @@
+"""``int-bench train``: from the words of the command to checked data sets and a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from int_bench.config import RunConfig, binding, build
+from int_bench.config.annotations import complaint
+from int_bench.config.compose import TRAIN, composed, load_training
+from int_bench.config.places import options
+from int_bench.data.dataset import Dataset
+from int_bench.errors import MissingAsset, UsageError
+from int_bench.runs.prepare import Prepared, prepare
+from int_bench.runs.variants import RunRequest
+
+ROOT = "results/train"
+_SPLIT = "dataset.split"
+_VALIDATION = ("val", "validation")
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """What a training is asked for, checked.
+
+    Attributes:
+        config: of the training; its ``method`` is the training itself, its data the training split.
+        validation: the same with the validation split.
+    """
+
+    config: RunConfig
+    validation: RunConfig
+
+    @classmethod
+    def of(cls, overrides: Sequence[str]) -> TrainRequest:
+        """From overrides, with ``method=NAME`` for the training.
+
+        Raises:
+            UsageError: no method or one that is not trained, a data set without splits, or
+                anything else that is wrong with them.
+        """
+        words = _translated(overrides)
+        dataset = composed([*words, "method=empty"]).tree["dataset"]
+        split, validation = _splits(dataset, words)
+        rest = [word for word in words if not word.startswith(f"{_SPLIT}=")]
+        selected = ("limit=", "skip=", "ids=")  # they are of the training samples
+        kept = [word for word in rest if not word.startswith(selected)]
+        return cls(
+            load_training([*rest, f"{_SPLIT}={split}"]),
+            load_training([*kept, f"{_SPLIT}={validation}"]),
+        )
+
+    def prepare(self) -> tuple[Prepared, Dataset]:
+        """The training split with its folder, and the validation split.
+
+        Raises:
+            UserError: a split cannot be used.
+            UsageError: the splits share a sample.
+        """
+        prepared = prepare([RunRequest(self.config)])[0]
+        validation: Dataset = build(self.validation.dataset, "dataset")
+        shared = {sample.id for sample in prepared.samples}.intersection(
+            sample.id for sample in validation.samples()
+        )
+        if not prepared.samples:
+            raise MissingAsset(f"The split {_SPLIT} of {self.config.dataset_name} has no samples.")
+        if shared:
+            raise UsageError(
+                f"{len(shared)} samples of {self.config.dataset_name} are in its training and its "
+                f"validation split, {min(shared)!r} first; make the splits disjoint."
+            )
+        return prepared, validation
+
+
+def _translated(overrides: Sequence[str]) -> list[str]:
+    """``method=NAME`` as the choice of a training, and the root of trainings as the default."""
+    names = [text.partition("=")[2] for text in overrides if text.startswith("method=")]
+    known = options("training")
+    if len(names) != 1:
+        raise UsageError(f"Say what to train, once: method={'|'.join(known)}.")
+    if names[0] not in known:
+        raise UsageError(
+            f"method={names[0]} is not trained; choose one of {', '.join(known)}."
+            + binding.closest(names[0], known)
+        )
+    for text in overrides:
+        if text.startswith(("method.", "training")):
+            raise UsageError(f"{text!r}: options of a training are {TRAIN}.KEY=VALUE.")
+    rest = [text for text in overrides if not text.startswith("method=")]
+    out = [] if any(text.startswith("out=") for text in rest) else [f"out={ROOT}"]
+    return [f"training={names[0]}", *rest, *out]
+
+
+def _splits(dataset: dict[str, object], words: Sequence[str]) -> tuple[str, str]:
+    """The names of the training and of the validation split."""
+    target = str(dataset[binding.TARGET])
+    parameter = (binding.signature(target) or {}).get("split")
+    if parameter is None:
+        raise UsageError(
+            f"The data set {target.rpartition('.')[2]} knows no splits, and a training needs one "
+            "to learn from and one to be looked at with; choose a data set with `split`."
+        )
+    given = [word.partition("=")[2] for word in words if word.startswith(f"{_SPLIT}=")]
+    validation = next((v for v in _VALIDATION if not complaint(parameter.kind, v)), "val")
+    train = given[0] if given else "train"
+    if train == validation:
+        raise UsageError(f"{_SPLIT}={train} is what a training is looked at with; leave it out.")
+    return train, validation
