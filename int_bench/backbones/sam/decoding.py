@@ -17,10 +17,12 @@ class Prompts(NamedTuple):
     Attributes:
         sparse: (B, N, C) points, box corners and padding.
         dense: (B, C, g, g) mask prompts (here: the learned "no mask").
+        points: how many of the N are points; they are the first.
     """
 
     sparse: Tensor
     dense: Tensor
+    points: int
 
 
 class Decoded(NamedTuple):
@@ -64,7 +66,8 @@ def embed_prompts(sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor 
     if boxes is not None:
         sparse = torch.cat([sparse, encoder._embed_boxes(boxes)], dim=1)
     dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
-    return Prompts(sparse, dense.expand(count, -1, *encoder.image_embedding_size))
+    dense = dense.expand(count, -1, *encoder.image_embedding_size)
+    return Prompts(sparse, dense, points=0 if points is None else points[1].shape[1])
 
 
 def position_of(sam: Any, count: int) -> Tensor:
