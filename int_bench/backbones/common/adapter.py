@@ -18,8 +18,7 @@ import xxhash
 from torch import Tensor, nn
 
 from int_bench.backbones.common.loading import ZOO_PREFIX, resolve
-from int_bench.core.files import read_plain, write_whole
-from int_bench.core.paths import expanded
+from int_bench.core.files import expanded, read_plain, write_whole
 from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.errors import MissingAsset
 
