@@ -14,8 +14,10 @@ from int_bench.core.instances import Instance
 from int_bench.core.limits import Within
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
+from int_bench.data.instances.granularity import Granularity, granular
 from int_bench.data.instances.samples import AnnotatedImage, Objects, Points, Unit, without_caches
 from int_bench.data.world.crowd import CATEGORIES, crowd, paint_crowd
+from int_bench.errors import UsageError
 
 _Whole = Annotated[int, Within(0, 9223372036854775807)]
 
@@ -34,6 +36,8 @@ class CrowdScenes:
         seed: of the world.
         size: side of the square scenes in pixels.
         unit: ``object`` or ``image``: what a sample is.
+        truth: what is right of an object: the ``whole`` animal, the ``group`` that it is in, or the
+            ``part`` at its point; see :func:`int_bench.data.instances.granularity.granular`.
         points: ``qc``, ``uniform`` or ``centroid``: how objects come by their points.
         points_seed: of the points.
         models: the model preset that the set is run with by default.
@@ -46,9 +50,21 @@ class CrowdScenes:
     seed: _Whole = 0
     size: Annotated[int, Within(32, 4096)] = 128
     unit: Unit = "object"
+    truth: Granularity = "whole"
     points: Literal["qc", "uniform", "centroid"] = "qc"
     points_seed: _Whole = 0
     models: str = "tiny"
+
+    def __post_init__(self) -> None:
+        """Refuse what there is not.
+
+        Raises:
+            UsageError: another truth than all animals, of whole scenes.
+        """
+        if self.unit == "image" and self.truth != "whole":
+            raise UsageError(
+                f"dataset.truth={self.truth} is of objects; set dataset.unit=object as well."
+            )
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -64,8 +80,10 @@ class CrowdScenes:
         return _painted(self.split, _number(sample.topic), self.seed, self.size)[0]
 
     def load_mask(self, sample: SampleFile) -> HardMask:
-        """What is visible of the object, or of all of them, (size, size) bool."""
-        return self._objects.mask(sample)
+        """What is visible of the object, its group or its part, or of all, (size, size) bool."""
+        if self.truth == "whole":
+            return self._objects.mask(sample)
+        return granular(self.truth, self.objects(sample))
 
     def objects(self, sample: SampleFile) -> tuple[Instance, ...]:
         """All animals of the scene; the sample's own first, where it is one."""
@@ -73,7 +91,8 @@ class CrowdScenes:
 
     def manifest(self) -> str:
         """Hash (hex sha256) of what decides scenes and points; their number does not count."""
-        return self._objects.describe("crowd", self.split, self.seed, self.size)
+        of_truth = () if self.truth == "whole" else (self.truth,)
+        return self._objects.describe("crowd", self.split, self.seed, self.size, *of_truth)
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process."""
