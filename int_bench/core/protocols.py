@@ -21,11 +21,14 @@ from int_bench.core.requests import (
     FirstToken,
     Heatmap,
     Inpaint,
+    Proposals,
     Request,
     Score,
     Segment,
     Segmentation,
     SegmentConcept,
+    Selection,
+    SelectProposal,
     Similarity,
     TokenLogProbs,
 )
@@ -89,6 +92,18 @@ class Segmenter(Backbone, Protocol):
 
     def segment(self, requests: Sequence[Segment]) -> list[Segmentation]:
         """One segmentation per request, at the request's size."""
+        ...
+
+    def proposals(self, requests: Sequence[Proposals]) -> list[tuple[Segmentation, ...]]:
+        """Per request, all masks of its prompt, best first, at the request's size."""
+        ...
+
+
+class Selector(Backbone, Protocol):
+    """Selects among proposals for objects of known class."""
+
+    def select(self, requests: Sequence[SelectProposal]) -> list[tuple[Selection, ...]]:
+        """Per request, a selection for each of its objects, in their order."""
         ...
 
 

@@ -168,6 +168,62 @@ class Segment(Request[Segmentation]):
 
 
 @dataclass(frozen=True)
+class Proposals(Request[tuple[Segmentation, ...]]):
+    """All masks of several granularities that a prompt makes, by falling predicted IoU."""
+
+    role: ClassVar[str] = "segmenter"
+    verb: ClassVar[str] = "proposals"
+    image: Picture
+    points: tuple[Point, ...] = ()
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class ObjectBag:
+    """An object as point supervision knows it, and what was proposed for it.
+
+    Attributes:
+        category: its class, by name.
+        point: x, y in pixels of the image.
+        boxes: the tight rectangle of each proposal's mask, in pixels; None where it is empty.
+    """
+
+    category: str
+    point: tuple[float, float]
+    boxes: tuple[Box | None, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which proposal an object gets.
+
+    Attributes:
+        index: of the proposal.
+        scores: of all proposals for the object's class, 0..1.
+        box: that was selected and mined, in pixels; near that of the proposal, not equal to it.
+        psm: the proposal that the first stage alone selects.
+    """
+
+    index: int
+    scores: tuple[float, ...]
+    box: Box
+    psm: int
+
+
+@dataclass(frozen=True)
+class SelectProposal(Request[tuple[Selection, ...]]):
+    """A proposal for each object of an image.
+
+    They are asked for together: one that reaches into another object of its class is scored down.
+    """
+
+    role: ClassVar[str] = "selector"
+    verb: ClassVar[str] = "select"
+    image: Picture
+    objects: tuple[ObjectBag, ...]
+
+
+@dataclass(frozen=True)
 class SegmentConcept(Request[tuple[Segmentation, ...]]):
     """Masks of everything that a phrase names, best first, scored at least the threshold.
 

@@ -26,10 +26,13 @@ from int_bench.core.requests import (
     FirstToken,
     Heatmap,
     Inpaint,
+    Proposals,
     Score,
     Segment,
     Segmentation,
     SegmentConcept,
+    Selection,
+    SelectProposal,
     Similarity,
     TokenLogProbs,
 )
@@ -38,7 +41,15 @@ from int_bench.engine.broker import Broker
 from int_bench.engine.jobs import Job
 
 _SIDE = 48  # pixels
-_ROLES = ("vlm", "inpainter", "detector", "segmenter", "concept_segmenter", "aligner")
+_ROLES = (
+    "vlm",
+    "inpainter",
+    "detector",
+    "segmenter",
+    "concept_segmenter",
+    "aligner",
+    "selector",
+)
 
 
 @dataclass(frozen=True)
@@ -150,6 +161,15 @@ class _StandIn:
 
     def segment(self, requests: Sequence[Segment]) -> list[Segmentation]:
         return [self._segmentation(request.image.size) for request in requests]
+
+    def proposals(self, requests: Sequence[Proposals]) -> list[tuple[Segmentation, ...]]:
+        return [(self._segmentation(request.image.size),) * 3 for request in requests]
+
+    def select(self, requests: Sequence[SelectProposal]) -> list[tuple[Selection, ...]]:
+        return [
+            tuple(Selection(0, (1.0,), (0.0, 0.0, 1.0, 1.0), 0) for _ in request.objects)
+            for request in requests
+        ]
 
     def segment_concept(self, requests: Sequence[SegmentConcept]) -> list[tuple[Segmentation, ...]]:
         return [(self._segmentation(request.image.size),) for request in requests]

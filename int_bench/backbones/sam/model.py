@@ -28,12 +28,15 @@ from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.decoding import Decoded, Prompts, decode_masks, embed_prompts
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
 from int_bench.core.limits import Count
-from int_bench.core.requests import Request, Segment, Segmentation
+from int_bench.core.requests import Proposals, Request, Segment, Segmentation
 from int_bench.core.types import Picture
 from int_bench.errors import SampleError
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import Segmenter
+
+
+_Prompt = Segment | Proposals
 
 
 @dataclass(eq=False)
@@ -86,12 +89,24 @@ class Sam(LocalModel):
             OutOfMemory: the batch does not fit.
             MissingAsset: the checkpoint cannot be loaded.
         """
-        for request in requests:
-            if request.box is None and not request.points:
-                raise ValueError(f"Segment of {request.image!r} has neither a box nor a point")
+        _check_prompts(requests)
         with self.computing():
             embeddings = self._embed([request.image for request in requests])
             return self.in_batches(requests, partial(self._decode, embeddings), key=_shape)
+
+    def proposals(self, requests: Sequence[Proposals]) -> list[tuple[Segmentation, ...]]:
+        """All multimask outputs of each prompt, by falling predicted IoU.
+
+        Three for the published models: a part, the whole and more. Logits are (H, W) float32 at the
+        size of the request's picture; the picture of all its prompts is encoded once.
+
+        Raises:
+            ValueError, SampleError, OutOfMemory, MissingAsset: As of `segment`.
+        """
+        _check_prompts(requests)
+        with self.computing():
+            embeddings = self._embed([request.image for request in requests])
+            return self.in_batches(requests, partial(self._propose, embeddings), key=_prompt)
 
     def begin(self, request: Request[Any], submit: Submit) -> None:
         """Resize the picture, unless its embedding is here."""
@@ -169,26 +184,36 @@ class Sam(LocalModel):
         self, embeddings: Mapping[str, Tensor], requests: Sequence[Segment]
     ) -> list[Segmentation]:
         """One decoder pass over requests of equal shape (points, box or not, multimask)."""
-        decoded = self._decoded(embeddings, requests)
         choices = slice(1, None) if requests[0].multimask else slice(0, 1)
+        chosen = self._decoded(embeddings, requests, choices)
+        return [answer for (answer,) in self._finish(requests, chosen, 1)]
+
+    def _propose(
+        self, embeddings: Mapping[str, Tensor], requests: Sequence[Proposals]
+    ) -> list[tuple[Segmentation, ...]]:
+        """One decoder pass over requests of equal shape (points, box or not)."""
+        decoded = self._decoded(embeddings, requests, slice(1, None))
+        return self._finish(requests, decoded, decoded.ious.shape[1])
+
+    def _decoded(
+        self, embeddings: Mapping[str, Tensor], requests: Sequence[_Prompt], choices: slice
+    ) -> Decoded:
+        """Some outputs of the decoder for requests of equal points, with a box or without."""
+        stacked = torch.stack([embeddings[request.image.digest] for request in requests])
+        with whole_float32():
+            prompts = embed_prompts(self.loaded, self._points(requests), self._boxes(requests))
+            decoded = decode_masks(self.loaded, stacked, self._adapted(prompts, stacked))
         chosen = decoded._replace(masks=decoded.masks[:, choices], ious=decoded.ious[:, choices])
         self.counters["rows"] += len(requests)
         self.finite.see("mask logits", chosen.masks)
         self.finite.see("predicted IoUs", chosen.ious)
-        return self._finish(requests, chosen)
-
-    def _decoded(self, embeddings: Mapping[str, Tensor], requests: Sequence[Segment]) -> Decoded:
-        """All outputs of the decoder for requests of equal points, with a box or without."""
-        stacked = torch.stack([embeddings[request.image.digest] for request in requests])
-        with whole_float32():
-            prompts = embed_prompts(self.loaded, self._points(requests), self._boxes(requests))
-            return decode_masks(self.loaded, stacked, self._adapted(prompts, stacked))
+        return chosen
 
     def _adapted(self, prompts: Prompts, embeddings: Tensor) -> Prompts:
         """What the decoder sees of the prompts: the embedded prompts themselves."""
         return prompts
 
-    def _points(self, requests: Sequence[Segment]) -> tuple[Tensor, Tensor] | None:
+    def _points(self, requests: Sequence[_Prompt]) -> tuple[Tensor, Tensor] | None:
         """Coordinates (B, N, 2) in the model's frame and labels (B, N), 1 positive, 0 negative."""
         if not requests[0].points:
             return None
@@ -203,7 +228,7 @@ class Sam(LocalModel):
             torch.tensor(labels, dtype=torch.int32, device=self.place),
         )
 
-    def _boxes(self, requests: Sequence[Segment]) -> Tensor | None:
+    def _boxes(self, requests: Sequence[_Prompt]) -> Tensor | None:
         """(B, 4) float32 in the model's frame."""
         if requests[0].box is None:
             return None
@@ -213,26 +238,36 @@ class Sam(LocalModel):
         ]
         return torch.tensor(np.concatenate(boxes), dtype=torch.float32, device=self.place)
 
-    def _finish(self, requests: Sequence[Segment], decoded: Decoded) -> list[Segmentation]:
-        """The masks of highest predicted IoU at their pictures' sizes.
+    def _finish(
+        self, requests: Sequence[_Prompt], decoded: Decoded, count: int
+    ) -> list[tuple[Segmentation, ...]]:
+        """The ``count`` masks of highest predicted IoU at their pictures' sizes, best first.
 
         All numbers come to the host at once.
         """
-        best = decoded.ious.argmax(1)
-        rows = torch.arange(len(best), device=best.device)
+        best = decoded.ious.argsort(dim=1, descending=True, stable=True)[:, :count]
+        rows = torch.arange(len(best), device=best.device)[:, None]
         chosen = decoded.masks[rows, best].float()
-        large = [self._enlarged(*row).flatten() for row in zip(requests, chosen, strict=True)]
-        both = torch.cat([*large, decoded.ious[rows, best].float()])
+        large = [
+            self._enlarged(request, mask).flatten()
+            for request, masks in zip(requests, chosen, strict=True)
+            for mask in masks
+        ]
+        both = torch.cat([*large, decoded.ious[rows, best].float().flatten()])
         numbers = self.finite.fetch(both, brief=True).numpy()
-        answers, start = [], 0
-        for request, iou in zip(requests, numbers[-len(requests) :], strict=True):
+        answers, start, scores = [], 0, iter(numbers[-len(large) :])
+        for request in requests:
             height, width = request.image.size
-            logits = numbers[start : start + height * width].reshape(height, width)
-            start += height * width
-            answers.append(Segmentation(logits.copy(), iou=min(max(float(iou), 0.0), 1.0)))
+            masks = []
+            for _ in range(count):
+                logits = numbers[start : start + height * width].reshape(height, width)
+                start += height * width
+                iou = min(max(float(next(scores)), 0.0), 1.0)
+                masks.append(Segmentation(logits.copy(), iou))
+            answers.append(tuple(masks))
         return answers
 
-    def _enlarged(self, request: Segment, mask: Tensor) -> Tensor:
+    def _enlarged(self, request: _Prompt, mask: Tensor) -> Tensor:
         """One mask, (4g, 4g), at its picture's size, (H, W)."""
         height, width = request.image.size
         side = self.loaded.image_encoder.img_size
@@ -241,9 +276,20 @@ class Sam(LocalModel):
         return logits[0, 0]
 
 
+def _check_prompts(requests: Sequence[_Prompt]) -> None:
+    for request in requests:
+        if request.box is None and not request.points:
+            kind = type(request).__name__
+            raise ValueError(f"{kind} of {request.image!r} has neither a box nor a point")
+
+
+def _prompt(request: _Prompt) -> tuple[int, bool]:
+    return len(request.points), request.box is None
+
+
 def _shape(request: Segment) -> tuple[int, bool, bool]:
     """What requests must share to be decoded in one pass."""
-    return len(request.points), request.box is None, request.multimask
+    return *_prompt(request), request.multimask
 
 
 def _resize(sam: Any) -> Any:

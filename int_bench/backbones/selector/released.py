@@ -36,7 +36,7 @@ DEPARTURES: Mapping[str, str] = MappingProxyType(
 POWER = 1 / 64
 
 
-def true_distances(boxes: Tensor, centres: Tensor, near: Tensor) -> Tensor:
+def root_distances(boxes: Tensor, centres: Tensor, near: Tensor) -> Tensor:
     """The public code's S_dis, sigmoid(1 / W) with W the sum of square roots of distances, (N, M).
 
     Args:
@@ -73,7 +73,7 @@ def positive_boxes(bags: Tensor, selected: Tensor, distances: Tensor) -> Tensor:
     Args:
         bags: (N, M, 4).
         selected: (N, 4), mined already; where no stored box is so near, the last one is expanded.
-        distances: (N, M), of :func:`true_distances`.
+        distances: (N, M), of :func:`root_distances`.
 
     Returns:
         (N, M + 20, 4), not cut to the picture on the right and below.

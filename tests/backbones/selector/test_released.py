@@ -40,7 +40,7 @@ def first() -> tuple[Tensor, Tensor]:
 
 @pytest.fixture(scope="module")
 def positive(first: tuple[Tensor, Tensor]) -> Tensor:
-    distances = released.true_distances(CROWDS.bags, CENTRES, NEAR)
+    distances = released.root_distances(CROWDS.bags, CENTRES, NEAR)
     return released.positive_boxes(CROWDS.bags, first[1], distances)
 
 
@@ -58,7 +58,7 @@ def test_certainty_of_the_first_stage_is_equal(first, golden):
 
 def test_loss_of_the_first_stage_is_equal(golden):
     classes, instances = _first_logits()
-    distances = released.true_distances(CROWDS.bags, CENTRES, NEAR)
+    distances = released.root_distances(CROWDS.bags, CENTRES, NEAR)
     assert (distances < 1).any()
     guided = released.guided(classes, distances)
     bags = psm.bag_scores(psm.proposal_scores(guided, instances, VALID))
