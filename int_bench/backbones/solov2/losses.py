@@ -1,0 +1,105 @@
+"""What SOLOv2 learns from: dice of the masks of positive cells, focal loss of all categories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from int_bench.backbones.solov2.architecture import Architecture
+from int_bench.backbones.solov2.head import Outputs
+from int_bench.backbones.solov2.targets import Cells, assign, shrunk
+
+DICE_WEIGHT = 3.0
+_ALPHA, _GAMMA = 0.25, 2.0
+_EPS = 1e-3
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The instances of one picture, N of them.
+
+    Attributes:
+        masks: (N, H, W) bool, in pixels of the picture as the network sees it.
+        boxes: (N, 4) float32, x0, y0, x1, y1, from which level and region follow.
+        categories: (N,) int64.
+    """
+
+    masks: Tensor
+    boxes: Tensor
+    categories: Tensor
+
+
+def dice(probabilities: Tensor, targets: Tensor) -> Tensor:
+    """1 - 2 sum(p t) / (sum p^2 + sum t^2), (P, h, w) twice to (P,)."""
+    p, t = probabilities.flatten(1), targets.flatten(1).to(probabilities.dtype)
+    overlap = (p * t).sum(1)
+    return 1 - 2 * overlap / (((p * p).sum(1) + _EPS) + ((t * t).sum(1) + _EPS))
+
+
+def focal(logits: Tensor, targets: Tensor) -> Tensor:
+    """The focal loss of sigmoids (Lin et al., arXiv 1708.02002), any shape, elementwise.
+
+    Args:
+        logits: of each category.
+        targets: 0 or 1, of the same shape.
+    """
+    p = logits.sigmoid()
+    missed = (1 - p) * targets + p * (1 - targets)
+    weight = (_ALPHA * targets + (1 - _ALPHA) * (1 - targets)) * missed**_GAMMA
+    return binary_cross_entropy_with_logits(logits, targets, reduction="none") * weight
+
+
+def assigned(
+    labels: Sequence[Labels], architecture: Architecture, classes: int, size: tuple[int, int]
+) -> list[Cells]:
+    """The cells of each picture of a batch; see :func:`targets.assign`."""
+    return [
+        assign(part.masks, part.boxes, part.categories, architecture, classes, size)
+        for part in labels
+    ]
+
+
+def mask_loss(outputs: Outputs, cells: Sequence[Cells], masks: Sequence[Tensor]) -> Tensor:
+    """Dice of the masks of positive cells: their sum over the number of positive cells, weighted.
+
+    Only these masks are made.
+
+    Args:
+        outputs: of a batch.
+        cells: by picture.
+        masks: by picture (N, H, W) bool.
+
+    Returns:
+        A scalar; 0 where no cell is positive.
+    """
+    parts, height, width = [], *outputs.features.shape[-2:]
+    for index, (picture, wanted) in enumerate(zip(cells, masks, strict=True)):
+        if len(picture.level) == 0:
+            continue
+        kernels = torch.cat([level[index].flatten(1).T for level in outputs.kernels])
+        starts = torch.tensor([0, *(level.shape[-1] ** 2 for level in outputs.kernels)]).cumsum(0)
+        rows = kernels[(starts[picture.level] + picture.cell).to(kernels.device)]
+        logits = (rows @ outputs.features[index].flatten(1)).unflatten(1, (height, width))
+        targets = logits.new_zeros(logits.shape)
+        small = shrunk(wanted)[picture.instance].to(targets)
+        targets[:, : small.shape[1], : small.shape[2]] = small
+        parts.append(dice(logits.sigmoid(), targets))
+    if not parts:
+        return outputs.features.sum() * 0.0
+    positive = sum(picture.positive for picture in cells)
+    return DICE_WEIGHT * torch.cat(parts).sum() / positive
+
+
+def category_loss(outputs: Outputs, cells: Sequence[Cells]) -> Tensor:
+    """Focal loss of all cells and categories over the number of positive cells and one, scalar."""
+    total = outputs.features.new_zeros(())
+    for level, logits in enumerate(outputs.categories):
+        wanted = torch.stack([picture.categories[level] for picture in cells]).to(logits.device)
+        classes = logits.shape[1]
+        hot = torch.nn.functional.one_hot(wanted, classes + 1)[..., :classes].permute(0, 3, 1, 2)
+        total = total + focal(logits, hot.to(logits.dtype)).sum()
+    return total / (sum(picture.positive for picture in cells) + 1)
