@@ -55,6 +55,19 @@ def write_file(path: Path, content: bytes) -> None:
         raise UsageError(f"{path} cannot be written: {reason}.") from error
 
 
+def refuse_link(place: Path) -> None:
+    """Refuse a name within a run folder that leads elsewhere: a stranger may have put it there.
+
+    Raises:
+        UsageError: it is a link.
+    """
+    if place.is_symlink():
+        raise UsageError(
+            f"{place} is a link, and what is written to it would land elsewhere; put what it leads "
+            "to in its place."
+        )
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file by a new one, which is on the disk before the old one is gone.
 

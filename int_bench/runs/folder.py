@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from int_bench.core.files import flush, make_folder, write_aside, write_whole
+from int_bench.core.files import flush, make_folder, refuse_link, write_aside, write_whole
 from int_bench.core.types import Prediction
 from int_bench.errors import UsageError
 from int_bench.runs.executors.claims import Held, Lock
@@ -24,11 +24,15 @@ from int_bench.runs.kept.encoding import Files, encoded
 from int_bench.runs.kept.standing import unfinished
 from int_bench.runs.layout import (
     LOCK,
+    LOGS,
     MANIFEST,
     MASKS,
+    PARTS,
     RECORDS,
+    SCORES,
     SHARDS,
     TRACES,
+    WORK,
     Keep,
     Key,
     file_name,
@@ -302,15 +306,11 @@ def refuse_links(path: Path) -> None:
     """Refuse a run folder that leads elsewhere: it may come from a stranger, and it is written to.
 
     Raises:
-        UsageError: records, or a folder of files of the samples, are links.
+        UsageError: a folder of it, or a file that is written to, is a link.
     """
-    for kind in (RECORDS, MASKS, TRACES):
+    for kind in (RECORDS, MASKS, TRACES, SCORES, LOGS, WORK, PARTS):
         for place in (path / kind, *(path / kind).glob("*"), *(path / kind).glob("*/*")):
-            if place.is_symlink():
-                raise UsageError(
-                    f"{place} is a link, and what is written to it would land elsewhere; put what "
-                    "it leads to in its place, or choose another folder with --out."
-                )
+            refuse_link(place)
 
 
 def _cut_torn_line(path: Path) -> None:

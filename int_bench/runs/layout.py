@@ -11,6 +11,7 @@ Layout of format 2::
     scores/<protocol>.<trial>.csv        one row per sample
     logs/<worker>.log       what a worker printed
     work/<sitting>.json     what the images took, and on what
+    parts/<array>/          what an array is at
     lock                    there while a process writes
     progress.json           what it is at, for `int-bench status`
 
@@ -36,6 +37,8 @@ LOGS = "logs"
 """What workers printed, a file each."""
 WORK = "work"
 """How fast the images were made; nothing depends on it."""
+PARTS = "parts"
+"""What arrays are at."""
 TRACES = "traces"
 OLD_RECORDS = "records.jsonl"
 """The records of a folder of format 1."""

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from int_bench.core.files import read_plain, write_file
+from int_bench.core.files import read_plain, refuse_link, write_file
 from int_bench.data.subset import Asked
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.metrics.metrics import METRICS
@@ -141,8 +141,9 @@ def write_scores(folder: Path, evaluation: Evaluation, trial: int, origin: Origi
     the mean curve.
 
     Raises:
-        UsageError: a file cannot be written.
+        UsageError: a file cannot be written, or would be written through a link.
     """
+    refuse_link(folder / SCORES)
     for protocol in evaluation.protocols:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")

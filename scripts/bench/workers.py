@@ -33,11 +33,10 @@ from int_bench.core.types import Iteration, Masks, Prediction
 from int_bench.runs.executors.array_task import Task
 from int_bench.runs.executors.compute import UNHEARD, OnRecord, compute
 from int_bench.runs.executors.merge import merge
-from int_bench.runs.executors.shards import PARTS
 from int_bench.runs.executors.slurm import Slurm, keep_order
 from int_bench.runs.folder import RunFolder
 from int_bench.runs.kept.encoding import encoded
-from int_bench.runs.layout import Key
+from int_bench.runs.layout import PARTS, Key
 from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record, Step

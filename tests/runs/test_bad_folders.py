@@ -162,14 +162,18 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(command, own, name, word):
     assert spent_of(own) == [] and hash_of(path) is None
 
 
-@pytest.mark.parametrize("inside", ["records", "records/77.jsonl", "masks/0/final"])
+@pytest.mark.parametrize(
+    "inside",
+    ["records", "records/77.jsonl", "masks/0/final", "logs", "logs/ray-0.log", "work", "parts"],
+)
 def test_nothing_is_written_through_a_link(own, tmp_path, inside):
     mine = tmp_path / "mine"
-    victim = mine if inside.endswith(".jsonl") else mine / "letter.txt"
+    victim = mine if Path(inside).suffix else mine / "letter.txt"
     put(victim, "first\nlast")
     place = own / inside
     if place.is_dir():
         shutil.rmtree(place)
+    place.parent.mkdir(exist_ok=True)
     place.symlink_to(mine)
     with pytest.raises(UsageError, match="is a link"), opened(own) as store:
         store.commit(record("letter"), prediction())

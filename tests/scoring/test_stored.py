@@ -284,6 +284,15 @@ def test_scores_that_cannot_be_written_are_said(tmp_path):
         write_file(tmp_path / "file" / "scores.csv", b"")
 
 
+def test_no_scores_are_written_through_a_link(command, finished, tmp_path):
+    shutil.move(finished / "scores", tmp_path / "elsewhere")
+    before = {path.name: path.stat() for path in (tmp_path / "elsewhere").iterdir()}
+    (finished / "scores").symlink_to(tmp_path / "elsewhere")
+    code, out, err = command("eval", finished)
+    assert code == 2 and not out and "scores is a link" in err and err.count("\n") == 1
+    assert {path.name: path.stat() for path in (tmp_path / "elsewhere").iterdir()} == before
+
+
 def test_a_run_that_was_not_scored_is_said(command, finished):
     shutil.rmtree(finished / "scores")
     with pytest.raises(MissingAsset, match="int-bench eval"):

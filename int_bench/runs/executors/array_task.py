@@ -29,12 +29,12 @@ from int_bench.runs.execute import Item, Product
 from int_bench.runs.executors.claims import claim
 from int_bench.runs.executors.compute import refuse_other_devices
 from int_bench.runs.executors.merge import records_in
-from int_bench.runs.executors.shards import PARTS, Part, Shards
+from int_bench.runs.executors.shards import Part, Shards
 from int_bench.runs.executors.worker import Batch, Sealed, Wanted, Worker
 from int_bench.runs.folder import Writer
 from int_bench.runs.kept.encoding import Files
 from int_bench.runs.kept.work import Sitting, Spent, together
-from int_bench.runs.layout import Key, file_names, shard_of
+from int_bench.runs.layout import PARTS, Key, file_names, shard_of
 from int_bench.runs.prepare import unlimited
 from int_bench.runs.records import FAILED, OK, Record
 

@@ -17,14 +17,14 @@ from int_bench.core.typed import Malformed, parsed
 from int_bench.engine.work import Tally
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.runs.executors.merge import merge, records_in
-from int_bench.runs.executors.shards import PARTS
 from int_bench.runs.folder import locked
-from int_bench.runs.layout import LOGS
+from int_bench.runs.layout import LOGS, PARTS
 from int_bench.runs.records import Record
 
 _POLL = 2.0
 """Seconds between two looks at the folder; the scheduler is asked every fifth time."""
 _JOB = "job.json"
+_NAME = "int-bench-"
 
 
 class Submitted(UserError):
@@ -39,7 +39,8 @@ class Array:
 
     Attributes:
         name: of its ``parts/<name>`` in each run folder.
-        job: the scheduler's number.
+        job: the scheduler's number; empty while it is handed in, and for good where the command
+            was killed meanwhile: then the scheduler knows it by its title.
         tasks: how many.
         runs: the folders that it works on, of those that this command may touch.
         shards: how many of it tasks take.
@@ -58,6 +59,16 @@ class Array:
         """Where its tasks claim shards, or the first folder that holds something of it."""
         return (self.home or self.runs[0]) / PARTS / self.name
 
+    @property
+    def title(self) -> str:
+        """What the scheduler calls it."""
+        return _NAME + self.name
+
+    @property
+    def known(self) -> str:
+        """The number, or the title where that is not known."""
+        return self.job or self.title
+
     def write(self) -> None:
         """Keep it in every run folder, for the next command."""
         content = {
@@ -71,26 +82,31 @@ class Array:
             write_whole(run / PARTS / self.name / _JOB, json.dumps(content).encode())
 
     def active(self) -> bool:
-        """Whether the scheduler still has it, waiting or running.
+        """Whether the scheduler still has it, waiting or running; see :meth:`listed`."""
+        return bool(self.listed())
+
+    def listed(self) -> str:
+        """The scheduler's number of it while it is waiting or running; empty once it has ended.
 
         Raises:
             UsageError: there is no scheduler here that could be asked.
         """
         if shutil.which("squeue") is None:
             raise UsageError(
-                f"Slurm job {self.job} was submitted for {self.runs[0]}, and no squeue "
+                f"Slurm job {self.known} was submitted for {self.runs[0]}, and no squeue "
                 f"is here to ask whether it has ended; go on where it is, or remove {self.folder}."
             )
-        words = ["squeue", "--noheader", "--jobs", self.job, "--format", "%T"]
+        which = ["--jobs", self.job] if self.job else ["--name", self.title]
+        words = ["squeue", "--noheader", *which, "--format", "%F"]
         for _ in range(3):
             with suppress(OSError, subprocess.SubprocessError):
                 asked = subprocess.run(words, capture_output=True, text=True, timeout=30)
                 if asked.returncode == 0:
-                    return bool(asked.stdout.strip())
+                    return next(iter(asked.stdout.split()), "")
                 if "Invalid job id" in asked.stderr:
-                    return False
+                    return ""
             time.sleep(1)
-        return True  # a scheduler that does not answer has forgotten nothing
+        return self.known  # a scheduler that does not answer has forgotten nothing
 
     def watch(self, told: Callable[[Path, Record], None]) -> None:
         """Wait until it has ended; tell of the records that it leaves on the way."""
@@ -126,19 +142,26 @@ class Array:
             # A file names it: nothing but an error of ours is made.
             ours = isinstance(kind, type) and issubclass(kind, UserError)
             raise (kind if ours else UsageError)(sentence)
-        if not any(self.folder.glob("*.claim")):
+        if self.job and not any(self.folder.glob("*.claim")):
             raise UsageError(
                 f"Slurm job {self.job} has ended and no task has begun; look at the logs in "
                 f"{self.runs[0] / LOGS}, which must lie on a file system that all nodes share."
             )
 
     def remove(self) -> None:
-        """Remove what it was at; what it has finished was merged before."""
+        """Remove what it was at, its description first; what it has finished was merged before."""
         for run in self.runs:
-            folder = run / PARTS / self.name
-            shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
-                folder.parent.rmdir()
+                (run / PARTS / self.name / _JOB).unlink(missing_ok=True)
+                _sweep(run)
+
+
+def _sweep(run: Path) -> None:
+    """Remove what no description belongs to any more, also what a killed command left of it."""
+    for folder in (run / PARTS).iterdir():
+        if not (folder / _JOB).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+    (run / PARTS).rmdir()
 
 
 def _met(path: Path) -> tuple[str, str]:
@@ -170,7 +193,8 @@ def arrays_of(run: Path, own: Collection[Path] = ()) -> list[Array]:
             raw = read_plain(path)
             content = parsed(raw)
             told = tuple(Path(folder) for folder in content["runs"])
-            job, shards = str(int(content["job"])), int(content.get("shards", 0))
+            job = "" if content["job"] == "" else str(int(content["job"]))
+            shards = int(content.get("shards", 0))
             array = Array(path.parent.name, job, int(content["tasks"]), told, shards)
             runs = tuple(f for f in _knowing(array, run, raw) if f.resolve() in allowed)
             home = told[0] if told[0] in runs else None
@@ -203,8 +227,11 @@ def _knowing(array: Array, run: Path, description: bytes) -> Iterator[Path]:
 
 def under_way(own: Sequence[Path]) -> Array | None:
     """The array that works on some run folders now."""
-    arrays = (array for run in own for array in arrays_of(run, own))
-    return next((array for array in arrays if array.active()), None)
+    for array in (array for run in own for array in arrays_of(run, own)):
+        job = array.listed()
+        if job:
+            return replace(array, job=job)
+    return None
 
 
 def absorb(run: Path, attaches: bool, own: Collection[Path], tell: Callable[[str], None]) -> None:
@@ -220,14 +247,19 @@ def absorb(run: Path, attaches: bool, own: Collection[Path], tell: Callable[[str
         UsageError: one is still at it, two workers disagree, or nobody here knows.
     """
     for array in arrays_of(run, own):
-        if array.active():
+        job = array.listed()
+        if job:
             if attaches:
                 continue
             raise UsageError(
-                f"Slurm job {array.job} works on {run}; wait for it with executor=slurm, or end it "
-                f"with `scancel {array.job}`."
+                f"Slurm job {job} works on {run}; wait for it with executor=slurm, or end it with "
+                f"`scancel {job}`."
             )
         collect(array, {}, tell)
+    if any(not (folder / _JOB).exists() for folder in (run / PARTS).glob("*")):
+        with suppress(OSError), locked(run):
+            merge(run)
+            _sweep(run)
 
 
 def collect(array: Array, tallies: Mapping[Path, Tally], tell: Callable[[str], None]) -> None:

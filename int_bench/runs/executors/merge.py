@@ -13,8 +13,8 @@ from pathlib import Path
 from int_bench.core.files import flush, make_folder, write_aside
 from int_bench.core.typed import Malformed
 from int_bench.errors import UsageError
-from int_bench.runs.executors.shards import PARTS, parse_part
-from int_bench.runs.layout import RECORDS, Key, records_file
+from int_bench.runs.executors.shards import parse_part
+from int_bench.runs.layout import PARTS, RECORDS, Key, records_file
 from int_bench.runs.records import INTENT, OK, Record, line_of, record_of
 
 Lines = Mapping[str, bytes]

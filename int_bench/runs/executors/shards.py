@@ -23,9 +23,6 @@ from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.runs.executors.claims import BEAT, PATIENCE, alive, claim, myself
 from int_bench.runs.layout import Key
 
-PARTS = "parts"
-"""Below the run folder: what an array is at."""
-
 
 def parse_part(name: str) -> tuple[int, int] | None:
     """Shard and epoch of a file's name; None if it says none.

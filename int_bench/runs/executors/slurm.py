@@ -120,8 +120,15 @@ class Slurm:
             run.path.absolute(): Variant(run.label, method, cast(RunFolder, _unopened(run)))
             for run, method in zip(runs, methods, strict=True)
         }
-        with listeners.watch() as told:
-            array.watch(lambda run, record: told(named[run], record))
+        try:
+            with listeners.watch() as told:
+                array.watch(lambda run, record: told(named[run], record))
+        except KeyboardInterrupt:
+            listeners.tell(
+                f"Slurm job {array.job} goes on, and the same command waits for it again; "
+                f"`scancel {array.job}` ends it."
+            )
+            raise
         return _finish(array, runs, listeners, mended)
 
     def order(
@@ -168,22 +175,24 @@ class Slurm:
             UsageError: it is refused, in the words of Slurm.
         """
         shards = len({shard_of(wanted[1:], order.shards) for wanted in order.wanted})
-        array = Array(secrets.token_hex(6), "", 0, order.folders, shards, order.folders[0])
+        tasks, home = min(self.tasks, shards), order.folders[0]
+        array = Array(secrets.token_hex(6), "", tasks, order.folders, shards, home)
+        array.write()  # who is killed while handing it in leaves its title
         folder = array.folder
         digest = keep_order(folder, order)
-        tasks = min(self.tasks, shards)
         allowed = Allowed(self.sample_seconds, self.start_seconds, self.cpus)
         make_folder(run.absolute() / LOGS)
         try:
             executor = submitit.SlurmExecutor(run.absolute() / LOGS, max_num_timeout=_TIMEOUTS)
-            executor.update_parameters(**self._parameters(on_cuda(config.backbone)))
+            parameters = self._parameters(on_cuda(config.backbone))
+            executor.update_parameters(job_name=array.title, **parameters)
             tasks_of = [Supervisor(folder, i, digest, allowed) for i in range(tasks)]
             with executor.batch():
                 jobs = [executor.submit(task) for task in tasks_of]
         except Exception as error:  # whatever submitit makes of sbatch's refusal
             array.remove()
             raise UsageError(f"Slurm did not take the job: {_reason(error)}.") from error
-        array = replace(array, job=str(jobs[0].job_id).partition("_")[0], tasks=tasks)
+        array = replace(array, job=str(jobs[0].job_id).partition("_")[0])
         array.write()
         return array
 
@@ -198,7 +207,6 @@ class Slurm:
         """What sbatch is told."""
         gpus = int(cuda) if self.gpus == "auto" else self.gpus
         given = {
-            "job_name": "int-bench",
             "partition": self.partition,
             "account": self.account,
             "qos": self.qos,

@@ -18,8 +18,8 @@ from int_bench.runs.execute import Item
 from int_bench.runs.executors.arrays import arrays_of
 from int_bench.runs.executors.claims import alive
 from int_bench.runs.executors.merge import part_files, records_in
-from int_bench.runs.executors.shards import PARTS, is_key, open_of, parse_part
-from int_bench.runs.layout import LOCK, PROGRESS, Key, shard_of
+from int_bench.runs.executors.shards import is_key, open_of, parse_part
+from int_bench.runs.layout import LOCK, PARTS, PROGRESS, Key, shard_of
 from int_bench.runs.reader import Run, record_files
 from int_bench.runs.records import OK, Record
 
@@ -216,7 +216,7 @@ def _running(path: Path, shards: int) -> set[Key]:
 
 
 def _workers(path: Path) -> list[str]:
-    arrays = [f"Slurm job {array.job} with {array.tasks} tasks" for array in arrays_of(path)]
+    arrays = [f"Slurm job {array.known} with {array.tasks} tasks" for array in arrays_of(path)]
     holder = _process(path)
     return arrays + ([f"process {holder.get('pid')} on {holder.get('host')}"] if holder else [])
 

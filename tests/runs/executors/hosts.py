@@ -22,9 +22,9 @@ from int_bench.runs import folder as folder_module
 from int_bench.runs.executors import array_task, claims
 from int_bench.runs.executors.arrays import Array
 from int_bench.runs.executors.compute import UNHEARD
-from int_bench.runs.executors.shards import PARTS, Shards
+from int_bench.runs.executors.shards import Shards
 from int_bench.runs.executors.slurm import keep_order
-from int_bench.runs.layout import shard_of
+from int_bench.runs.layout import PARTS, shard_of
 from int_bench.runs.prepare import prepare
 from tests.runs.executors.bench import build_method, request
 

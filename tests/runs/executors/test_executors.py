@@ -19,7 +19,7 @@ from int_bench.config.identity import identity
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.executors import array_task, ray_cluster, slurm
 from int_bench.runs.executors.array_task import _refuse_other_devices
-from int_bench.runs.executors.arrays import Array, absorb, arrays_of
+from int_bench.runs.executors.arrays import Array, absorb, arrays_of, under_way
 from int_bench.runs.executors.compute import UNHEARD, shards_of
 from int_bench.runs.executors.slurm import _reason, _wanted
 from int_bench.runs.executors.status import Pulse, status_of
@@ -27,6 +27,7 @@ from int_bench.runs.executors.worker import Order, Worker
 from int_bench.runs.layout import shard_of
 from int_bench.runs.prepare import prepare
 from int_bench.runs.reader import Run
+from int_bench.runs.records import FAILED, Record, line_of
 from scripts.simulate_scale import Plan, simulate
 from tests.runs.executors.bench import build_method, go, pictures, request
 
@@ -145,11 +146,36 @@ def test_a_job_from_elsewhere_reaches_no_folder_that_knows_nothing_of_it(tmp_pat
     own = [theirs, mine, friend]
     (array,) = arrays_of(theirs, own)
     assert array.runs == (theirs, friend)
-    monkeypatch.setattr(Array, "active", lambda self: False)
+    monkeypatch.setattr(Array, "listed", lambda self: "")
     with pytest.raises(UsageError, match="no task has begun"):
         absorb(theirs, False, own, lambda sentence: None)
     assert shard.is_file() and not (mine / "records").exists()
     assert not (theirs / "parts").exists() and not (friend / "parts").exists()
+
+
+def test_a_command_killed_while_it_hands_an_array_in_leaves_its_title(tmp_path, monkeypatch):
+    Array("0a1b", "", 2, (tmp_path,), 3, tmp_path).write()
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text('#!/bin/sh\n[ "$3" = int-bench-0a1b ] && echo "41\n41"\n')
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(squeue.parent), prepend=os.pathsep)
+    array = under_way([tmp_path])
+    assert array is not None and (array.job, array.tasks) == ("41", 2)
+    with pytest.raises(UsageError, match="Slurm job 41 works on"):
+        absorb(tmp_path, False, [tmp_path], lambda sentence: None)
+    squeue.write_text("#!/bin/sh\n")  # it was never handed in, or has ended
+    told: list[str] = []
+    absorb(tmp_path, True, [tmp_path], told.append)
+    assert not told and not (tmp_path / "parts").exists()
+
+
+def test_what_a_killed_command_left_of_an_array_is_merged_and_removed(tmp_path):
+    part = tmp_path / "parts" / "0a1b" / "00.0.jsonl"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(line_of(Record("a", 0, FAILED, error="It broke.")))
+    absorb(tmp_path, True, [tmp_path], lambda sentence: None)
+    assert not (tmp_path / "parts").exists() and list((tmp_path / "records").iterdir())
 
 
 def test_the_words_of_the_scheduler_are_one_sentence():
@@ -176,7 +202,7 @@ def test_a_stranger_s_file_has_no_other_folder_merged_or_removed(scenes, tmp_pat
         (run / "parts" / "a").mkdir(parents=True)
         (run / "parts" / "a" / "job.json").write_text(json.dumps(content))
         (run / "parts" / "a" / "error.0").write_text('["UsageError", "Not yours."]')
-    monkeypatch.setattr(Array, "active", lambda array: False)
+    monkeypatch.setattr(Array, "listed", lambda array: "")
     absorb(mine, False, [mine], lambda sentence: None)
     assert not (mine / "parts").exists() and not (other / "records").exists()
     assert (other / "parts" / "a" / "error.0").exists()

@@ -13,7 +13,8 @@ from int_bench.errors import UsageError
 from int_bench.runs.executors import claims, shards
 from int_bench.runs.executors.claims import Held, Lock, claim
 from int_bench.runs.executors.merge import merge, merged
-from int_bench.runs.executors.shards import PARTS, Part, Shards, open_of
+from int_bench.runs.executors.shards import Part, Shards, open_of
+from int_bench.runs.layout import PARTS
 from int_bench.runs.records import FAILED, OK, FileMark, Record, line_of
 
 PATIENCE = 5.0
