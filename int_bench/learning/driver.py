@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from int_bench.core.protocols import Backbone
+from int_bench.core.text import in_seconds
 from int_bench.data.dataset import Dataset
 from int_bench.errors import OutOfMemory, UsageError
 from int_bench.learning.loop import Listener, Report, fit
@@ -57,10 +58,13 @@ class _Told(Listener):
             **{name: _number(value) for name, value in report.figures.items()},
         }
         if report.validation:
-            told = report.validation.items()
-            record["validation"] = {name: _number(value) for name, value in told}
+            checked = report.validation
+            record["validation"] = {name: _number(checked[name]) for name in checked}
         self._place.tell(record)
-        self._place.say(str(report))
+        left = f"{in_seconds(report.left)} left" if report.left else "done"
+        figures = {**report.figures, **{f"val {k}": v for k, v in report.validation.items()}}
+        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+        self._place.say(f"step {report.step} of {report.steps}, {left}: {told}")
 
 
 def _number(value: float) -> float | None:

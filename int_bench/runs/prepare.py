@@ -26,6 +26,7 @@ from int_bench.runs.prefixes import copy, derive
 from int_bench.runs.preflight.stamps import MIXED, stamps_of
 from int_bench.runs.provenance import code, device, machine
 from int_bench.runs.reader import Run
+from int_bench.runs.training.guard import refuse
 from int_bench.runs.variants import RunRequest
 
 PREFIX_OF = "prefix_of"
@@ -274,6 +275,7 @@ def prepare(requests: Sequence[RunRequest]) -> list[Prepared]:
         identified["content"] = content
     prepared: dict[Path, Prepared] = {}
     for request in requests:
+        refuse(request.config, samples)
         decided = identity(request.config, identified)
         path = _folder(request.config, decided)
         source = None

@@ -13,6 +13,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from int_bench import config
 from int_bench.config import binding
+from int_bench.config.compose import load_training
 from int_bench.config.identity import digest, identity
 from int_bench.config.places import CONF, groups, options
 from int_bench.errors import UsageError
@@ -37,7 +38,9 @@ EVERY_CHOICE = [
 @pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
 def test_every_yaml_composes_and_binds(group, name):
     needed = ["task.prompt=shadow"] if (group, name) == ("task", "custom") else []
-    loaded = config.load_config([f"{group}={name}", *needed])
+    load = load_training if group == "training" else config.load_config
+    loaded = load([f"{group}={name}", *needed])
+    group = {"training": "method"}.get(group, group)
     assert loaded.choices[group] == name
 
 

@@ -43,6 +43,8 @@ def values(verb: str, before: Sequence[str], key: str) -> list[str]:
 
     if verb == "ablate" and key in _axes(verb):
         return list(_axes(verb)[key])
+    if (verb, key) == ("train", "method"):
+        return options("training")
     if key in groups():
         more = ["all"] if key == "method" and verb == "run" else []
         return [*options(key), *more]

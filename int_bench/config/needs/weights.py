@@ -41,6 +41,7 @@ class Weights:
         revision: of a hub's repository.
         lacks: what is not as it should be; empty if all is there.
         known: what is known of it beforehand.
+        key: of the model that names it.
     """
 
     role: str
@@ -51,6 +52,7 @@ class Weights:
     revision: str | None
     lacks: str
     known: Checkpoint
+    key: str = "checkpoint"
 
     @property
     def fetchable(self) -> bool:
@@ -66,7 +68,7 @@ class Weights:
             return f"int-bench models fetch {self.word}"
         if self.kind == "shipped":
             return f"python -m int_bench.zoo.training {self.place.name}"
-        return f"backbone.{self.role}.checkpoint=PATH"
+        return f"backbone.{self.role}.{self.key}=PATH"
 
 
 def weights_of(config: RunConfig) -> list[Weights]:
@@ -100,6 +102,8 @@ def _of_model(node: Mapping[str, Any]) -> Iterator[Weights]:
             yield _tagged(checkpoint, str(node["pretrained"]))
         else:
             yield _named(checkpoint, revision)
+    if node.get("adapter") is not None:
+        yield replace(_named(str(node["adapter"]), None), key="adapter")
     # A model of two parts, e.g. a detector with a text encoder of its own.
     encoder = node.get("text_encoder", _default(str(node[binding.TARGET]), "text_encoder"))
     if isinstance(encoder, str):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from int_bench.config import RunConfig
 from int_bench.data.dataset import SampleFile
 from int_bench.data.world.dataset import is_drawn
+from int_bench.runs.training.guard import stamp
 
 TINY = (
     "TINY MODELS ON PHOTOGRAPHS: they were trained on drawn scenes alone, so these numbers say"
@@ -27,6 +28,8 @@ def stamps_of(config: RunConfig, samples: Sequence[SampleFile]) -> tuple[str, ..
     stamps = []
     if samples and _shipped(config) and not is_drawn(samples[0]):
         stamps.append(TINY)
+    trained = stamp(config, samples)
+    stamps += [] if trained is None else [trained]
     selection = config.method.get("prompter", {}).get("selection", {})
     if selection.get("reading") == "sampled" and selection.get("negative", True):
         stamps.append(

@@ -15,7 +15,9 @@ from int_bench.runs.prepare import Prepared, prepare
 from int_bench.runs.variants import RunRequest
 
 ROOT = "results/train"
-_SPLIT = "dataset.split"
+_SPLIT, _COUNT = "dataset.split", "dataset.count"
+_SCENES, _LOOKED_AT = 1200, 200
+"""Scenes of drawn data sets that are trained on and looked at, where no number is given."""
 _VALIDATION = ("val", "validation")
 
 
@@ -43,8 +45,13 @@ class TrainRequest:
         dataset = composed([*words, "method=empty"]).tree["dataset"]
         split, validation = _splits(dataset, words)
         rest = [word for word in words if not word.startswith(f"{_SPLIT}=")]
-        selected = ("limit=", "skip=", "ids=")  # they are of the training samples
+        selected = ("limit=", "skip=", "ids=", f"{_COUNT}=")  # they are of the training samples
         kept = [word for word in rest if not word.startswith(selected)]
+        if "count" in (binding.signature(str(dataset[binding.TARGET])) or {}):
+            drawn = any(word.startswith(f"{_COUNT}=") for word in words)
+            rest += [] if drawn else [f"{_COUNT}={_SCENES}"]
+            count = dataset["count"] if drawn else _SCENES
+            kept.append(f"{_COUNT}={min(int(count), _LOOKED_AT)}")
         return cls(
             load_training([*rest, f"{_SPLIT}={split}"]),
             load_training([*kept, f"{_SPLIT}={validation}"]),
@@ -87,8 +94,10 @@ def _translated(overrides: Sequence[str]) -> list[str]:
         if text.startswith(("method.", "training")):
             raise UsageError(f"{text!r}: options of a training are {TRAIN}.KEY=VALUE.")
     rest = [text for text in overrides if not text.startswith("method=")]
-    out = [] if any(text.startswith("out=") for text in rest) else [f"out={ROOT}"]
-    return [f"training={names[0]}", *rest, *out]
+    own = {"out": ROOT, "allow_train": "true"}  # what a frozen model saw may be learned from again
+    keys = {text.partition("=")[0] for text in rest}
+    added = [f"{key}={value}" for key, value in own.items() if key not in keys]
+    return [f"training={names[0]}", *rest, *added]
 
 
 def _splits(dataset: dict[str, object], words: Sequence[str]) -> tuple[str, str]:
