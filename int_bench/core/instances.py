@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from int_bench.errors import MissingAsset
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,3 +30,22 @@ class Instance:
     mask: NDArray[np.bool_]
     box: tuple[float, float, float, float]
     point: tuple[float, float]
+
+
+def coco_library(what: str) -> Any:
+    """The module ``faster_coco_eval``: COCO's run lengths, polygons and average precision.
+
+    Args:
+        what: what needs it, in the singular, for the message.
+
+    Raises:
+        MissingAsset: it is not installed.
+    """
+    try:
+        import faster_coco_eval
+    except ImportError as error:
+        raise MissingAsset(
+            f"Package faster-coco-eval, which {what} needs, is not installed; pip install"
+            " 'int-bench[instances]'."
+        ) from error
+    return faster_coco_eval

@@ -51,6 +51,7 @@ def read_image(
     mask_path: Path | None = None,
     depth: Depth = _UNKNOWN,
     max_pixels: int = MAX_PIXELS,
+    size: tuple[int, int] | None = None,
 ) -> Image:
     """Decode an image to (H, W, 3) uint8 RGB, in the frame of its mask.
 
@@ -64,12 +65,16 @@ def read_image(
         mask_path: its mask, if there is one.
         depth: white of its set, for files of more than 8 bits.
         max_pixels: above it the image is refused.
+        size: (height, width) of its annotations, where they are no mask: the stored pixels are kept
+            if they have it and what a viewer would show has not.
 
     Raises:
         SampleError: the file cannot be decoded.
     """
     with decoding(path, max_pixels) as file:
-        kept = mask_path is not None and _mask_is_in_stored_frame(file.header, mask_path)
+        header = file.header
+        kept = mask_path is not None and _mask_is_in_stored_frame(header, mask_path)
+        kept |= size is not None and header.size == size != header.displayed_size
         pixels = file.pixels("RGB", upright=not kept)
         if pixels.alpha is not None and pixels.alpha.min() < pixels.alpha.max():
             remark("image_alpha", f"image {path.name} has an alpha that varies; it is dropped")

@@ -263,7 +263,7 @@ def test_bash_completes_groups_and_data_sets():
     assert "dataset=" in complete(["run", "da"])
     # bash breaks words at the equals sign
     assert complete(["run", "dataset", "=", "ch"]) == ["chameleon"]
-    assert complete(["run", "task", "="]) == ["cod", "custom", "polyp", "skin"]
+    assert complete(["run", "task", "="]) == ["cod", "custom", "object", "polyp", "skin"]
 
 
 def test_zsh_completes_the_option_as_one_word():

@@ -64,7 +64,7 @@ def _tell_faults() -> None:
 def _terms(config: RunConfig) -> Iterator[str]:
     """Task and published count, and the terms of a set that somebody else made."""
     node = config.dataset
-    count = node.get("expected")
+    count = node.get("expected") or node.get("published", {}).get(node.get("split"))
     yield f"task:    {config.task.name}" + (f", {count} images" if count else "")
     for key in ("licence", "source"):
         if node.get(key):

@@ -6,14 +6,19 @@ Coordinates are x, y in pixels of the image; the centre of the top left pixel is
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from int_bench.core.files import expanded, read_plain
 from int_bench.core.geometry import bounds
 from int_bench.core.seeding import derive_seed
+from int_bench.core.typed import Malformed, parsed
 from int_bench.core.types import HardMask
+from int_bench.errors import MissingAsset
 
 Drawn = Literal["qc", "uniform", "centroid"]
 """Points that are made from masks; see :func:`point_of`."""
@@ -71,3 +76,28 @@ def _quasi_centre(
     semi_x, semi_y = (min(_LONGEST, _SEMI_AXIS * side) for side in (width, height))
     inside = (across / semi_x) ** 2 + (down / semi_y) ** 2 <= 1.0
     return np.asarray(weights * inside if inside.any() else weights, dtype=np.float64)
+
+
+def read_points(file: str | Path) -> dict[str, tuple[float, float]]:
+    """Points that somebody clicked: a JSON object of ``[x, y]`` by the ids of the objects.
+
+    Raises:
+        MissingAsset: the file is not there, or holds anything else.
+    """
+    path = expanded(file)
+    try:
+        points = parsed(read_plain(path))
+    except OSError as error:
+        raise MissingAsset(f"File of points {path}: {error.strerror or error}.") from error
+    except Malformed as error:
+        raise MissingAsset(f"File of points {path}: {error}.") from error
+    if not isinstance(points, dict):
+        raise MissingAsset(f"File of points {path}: it is no object of [x, y] by ids.")
+    for object_id, point in points.items():
+        if not (isinstance(point, list) and len(point) == 2 and all(map(_is_finite, point))):
+            raise MissingAsset(f"File of points {path}: the point of {object_id} is no [x, y].")
+    return {object_id: (float(x), float(y)) for object_id, (x, y) in points.items()}
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e9 and math.isfinite(value)

@@ -8,25 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from int_bench.core.files import expanded
 from int_bench.core.geometry import bounds
 from int_bench.core.instances import Instance
 from int_bench.core.types import HardMask
 from int_bench.data.dataset import SampleFile
-from int_bench.data.instances.points import point_of
-from int_bench.errors import MissingAsset, SampleError
+from int_bench.data.instances.points import point_of, read_points
+from int_bench.data.pairing import Finding
+from int_bench.errors import MissingAsset, SampleError, UsageError
 
 Unit = Literal["object", "image"]
 """What a sample is. Of objects, the ground truth is the object's mask; of images, their union."""
 PointKind = Literal["qc", "uniform", "centroid", "file"]
 """Where the objects' points come from: :mod:`int_bench.data.instances.points`, or a file."""
-Masks = npt.NDArray[np.bool_]
-"""(N, H, W), a mask for each object of an image."""
-
 _RECENT = 4
 """Images whose decoded objects are remembered: samples of one image follow one another."""
 
@@ -38,6 +36,19 @@ class AnnotatedImage:
     id: str
     path: Path | None
     objects: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The objects of an image, decoded.
+
+    Attributes:
+        size: (height, width) of the image.
+        masks: of each object in its order, (H, W) bool; what is wrong with those that have none.
+    """
+
+    size: tuple[int, int]
+    masks: Sequence[HardMask | SampleError]
 
 
 @dataclass(frozen=True)
@@ -53,6 +64,21 @@ class Points:
     kind: PointKind
     seed: int
     clicked: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, kind: PointKind, seed: int, file: str | None) -> Points:
+        """The points that ``dataset.points`` and its company ask for.
+
+        Raises:
+            UsageError: those of a file without a file, or the other way round.
+            MissingAsset: the file is not there, or holds no points.
+        """
+        if (kind == "file") != (file is not None):
+            raise UsageError(
+                "dataset.points=file and dataset.points_file=FILE go together: a JSON object of"
+                " [x, y] by the objects' ids."
+            )
+        return cls(kind, seed, {} if file is None else read_points(file))
 
     def point(self, object_id: str, mask: HardMask) -> tuple[float, float]:
         """The point of an object, x, y in pixels.
@@ -72,6 +98,14 @@ class Points:
         return x, y
 
 
+class _Image(NamedTuple):
+    """Objects of an image that could be decoded, what is wrong with the others, their union."""
+
+    instances: list[Instance]
+    faults: dict[str, str]
+    union: HardMask
+
+
 @dataclass(frozen=True)
 class Objects:
     """The samples and the objects of a data set.
@@ -79,14 +113,14 @@ class Objects:
     Attributes:
         name: the data set's.
         images: all of them, in a fixed order.
-        read: decodes the masks of an image's objects, (N, H, W).
+        read: decodes the masks of an image's objects.
         unit: what a sample is.
         points: of the objects.
     """
 
     name: str
     images: Sequence[AnnotatedImage]
-    read: Callable[[AnnotatedImage], Masks]
+    read: Callable[[AnnotatedImage], Decoded]
     unit: Unit
     points: Points
 
@@ -111,23 +145,31 @@ class Objects:
     def objects(self, sample: SampleFile) -> tuple[Instance, ...]:
         """The objects of the sample's image; the sample's own first, where it is one object.
 
+        Objects that cannot be decoded are left out; each is named where it is the sample.
+
         Raises:
-            SampleError: an annotation cannot be decoded.
+            SampleError: the sample's own annotation cannot be decoded.
         """
-        instances, _ = self._decoded(sample.topic)
+        instances, faults, _ = self._decoded(sample.topic)
         if sample.image_id is None:
-            return instances
+            return tuple(instances)
+        if sample.id in faults:
+            raise SampleError(faults[sample.id])
         return tuple(sorted(instances, key=lambda instance: instance.id != sample.id))
 
     def mask(self, sample: SampleFile) -> HardMask:
         """The ground truth of a sample, (H, W) bool.
 
         Raises:
-            SampleError: an annotation cannot be decoded.
+            SampleError: the sample's own annotation cannot be decoded.
         """
-        instances, union = self._decoded(sample.topic)
-        own = [instance.mask for instance in instances if instance.id == sample.id]
-        return union if sample.image_id is None else own[0]
+        if sample.image_id is None:
+            return self._decoded(sample.topic)[2]
+        return self.objects(sample)[0].mask
+
+    def faults(self, image: AnnotatedImage) -> Mapping[str, str]:
+        """What is wrong with objects of an image that cannot be decoded, by their ids."""
+        return self._decoded(image.id)[1]
 
     def describe(self, *parts: object) -> str:
         """Hash (hex sha256) of ``parts``, of the unit, and of all that decides the points."""
@@ -142,22 +184,30 @@ class Objects:
         return {image.id: image for image in self.images}
 
     @cached_property
-    def _decoded(self) -> Callable[[str], tuple[tuple[Instance, ...], HardMask]]:
+    def _decoded(self) -> Callable[[str], _Image]:
         return lru_cache(maxsize=_RECENT)(self._decode)
 
-    def _decode(self, image_id: str) -> tuple[tuple[Instance, ...], HardMask]:
+    def _decode(self, image_id: str) -> _Image:
         image = self._by_id[image_id]
-        masks = self.read(image)
-        masks.setflags(write=False)
-        instances = [
-            self._instance(object_id, category, mask)
-            for (object_id, category), mask in zip(image.objects, masks, strict=True)
-        ]
-        return tuple(instances), np.asarray(masks.any(axis=0))
+        decoded = self.read(image)
+        instances, faults = list[Instance](), dict[str, str]()
+        union = np.zeros(decoded.size, dtype=np.bool_)
+        for (object_id, category), mask in zip(image.objects, decoded.masks, strict=True):
+            try:
+                instance = self._instance(object_id, category, mask)
+            except SampleError as error:
+                faults[object_id] = str(error)
+                continue
+            union |= instance.mask
+            instances.append(instance)
+        return _Image(instances, faults, union)
 
-    def _instance(self, object_id: str, category: str, mask: HardMask) -> Instance:
+    def _instance(self, object_id: str, category: str, mask: HardMask | SampleError) -> Instance:
+        if isinstance(mask, SampleError):
+            raise mask
         if not mask.any():
             raise SampleError(f"Object {object_id} of data set {self.name} has an empty mask.")
+        mask.setflags(write=False)
         rows, columns = bounds(mask)
         edges = (columns.start, rows.start, columns.stop, rows.stop)
         box = (float(edges[0]), float(edges[1]), float(edges[2]), float(edges[3]))
@@ -182,3 +232,47 @@ def _named(image: AnnotatedImage) -> str | None:
 def without_caches(dataset: Any) -> dict[str, Any]:
     """The fields of a data set alone: what travels to another process, which reads again."""
     return {name: vars(dataset)[name] for name in dataset.__dataclass_fields__}
+
+
+def untrained(training: Sequence[SampleFile], validation: Sequence[SampleFile]) -> tuple[str, ...]:
+    """The categories of samples of validation that no sample of training shows, in their order.
+
+    Of data sets whose samples are objects; what was never seen cannot be learnt.
+    """
+    seen = {sample.truth_name for sample in training}
+    names = dict.fromkeys(sample.truth_name for sample in validation)
+    return tuple(name for name in names if name is not None and name not in seen)
+
+
+def first_of(candidates: str | Sequence[str], root: str, what: str, hint: str) -> Path:
+    """The first file or folder under ``root`` that is there.
+
+    Args:
+        candidates: best known layout first.
+        root: what they lie under; none of an absolute one.
+        what: they are, for the message, the data set's name first.
+        hint: how to get it.
+
+    Raises:
+        MissingAsset: none is there.
+    """
+    names = [candidates] if isinstance(candidates, str) else list(candidates)
+    folder = expanded(root)
+    for name in names:
+        path = folder / expanded(name)
+        if path.exists():
+            return path
+    tried = ", ".join([str((folder / expanded(names[0])).absolute()), *names[1:]])
+    raise MissingAsset(f"{what} not found: {tried}; {hint}.")
+
+
+def without_errors(name: str, findings: Sequence[Finding]) -> None:
+    """Refuse a data set that something is wrong with.
+
+    Raises:
+        MissingAsset: there is an error; it names the first.
+    """
+    errors = [finding.message for finding in findings if finding.severity == "error"]
+    if errors:
+        more = f" (and {len(errors) - 1} more; `int-bench data check` lists all)"
+        raise MissingAsset(f"Data set {name}: {errors[0]}{more if len(errors) > 1 else ''}.")

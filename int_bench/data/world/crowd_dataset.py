@@ -15,7 +15,15 @@ from int_bench.core.limits import Within
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
 from int_bench.data.instances.granularity import Granularity, granular
-from int_bench.data.instances.samples import AnnotatedImage, Objects, Points, Unit, without_caches
+from int_bench.data.instances.samples import (
+    AnnotatedImage,
+    Decoded,
+    Objects,
+    Points,
+    Unit,
+    without_caches,
+)
+from int_bench.data.pairing import Finding
 from int_bench.data.world.crowd import CATEGORIES, crowd, paint_crowd
 from int_bench.errors import UsageError
 
@@ -73,7 +81,7 @@ class CrowdScenes:
 
     def samples(self) -> Sequence[SampleFile]:
         """Scenes ``test-00000``, ... or their objects ``test-00000-0``, ...; no pixel is drawn."""
-        return self._objects.samples
+        return self.objects_of_images.samples
 
     def load_image(self, sample: SampleFile) -> Image:
         """The scene, (size, size, 3) uint8 RGB; the same for all of its objects."""
@@ -82,24 +90,36 @@ class CrowdScenes:
     def load_mask(self, sample: SampleFile) -> HardMask:
         """What is visible of the object, its group or its part, or of all, (size, size) bool."""
         if self.truth == "whole":
-            return self._objects.mask(sample)
+            return self.objects_of_images.mask(sample)
         return granular(self.truth, self.objects(sample))
 
     def objects(self, sample: SampleFile) -> tuple[Instance, ...]:
         """All animals of the scene; the sample's own first, where it is one."""
-        return self._objects.objects(sample)
+        return self.objects_of_images.objects(sample)
 
     def manifest(self) -> str:
         """Hash (hex sha256) of what decides scenes and points; their number does not count."""
         of_truth = () if self.truth == "whole" else (self.truth,)
-        return self._objects.describe("crowd", self.split, self.seed, self.size, *of_truth)
+        decided = (self.split, self.seed, self.size, *of_truth)
+        return self.objects_of_images.describe("crowd", *decided)
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process."""
         return without_caches(self)
 
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Nothing can be wrong with files that there are not."""
+        return ()
+
+    @property
+    def crowd_count(self) -> int:
+        """Every animal is annotated by itself."""
+        return 0
+
     @cached_property
-    def _objects(self) -> Objects:
+    def objects_of_images(self) -> Objects:
+        """The animals of all scenes."""
         scenes = [self._scene(index) for index in range(self.count)]
         points = Points(self.points, self.points_seed)
         return Objects(self.name, scenes, self._masks, self.unit, points)
@@ -110,8 +130,9 @@ class CrowdScenes:
         objects = [(f"{scene_id}-{slot}", CATEGORIES[a.category]) for slot, a in animals]
         return AnnotatedImage(scene_id, None, tuple(objects))
 
-    def _masks(self, scene: AnnotatedImage) -> npt.NDArray[np.bool_]:
-        return _painted(self.split, _number(scene.id), self.seed, self.size)[1]
+    def _masks(self, scene: AnnotatedImage) -> Decoded:
+        masks = _painted(self.split, _number(scene.id), self.seed, self.size)[1]
+        return Decoded((self.size, self.size), list(masks))
 
 
 def _number(scene_id: str) -> int:
