@@ -28,6 +28,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
 from tests import phantom_graphs, phantom_shapes
+from tests.phantom_layouts import LARGE, convolution, slow_passes
 from tests.phantom_rules import FREE, INDEXING, READS, Call, Refused, refuse
 
 CUDA = torch.device("cuda", 0)
@@ -69,6 +70,7 @@ class Device:
         dispatches: operations launched, by name; a replayed graph is one.
         syncs: what the host waited for.
         uploads: copies from the host.
+        slow: passes over large tensors that lie in unlike layouts, by operation.
         attention: fused attention, by precision, mask and shapes.
         now, peak: bytes held.
     """
@@ -79,6 +81,8 @@ class Device:
         self.dispatches: Counter[str] = Counter()
         self.syncs: Counter[str] = Counter()
         self.uploads: Counter[str] = Counter()
+        self.slow: Counter[str] = Counter()
+        self.large = LARGE
         self.attention: Counter[str] = Counter()
         self.recording: phantom_graphs.Recording | None = None
         self.now = self.peak = 0
@@ -86,7 +90,7 @@ class Device:
 
     def clear(self) -> None:
         """Begin to count anew; the peak from what is held now."""
-        for counter in (self.dispatches, self.syncs, self.uploads, self.attention):
+        for counter in (self.dispatches, self.syncs, self.uploads, self.slow, self.attention):
             counter.clear()
         self.peak = self.now
 
@@ -122,6 +126,8 @@ class Device:
             out = phantom_shapes.run(call.name, kernel, bare_args, bare_kwargs, to_device)
         if self.recording is not None:
             self.recording.note(kernel, bare_args, bare_kwargs, out)
+        operands = _tensors(bare_args, bare_kwargs, out)
+        self.slow[call.name] += slow_passes(func, call.name, operands, self.large)
         if call.to_host:
             return phantom_shapes.readable(out)
         tree_map(self._hold, out)
@@ -194,6 +200,10 @@ def _bare(leaf: Any) -> Any:
     return leaf.elem if isinstance(leaf, Phantom) else leaf
 
 
+def _tensors(*nested: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(nested) if isinstance(leaf, torch.Tensor)]
+
+
 def _wrapped(func: Any, args: Any, kwargs: Any, out: Any) -> Any:
     """Outputs as phantoms; what was written in place is the argument itself."""
     arguments = func._schema.arguments
@@ -219,8 +229,12 @@ def _heads(query, *args, **named):
     return torch.ops.aten._native_multi_head_attention(query, *args, **named)
 
 
-KERNELS = {"cudnn_batch_norm": _batch_norm, "_native_multi_head_attention": _heads}
-"""Kernels that a CPU lacks, or that know no shapes."""
+KERNELS = {
+    "cudnn_batch_norm": _batch_norm,
+    "_native_multi_head_attention": _heads,
+    "convolution": convolution,
+}
+"""Kernels that a CPU lacks, that know no shapes, or that choose another layout."""
 SDPA = torch._C._nn.scaled_dot_product_attention
 
 

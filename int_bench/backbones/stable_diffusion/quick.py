@@ -7,9 +7,10 @@ from types import MethodType
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from int_bench.backbones.common.graphs import Replayed
+from int_bench.backbones.stable_diffusion.channels_last import keep_channels_last
 
 
 def quick(pipeline: Any, channels_last: bool, compiled: bool) -> Any:
@@ -28,9 +29,8 @@ def quick(pipeline: Any, channels_last: bool, compiled: bool) -> Any:
     if compiled:
         unet.compile_repeated_blocks()
     if unet.device.type == "cuda":
-        for module in (*unet.modules(), *vae.modules()):
-            if channels_last and type(module) is nn.GroupNorm:
-                module.forward = MethodType(group_norm, module)  # type: ignore[method-assign]
+        for model in (unet, vae) if channels_last else ():
+            keep_channels_last(model)
         unet.forward = _Graphed(unet.forward)
         vae.encoder.forward = Replayed(vae.encoder.forward)
         vae.decoder.forward = Replayed(vae.decoder.forward)
@@ -49,29 +49,6 @@ def _graphs(pipeline: Any) -> Iterator[Replayed]:
         graphs = forward.steps if isinstance(forward, _Graphed) else forward
         if isinstance(graphs, Replayed):
             yield graphs
-
-
-def group_norm(self: nn.GroupNorm, x: Tensor) -> Tensor:
-    """``nn.GroupNorm`` of (B, C, H, W) where channels are last, without changing that.
-
-    The library's own kernel wants them first, so that each norm copies its input, and the
-    convolution behind it copies the answer back: a quarter of the UNet's time.
-    """
-    if x.ndim != 4 or not x.is_contiguous(memory_format=torch.channels_last):
-        plain: Tensor = nn.GroupNorm.forward(self, x)
-        return plain
-    flat = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H * W, C)
-    groups = (len(x), self.num_groups, -1)
-    count = flat.shape[1] * (x.shape[1] // self.num_groups)
-    sums = flat.sum(1, dtype=torch.float32).view(groups).sum(-1)
-    squares = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float32).square()
-    mean = sums / count
-    variance = (squares.view(groups).sum(-1) / count - mean.square()).clamp(min=0)
-    gain = self.weight.float().view(1, *groups[1:]) * (variance + self.eps).rsqrt()[..., None]
-    shift = self.bias.float().view(1, *groups[1:]) - mean[..., None] * gain
-    rows = [term.flatten(1)[:, None] for term in (shift, gain)]
-    normed: Tensor = torch.addcmul(rows[0], flat, rows[1], out=torch.empty_like(flat))
-    return normed.view(len(x), *x.shape[2:], -1).permute(0, 3, 1, 2)
 
 
 class _Graphed:
