@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
     from yaml import Node
 
+_MOST_VALUES = 100_000
+
 
 @dataclass(frozen=True)
 class Place:
@@ -72,6 +74,9 @@ def of_groups(groups: tuple[str, ...], places: tuple[Path, ...]) -> Files:
     from hydra.types import RunMode
     from omegaconf import OmegaConf
 
+    for folder in places[1:]:
+        for file in sorted(folder.rglob("*.yaml")):
+            refuse_multiplying(file)
     given = [*groups, *_searched(places[1:])]
     with _loader() as loader:
         config = compose("config", overrides=given, return_hydra_config=True)
@@ -118,6 +123,47 @@ def top_keys() -> list[str]:
 
 
 @cache
+def refuse_multiplying(file: Path) -> None:
+    """Refuse a file whose aliases (``*NAME``) stand for more than would fit into it by far.
+
+    Ten lines that each name the one before ten times are as long as a library when written out.
+
+    Raises:
+        UsageError: they do; the sentence names the file.
+    """
+    import yaml
+
+    try:
+        content = file.read_bytes()
+        root = yaml.compose(content) if b"*" in content else None
+        size = 0 if root is None else _written_out(root, {})
+    except errors() as error:
+        if isinstance(error, RecursionError):
+            size = _MOST_VALUES + 1  # an alias within what it names
+        else:
+            return  # what reads it says what is wrong with it
+    if size > _MOST_VALUES:
+        raise UsageError(
+            f"{file}: its aliases (*NAME) stand for more than {_MOST_VALUES:,} values; write out "
+            "what is needed."
+        )
+
+
+def _written_out(node: Node, known: dict[int, int]) -> int:
+    """The values that a node stands for, each alias counted as what it names."""
+    from yaml import MappingNode, SequenceNode
+
+    if id(node) not in known:
+        parts: list[Any] = []
+        if isinstance(node, MappingNode):
+            parts = [part for pair in node.value for part in pair]
+        elif isinstance(node, SequenceNode):
+            parts = list(node.value)
+        known[id(node)] = 1 + sum(_written_out(part, known) for part in parts)
+    return known[id(node)]
+
+
+@cache
 def _lines(file: Path) -> Mapping[str, int]:
     """The line of each dotted key of a file, from 1."""
     import yaml
@@ -158,6 +204,7 @@ def defaults_of_dataset(groups: Sequence[str]) -> list[str]:
 def _read(file: Path) -> Any:
     from omegaconf import DictConfig, OmegaConf
 
+    refuse_multiplying(file)
     try:
         content = OmegaConf.load(file)
     except errors() as error:

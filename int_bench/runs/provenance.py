@@ -83,6 +83,7 @@ def device(nodes: Nodes) -> str:
     return ", ".join(dict.fromkeys(names)) or platform.machine() or "cpu"
 
 
+@cache
 def _version(name: str) -> str | None:
     try:
         return metadata.version(name)

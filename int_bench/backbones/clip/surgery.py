@@ -152,7 +152,7 @@ class ClipSurgery(LocalModel):
             size, cached = self.size or size, self._tokens
         if picture.digest not in cached:
             square = partial(self._square, picture, size)
-            self._squashed.begin((picture.digest, size), square, submit)
+            self._squashed.begin((picture.digest, size), request, square, submit)
 
     def load(self) -> Clip:
         """Model, tokenizer, and what is known of texts."""

@@ -97,7 +97,7 @@ class GroundingDino(LocalModel):
     def begin(self, request: Request[Any], submit: Submit) -> None:
         """The processor's work."""
         if isinstance(request, Detect):
-            self._ready.begin(_seen(request), partial(self._inputs, request), submit)
+            self._ready.begin(_seen(request), request, partial(self._inputs, request), submit)
 
     def _inputs(self, request: Detect) -> Inputs:
         """One request through the library's processor, each value with a batch dimension of 1."""

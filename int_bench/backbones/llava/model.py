@@ -186,7 +186,7 @@ class Llava(LocalModel):
         """The processor's work on the picture, unless its tokens are here."""
         picture: Picture = request.image  # type: ignore[attr-defined]
         if picture.digest not in self._features:
-            self._seen.begin(picture.digest, partial(self._inputs, [picture]), submit)
+            self._seen.begin(picture.digest, request, partial(self._inputs, [picture]), submit)
 
     def load(self) -> _Loaded:
         """Model and processor by transformers' own loaders; weights from safetensors only.

@@ -112,7 +112,8 @@ class Sam(LocalModel):
         """Resize the picture, unless its embedding is here."""
         picture: Picture = request.image  # type: ignore[attr-defined]
         if picture.digest not in self._embeddings:
-            self._resized.begin(picture.digest, partial(self._resize_picture, picture), submit)
+            resize = partial(self._resize_picture, picture)
+            self._resized.begin(picture.digest, request, resize, submit)
 
     def load(self) -> Any:
         """The model; only its encoder is in the configured precision."""

@@ -125,7 +125,7 @@ class StableDiffusion(LocalModel):
     def begin(self, request: Request[Any], submit: Submit) -> None:
         """The square and the way back."""
         if isinstance(request, Inpaint):
-            self._frames.begin(_seen(request), partial(self._frame, request), submit)
+            self._frames.begin(_seen(request), request, partial(self._frame, request), submit)
 
     def _frame(self, request: Inpaint) -> _Frame:
         """What goes in, and how opaque what comes out is."""

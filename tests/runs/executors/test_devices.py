@@ -57,7 +57,7 @@ def test_the_gpu_is_named_that_torch_takes(monkeypatch):
 
 
 def test_a_run_goes_on_on_another_kind_of_device_only_if_told_and_tables_say_so(
-    scenes, tmp_path, monkeypatch
+    command, scenes, tmp_path, monkeypatch
 ):
     on(monkeypatch, "NVIDIA A100")
     folder, _ = go(in_e1(scenes, tmp_path, "limit=2"))
@@ -74,6 +74,8 @@ def test_a_run_goes_on_on_another_kind_of_device_only_if_told_and_tables_say_so(
     (run,) = prepare([in_e1(scenes, tmp_path)])
     score_runs(run.dataset, [scorable(Run(folder), "int", 1)], Rules())
     assert StoredRun(folder).scores().stamps == (stamp,)
+    code, out, _ = command("table", "--runs", folder)
+    assert code == 0 and stamp in " ".join(out.split())
     go(in_e1(scenes, tmp_path))  # nothing is left: it stays so
     assert Run(folder).manifest.stamps == (stamp,)
 

@@ -17,11 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from int_bench.config import build_method
 from int_bench.engine.trace import Trace
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.executors import worker
+from int_bench.runs.executors.compute import compute
 from int_bench.runs.executors.status import Pulse, status_of
-from int_bench.runs.prepare import prepare
+from int_bench.runs.prepare import prepare, with_all_models
 from int_bench.runs.reader import Run
 from tests.runs.executors.bench import content, go, pictures, request
 from tests.runs.executors.hazards import HANGS, KILLS
@@ -71,6 +73,18 @@ def test_any_number_of_workers_leaves_the_same_folder(
         counted.update(record.counters)
     assert done.work.images == 12
     assert done.counters["vlm.answer.rows"] == counted["vlm.answer.rows"] > 0
+
+
+def test_runs_of_a_sweep_are_each_what_one_process_leaves(scenes, tmp_path):
+    def swept(out, *words):
+        asked = [request(scenes, out, *words, f"method.iterations={count}") for count in (1, 2)]
+        runs = prepare(asked)
+        methods = [build_method(run.config) for run in asked]
+        compute(runs, methods, with_all_models(runs))
+        return [content(run.path) for run in runs]
+
+    ray = swept(tmp_path / "ray", "executor=ray", "executor.workers=2")
+    assert ray == swept(tmp_path / "inline") and len(ray) == 2
 
 
 def actors() -> list[int]:
