@@ -94,6 +94,20 @@ class DetectionDetails(TypedDict):
     score: float
 
 
+class InstanceDetails(TypedDict):
+    """An object that was found without a prompt.
+
+    Attributes:
+        category: its class, by name.
+        score: confidence, 0..1.
+        counts: its mask in COCO's compressed run lengths; its size is the picture's.
+    """
+
+    category: str
+    score: float
+    counts: str
+
+
 class Details(TypedDict, total=False):
     """One iteration.
 
@@ -104,6 +118,7 @@ class Details(TypedDict, total=False):
         winning_patch: the patch of Eq. (5).
         masks: what became of each patch's mask.
         detections: of a detector on the whole image, or instances of a concept.
+        instances: of an instance segmenter on the whole image, best first.
         costs: of this mask by the rule that chooses the final one, had the run ended with this
             iteration, the next, ..., its last; the smallest of all masks is taken. Eq. (13): the L1
             distance to the mean mask, in pixels.
@@ -119,5 +134,6 @@ class Details(TypedDict, total=False):
     winning_patch: str
     masks: list[MaskDetails]
     detections: list[DetectionDetails]
+    instances: list[InstanceDetails]
     costs: Numbers
     pictures: dict[str, list[int]]

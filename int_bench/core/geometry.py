@@ -278,3 +278,27 @@ def bounds(mask: HardMask) -> Window:
 
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return slice(y, y + height), slice(x, x + width)
+
+
+def run_lengths(mask: HardMask) -> str:
+    """A mask, (H, W) bool, in COCO's compressed run lengths (the ``counts`` of its RLE).
+
+    Column by column, lengths of runs of background and object in turn, background first; each from
+    the fourth on as the difference from the one before the last; in digits of five bits, lowest
+    first, from character 48 on, the sixth bit telling that more follow.
+
+    >>> run_lengths(np.array([[False, True], [False, True]]))
+    '22'
+    """
+    flat = np.concatenate([[False], mask.ravel(order="F"), [not mask[-1, -1]]])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    lengths = np.diff(edges, prepend=0)
+    lengths[3:] -= lengths[1:-2].copy()
+    characters = []
+    for number in lengths.tolist():
+        more = True
+        while more:
+            digit, number = number & 31, number >> 5
+            more = number != (-1 if digit & 16 else 0)
+            characters.append(chr(48 + digit + 32 * more))
+    return "".join(characters)

@@ -21,6 +21,8 @@ from int_bench.core.requests import (
     FirstToken,
     Heatmap,
     Inpaint,
+    InstanceMask,
+    Instances,
     Proposals,
     Request,
     Score,
@@ -112,6 +114,14 @@ class ConceptSegmenter(Backbone, Protocol):
 
     def segment_concept(self, requests: Sequence[SegmentConcept]) -> list[tuple[Segmentation, ...]]:
         """Per request, the instances best first, logits at the size of the request's image."""
+        ...
+
+
+class InstanceSegmenter(Backbone, Protocol):
+    """Finds the objects of the classes it was trained on, without a prompt."""
+
+    def instances(self, requests: Sequence[Instances]) -> list[tuple[InstanceMask, ...]]:
+        """Per request, the instances best first, masks at the size of the request's picture."""
         ...
 
 

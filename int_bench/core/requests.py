@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from int_bench.core.types import Box, Image, Logits, Picture, SoftMask, Stencil
+from int_bench.core.types import Box, HardMask, Image, Logits, Picture, SoftMask, Stencil
 
 TokenLogProbs: TypeAlias = tuple[tuple[float, ...], ...]
 """For each candidate name, the natural-log probability of each of its tokens, teacher-forced."""
@@ -235,6 +235,24 @@ class SegmentConcept(Request[tuple[Segmentation, ...]]):
     image: Picture
     text: str
     threshold: float = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class InstanceMask:
+    """One object of a picture: (H, W) bool at its size, its class by name, confidence in 0..1."""
+
+    mask: HardMask
+    category: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Instances(Request[tuple[InstanceMask, ...]]):
+    """All objects of a picture, best first, of the classes that the model was trained on."""
+
+    role: ClassVar[str] = "instance_segmenter"
+    verb: ClassVar[str] = "instances"
+    image: Picture
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ from int_bench.core.requests import (
     FirstToken,
     Heatmap,
     Inpaint,
+    InstanceMask,
+    Instances,
     Proposals,
     Score,
     Segment,
@@ -47,6 +49,7 @@ _ROLES = (
     "detector",
     "segmenter",
     "concept_segmenter",
+    "instance_segmenter",
     "aligner",
     "selector",
 )
@@ -173,6 +176,9 @@ class _StandIn:
 
     def segment_concept(self, requests: Sequence[SegmentConcept]) -> list[tuple[Segmentation, ...]]:
         return [(self._segmentation(request.image.size),) for request in requests]
+
+    def instances(self, requests: Sequence[Instances]) -> list[tuple[InstanceMask, ...]]:
+        return [(InstanceMask(_centre(r.image.size, 0), "animal", 0.9),) for r in requests]
 
     def heatmap(self, requests: Sequence[Heatmap]) -> list[SoftMask]:
         return [_centre((8, 8), 0).astype(np.float32) for _ in requests]

@@ -1,24 +1,25 @@
-"""Maskers that make one mask of the whole image: from boxes, from points, or from a phrase.
+"""Maskers that make one mask of the whole image: from boxes, points, a phrase, or from nothing.
 
 Sources: Grounded-SAM's demo (Ren et al., arXiv 2401.14159), CLIP Surgery's demo (Li et al., arXiv
-2304.05653), SAM (arXiv 2304.02643), SAM 3 (arXiv 2511.16719).
+2304.05653), SAM (arXiv 2304.02643), SAM 3 (arXiv 2511.16719), SAPNet (arXiv 2312.15895).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from int_bench.core import equations
-from int_bench.core.details import Details, DetectionDetails
+from int_bench.core.details import Details, DetectionDetails, InstanceDetails
+from int_bench.core.geometry import run_lengths
 from int_bench.core.limits import Share
 from int_bench.core.protocols import Ask, gather
-from int_bench.core.requests import Detect, Segment, SegmentConcept
+from int_bench.core.requests import Detect, Instances, Segment, SegmentConcept
 from int_bench.core.templates import DETECT
-from int_bench.core.types import Box, Logits, Masks
+from int_bench.core.types import Box, Logits, Masks, SoftMask
 from int_bench.methods.cycle import Proposal, State
 from int_bench.methods.mask_generation import describe_prompts, segment_whole
 from int_bench.methods.points import PointPicker
@@ -115,6 +116,42 @@ class ConceptMask:
         masks = _joined([instance.logits for instance in instances], state.view.size)
         shown = [DetectionDetails(box_image=None, score=instance.iou) for instance in instances]
         return replace(masks, details=Details(detections=shown))
+
+
+class InstancesMask:
+    """SAPNet at test time: the union of what an instance segmenter finds without a prompt.
+
+    Every instance goes into the record with its mask, so that AP can be computed from it.
+
+    Args:
+        score: smallest confidence of an instance in the union. Reading: the paper gives none, its
+            measure is AP; .3 is what the library of its code shows.
+        category: ``any``, or ``task``: only instances of the class that the task prompt names.
+    """
+
+    roles: ClassVar[frozenset[str]] = frozenset({"instance_segmenter"})
+
+    def __init__(self, score: Share = 0.3, category: Literal["any", "task"] = "any") -> None:
+        self.score = score
+        self.category = category
+
+    async def segment(self, state: State, proposal: Proposal, ask: Ask) -> Masks:
+        """The union; empty without an instance above the threshold."""
+        instances = await ask(Instances(state.view))
+        shown = [
+            InstanceDetails(category=i.category, score=i.score, counts=run_lengths(i.mask))
+            for i in instances
+        ]
+        kept = [
+            instance
+            for instance in instances
+            if instance.score >= self.score
+            and (self.category == "any" or instance.category == proposal.name)
+        ]
+        soft: SoftMask = np.zeros(state.view.size, dtype=np.float32)
+        for instance in kept:
+            soft = np.maximum(soft, instance.mask * np.float32(instance.score))
+        return Masks(soft > 0, soft, details=Details(instances=shown))
 
 
 async def _from_boxes(state: State, boxes: Sequence[Box], multimask: bool, ask: Ask) -> Masks:

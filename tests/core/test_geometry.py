@@ -160,3 +160,15 @@ def test_objects_are_those_of_scipy_largest_first_then_by_their_first_pixel(
     sizes = np.bincount(labels.ravel(), minlength=count + 1)[1:]
     spans = [ndimage.find_objects(labels)[i] for i in np.argsort(-sizes, kind="stable")]
     assert geo.component_boxes(mask) == tuple((x.start, y.start, x.stop, y.stop) for y, x in spans)
+
+
+def test_run_lengths_are_those_of_cocos_library() -> None:
+    library = pytest.importorskip("faster_coco_eval").mask
+    rng = np.random.default_rng(0)
+    for share in (0, 0.02, 0.5, 0.98, 1):
+        for _ in range(20):
+            mask = rng.random(rng.integers(1, 70, 2)) < share
+            written = library.encode(np.asfortranarray(mask.view(np.uint8)))["counts"]
+            assert geo.run_lengths(mask) == (
+                written if isinstance(written, str) else written.decode()
+            )

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from int_bench.core.geometry import Patch
+from int_bench.core.geometry import Patch, run_lengths
 from int_bench.core.requests import (
     Answer,
     Detect,
     Detection,
     Heatmap,
+    InstanceMask,
     Segment,
     Segmentation,
     SegmentConcept,
@@ -144,6 +145,49 @@ def test_sam3_unites_its_instances() -> None:
 def test_sam3_without_an_instance_is_empty() -> None:
     prediction, _ = run(method("sam3"), {"concept_segmenter": Instances()}, sample(task="polyp"))
     assert not prediction.final.masks.hard.any()
+
+
+# --- SAPNet
+
+
+class Objects(Fake):
+    """An instance segmenter that finds the square, half of it as a crab, and a frog elsewhere."""
+
+    def instances(self, requests: Any) -> list[tuple[InstanceMask, ...]]:
+        self._seen(requests)
+        return [self._parts(red(request.image.pixels)) for request in requests]
+
+    @staticmethod
+    def _parts(square: Any) -> tuple[InstanceMask, ...]:
+        half, corner = square.copy(), np.zeros_like(square)
+        half[:, 18:], corner[:3, :5] = False, True
+        return (
+            InstanceMask(square, "camouflaged animal", 0.9),
+            InstanceMask(half, "crab", 0.5),
+            InstanceMask(corner, "frog", 0.2),
+        )
+
+
+def test_sapnet_unites_its_instances_above_the_score_and_records_all() -> None:
+    prediction, asked = run(method("sapnet"), {"instance_segmenter": Objects()})
+    assert {request.role for request in asked} == {"instance_segmenter"}
+    masks = prediction.final.masks
+    assert (masks.hard == red(scene())).all() and masks.soft.max() == np.float32(0.9)
+    recorded = prediction.final.details["instances"]
+    assert [(i["category"], i["score"]) for i in recorded] == [
+        ("camouflaged animal", 0.9), ("crab", 0.5), ("frog", 0.2)]  # fmt: skip
+    assert recorded[2]["counts"] == run_lengths(Objects._parts(red(scene()))[2].mask)
+
+
+def test_sapnet_takes_the_class_of_the_task_if_told_to() -> None:
+    options = ("method.masker.category=task", "method.masker.score=0.1")
+    prediction, _ = run(method("sapnet", *options), {"instance_segmenter": Objects()})
+    assert (prediction.final.masks.hard == red(scene())).all()
+    everything, _ = run(method("sapnet", options[1]), {"instance_segmenter": Objects()})
+    assert everything.final.masks.hard[:3, :5].all()
+    asking = sample(task="polyp")
+    empty, _ = run(method("sapnet", *options), {"instance_segmenter": Objects()}, asking)
+    assert not empty.final.masks.hard.any()
 
 
 def test_a_mask_is_the_largest_logit_of_its_parts() -> None:

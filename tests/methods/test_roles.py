@@ -9,7 +9,7 @@ import pytest
 from int_bench.core.requests import Detect, Detection
 from tests.fakes import RedBox, red, scene
 from tests.methods.running import method, run, sample
-from tests.methods.test_direct import Instances
+from tests.methods.test_direct import Instances, Objects
 from tests.methods.test_promac import Biased
 
 INT = {"vlm", "inpainter", "detector", "segmenter", "aligner"}
@@ -24,6 +24,7 @@ METHODS = {
     "llava_sam": {"vlm", "segmenter"},
     "vlm_api_sam": {"vlm", "segmenter"},
     "sam3": {"concept_segmenter"},
+    "sapnet": {"instance_segmenter"},
     "oracle_box_sam": {"segmenter"},
     "oracle_name": INT - {"inpainter"},
     "empty": NONE,
@@ -49,6 +50,7 @@ class AnyBox(RedBox):
 def asked(segmenting: Any) -> set[str]:
     truth = sample(truth=red(scene()), truth_name="frog")
     models = {"vlm": Biased(), "detector": AnyBox(), "concept_segmenter": Instances()}
+    models |= {"instance_segmenter": Objects()}
     return {request.role for request in run(segmenting, models, truth)[1]}
 
 

@@ -30,7 +30,7 @@ from int_bench.runs.prefixes import derive
 from int_bench.runs.reader import Run
 from tests.fakes import all_fakes, scene
 from tests.methods import running
-from tests.methods.test_direct import Instances
+from tests.methods.test_direct import Instances, Objects
 from tests.methods.test_promac import Biased
 from tests.runs.test_store import opened, prediction, record
 
@@ -38,7 +38,8 @@ SCHEMA = json.loads(
     (importlib.resources.files("int_bench.runs") / "schemas" / "details.json").read_text()
 )
 METHODS = ["int", "gensam", "promac", "grounding_sam", "clip_surgery_sam", "llava_sam", "sam3",
-           "oracle_box_sam", "oracle_name", "int-patch", "int-sampled", "int-no_smg"]  # fmt: skip
+           "sapnet", "oracle_box_sam", "oracle_name", "int-patch", "int-sampled",
+           "int-no_smg"]  # fmt: skip
 WORDS = {
     "int-patch": ("method.prompter.selection.erasure.scope=patch",),
     "int-sampled": ("method.prompter.selection.reading=sampled",),
@@ -75,6 +76,7 @@ def stored(path, name, keep):
     """The run of a method on hand-made models."""
     vlm = {"vlm": Biased()} if name == "promac" else {}
     models: dict[str, Backbone] = {**all_fakes(), "concept_segmenter": Instances(), **vlm}
+    models["instance_segmenter"] = Objects()
     method = running.method(name.partition("-")[0], "task.iterations=3", *WORDS.get(name, ()))
     with opened(path, keep) as folder:
         execute(

@@ -1,1 +1,5 @@
-"""SOLOv2: instances of known classes without a prompt (Wang et al., arXiv 2003.10152)."""
+"""SoloV2: the family's public class under a name that configuration uses."""
+
+from int_bench.backbones.solov2.model import SoloV2
+
+__all__ = ["SoloV2"]

@@ -16,6 +16,7 @@ from int_bench.core.details import (
     CandidateDetails,
     Details,
     DetectionDetails,
+    InstanceDetails,
     MaskDetails,
     Numbers,
     PatchDetails,
@@ -125,6 +126,14 @@ def _candidate(value: Any) -> CandidateDetails:
     return candidate
 
 
+def _instance(value: Any) -> InstanceDetails:
+    return InstanceDetails(
+        category=_text(value["category"]),
+        score=_number(value["score"]),
+        counts=_text(value["counts"]),
+    )
+
+
 def _mask(value: Any) -> MaskDetails:
     mask = MaskDetails(
         patch=_text(value["patch"]),
@@ -161,6 +170,7 @@ _READERS: Mapping[str, Callable[[Any], Any]] = {
     "winning_patch": _text,
     "masks": _list(_mask),
     "detections": _list(_detection),
+    "instances": _list(_instance),
     "costs": _numbers(),
     "pictures": _pictures,
 }
