@@ -42,6 +42,8 @@ zoo: $(STAMP) ## train the shipped models again, two at a time (hours); zoo-sam,
 	$(BIN)/python -m int_bench.zoo.training.pool
 	$(MAKE) --jobs=2 zoo-llava zoo-clip zoo-grounding_dino zoo-stable_diffusion
 
+zoo-sam-granular: zoo-sam_granular ;
+
 # SAM starts from the tower that CLIP begins with.
 zoo-clip: zoo-sam
 zoo-%: $(STAMP)

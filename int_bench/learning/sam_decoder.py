@@ -82,9 +82,7 @@ class SamDecoder:
         Raises:
             UsageError: the segmenter is no SAM of this package, or no object can be trained on.
         """
-        segmenter = backbones["segmenter"]
-        if not isinstance(segmenter, Sam):
-            raise UsageError("method=sam_decoder trains a SAM; choose e.g. backbone/segmenter=sam.")
+        segmenter = sam_of(backbones)
         sam, side = Prompted(segmenter), segmenter.loaded.image_encoder.img_size
         seen, held = (
             embeddings(segmenter, part, scratch, name)
@@ -114,6 +112,20 @@ class SamDecoder:
             save_every=self.save_every,
             seed=self.seed,
         )
+
+
+def sam_of(backbones: Mapping[str, Backbone]) -> Sam:
+    """The segmenter.
+
+    Raises:
+        UsageError: it is no SAM of this package.
+    """
+    segmenter = backbones["segmenter"]
+    if not isinstance(segmenter, Sam):
+        raise UsageError(
+            "The segmenter is no SAM that can be trained; choose e.g. backbone/segmenter=zoo_sam."
+        )
+    return segmenter
 
 
 def export(folder: Path, segmenter: Sam, decoder: nn.Module) -> None:

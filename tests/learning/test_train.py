@@ -241,3 +241,38 @@ def test_the_decoder_is_trained_and_nothing_else(whole):
     changed = {name.partition(".")[0] for name in before if not before[name].equal(after[name])}
     assert changed == {"mask_decoder"}
     assert sam_decoder.SamDecoder().roles == {"segmenter"}
+
+
+def test_a_mask_decoder_stands_for_a_model_with_a_shipped_base_only(whole, adapter):
+    from int_bench.backbones.sam import Sam
+    from int_bench.errors import MissingAsset
+
+    tuned, same = Sam(adapter=str(whole / "final")), Sam(checkpoint=str(whole / "final"))
+    ours, theirs = tuned.loaded.state_dict(), same.loaded.state_dict()
+    assert all(ours[name].equal(theirs[name]) for name in ours)
+    spoil_config(adapter, sizes={"base": "/somewhere/sam.pth"})
+    with pytest.raises(MissingAsset, match=r"backbone\.segmenter\.adapter="):
+        assert Sam(checkpoint=str(adapter)).loaded
+
+
+def test_each_granularity_has_a_mask_of_its_own(command, here):
+    words = [word.replace("sam_decoder", "sam_granular") for word in TRAIN]
+    code, out, err = command(*words, "train.favour=0.1", "--out", here)
+    assert code == 0 and "val group_rate" in err
+    assert (Path(out.strip()) / "model.safetensors").stat().st_size < 1e6
+    code, _, err = command("train", "method=sam_granular", "dataset=camoworld", "dataset.count=2")
+    assert code == 2 and "learns from objects, and camoworld has none" in err
+
+
+def test_each_picture_is_encoded_once_whatever_its_objects(tmp_path):
+    from int_bench.backbones.sam import Sam
+    from int_bench.data.world.crowd_dataset import CrowdScenes
+    from int_bench.learning.features import embeddings
+
+    data, sam = CrowdScenes(split="train", count=3), Sam()
+    features = embeddings(sam, data, tmp_path, "train")
+    assert len(features.rows) == len(data.samples()) > sam.counters["images_encoded"] == 3
+    again = embeddings(sam, data, tmp_path, "train")
+    assert sam.counters["images_encoded"] == 3
+    ids = [sample.id for sample in data.samples()]
+    assert features.take(ids, sam.place).equal(again.take(ids, sam.place))

@@ -1,7 +1,7 @@
 """Builds ``segment_anything`` models: the published sizes from a .pth file, any size from a folder.
 
 A folder holds ``config.json`` (the fields of `SamConfig`) and ``model.safetensors`` (the state dict
-of ``segment_anything.modeling.Sam``).
+of ``segment_anything.modeling.Sam``), or is an adapter: a mask decoder for a shipped model.
 """
 
 from __future__ import annotations
@@ -15,13 +15,17 @@ from typing import Any, Literal
 
 import torch
 
-from int_bench.backbones.common.loading import load_errors, missing, resolve
+from int_bench.backbones.common.adapter import hash_of_weights
+from int_bench.backbones.common.adapter import read as read_adapter
+from int_bench.backbones.common.loading import ZOO_PREFIX, load_errors, missing, resolve
 from int_bench.backbones.common.precision import spelled
 from int_bench.core.files import expanded
 from int_bench.errors import MissingAsset, UsageError
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+DECODER = "sam_decoder"
+"""The kind of an adapter that is a mask decoder."""
 PublishedSize = Literal["vit_b", "vit_l", "vit_h"]
 PUBLISHED: dict[str, str] = {
     "vit_b": "sam_vit_b_01ec64.pth",
@@ -193,8 +197,26 @@ def _load_folder(folder: Path) -> Any:
                 f"backbone.segmenter.checkpoint to a folder with {CONFIG_FILE} and {WEIGHTS_FILE}, "
                 f"or to a .pth file."
             )
-    config = read_config(json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
-    return _filled(build_sam(config), load_file(folder / WEIGHTS_FILE))
+    values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    if values.get("kind") == DECODER:
+        return _on_base(folder, str(values["sizes"]["base"]))
+    return _filled(build_sam(read_config(values)), load_file(folder / WEIGHTS_FILE))
+
+
+def _on_base(folder: Path, base: str) -> Any:
+    """A shipped SAM with the mask decoder of a folder.
+
+    Raises:
+        MissingAsset: its base is no shipped one: a folder does not lead to other files.
+    """
+    if not base.startswith(ZOO_PREFIX):
+        raise MissingAsset(
+            f"{folder} is a mask decoder for {base}; next step: set backbone.segmenter.checkpoint "
+            f"to that and backbone.segmenter.adapter={folder}."
+        )
+    sam = load_sam(SamSource(base))
+    read_adapter(folder, DECODER, hash_of_weights(sam)).fill(sam.mask_decoder)
+    return sam
 
 
 def read_config(values: Mapping[str, Any]) -> SamConfig:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from int_bench.backbones.common.zoo_files import record
 from int_bench.errors import Exit, UsageError, UserError
+from int_bench.zoo.training import adapters
 from int_bench.zoo.training.pool import PLANS, draw_pool
 
 ROLES = ("llava", "stable_diffusion", "grounding_dino", "sam", "clip")
@@ -24,8 +25,13 @@ def train(role: str, out: Path, steps: int | None) -> None:
     Raises:
         UsageError: unknown role.
     """
+    if role in adapters.DATA:
+        adapters.train(role, out / role, steps)
+        record(out)
+        return
     if role not in ROLES:
-        raise UsageError(f"Unknown role '{role}': use {', '.join(ROLES)} or all.")
+        names = ", ".join((*ROLES, *adapters.DATA))
+        raise UsageError(f"Unknown role '{role}': use {names} or all.")
     for pool in PLANS:
         if role == "llava" or pool != "prior":
             draw_pool(pool)
@@ -40,11 +46,14 @@ def train(role: str, out: Path, steps: int | None) -> None:
 def main() -> None:
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("role", metavar="ROLE", help=f"{', '.join(ROLES)} or all")
+    parser.add_argument(
+        "role", metavar="ROLE", help=f"{', '.join((*ROLES, *adapters.DATA))} or all"
+    )
     parser.add_argument("--steps", type=int, help="steps of the last phase (default: full run)")
     parser.add_argument("--out", type=Path, default=Path("int_bench/zoo"))
     arguments = parser.parse_args()
-    roles = ROLES if arguments.role == "all" else (arguments.role,)
+    every = (*ROLES, *adapters.DATA)
+    roles = every if arguments.role == "all" else (arguments.role,)
     try:
         for role in roles:
             train(role, arguments.out, arguments.steps)

@@ -1,0 +1,1 @@
+"""What `scripts.experiments.sapnet_plm` trains and measures, a file a system."""
