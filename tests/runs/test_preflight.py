@@ -122,13 +122,17 @@ def test_a_repository_in_parts_and_a_cut_file_are_not_taken_for_whole(monkeypatc
     assert "neither weights" in lacks()
     shards = {"weight_map": {"x": "model-1.safetensors", "y": "model-2.safetensors"}}
     (snapshot / "model.safetensors.index.json").write_text(json.dumps(shards))
-    whole = (ZOO / "sam" / "model.safetensors").read_bytes()
+    whole = (ZOO / "llava" / "model.safetensors").read_bytes()
     (snapshot / "model-1.safetensors").write_bytes(whole)
     assert lacks() == "is here without model-2.safetensors"
     (snapshot / "model-2.safetensors").write_bytes(whole[:-1])
     assert "model-2.safetensors is cut short" in lacks()
     (snapshot / "model-2.safetensors").write_bytes(whole)
     assert lacks() == ""
+    others = (ZOO / "sam" / "model.safetensors").read_bytes()
+    for number in (1, 2):
+        (snapshot / f"model-{number}.safetensors").write_bytes(others)
+    assert lacks().startswith("holds the weights of another model")
     quantised = whole.replace(b'"dtype":"F16"', b'"dtype":"I8" ', 1)
     (snapshot / "model-2.safetensors").write_bytes(quantised)
     assert lacks() == (

@@ -141,6 +141,7 @@ WEIGHTS = {
     "json.safetensors": tensors(b"{nonsense"),
     "data.safetensors": tensors(TAG, b"\0" * 4),
     "lfs.safetensors": LFS,
+    "another's.safetensors": tensors(TAG, b"\0" * 36),
 }
 ARCHIVES = {
     "empty": (b"", "damaged"),

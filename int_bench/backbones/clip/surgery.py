@@ -78,6 +78,7 @@ class ClipSurgery(LocalModel):
     """
 
     ROLE: ClassVar[str] = "aligner"
+    HOLDS: ClassVar[str] = "visual."
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch", "cache_mb")
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float32"}
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "pretrained")

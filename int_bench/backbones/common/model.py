@@ -84,6 +84,7 @@ class LocalModel(Model):
 
     Attributes:
         ROLE: as in ``backbone.<role>``.
+        HOLDS: a part of the name of a tensor that its weights have and other models' do not.
         WEIGHTS: fields that decide what is loaded, besides device and precision.
         PASSES: of ``max_batch`` rows that are worth one call on CUDA: requests of equal shapes are
             computed together, so where shapes are many, more requests fill the passes.
@@ -93,6 +94,7 @@ class LocalModel(Model):
     """
 
     ROLE: ClassVar[str]
+    HOLDS: ClassVar[str] = ""
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch")
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision")
     PASSES: ClassVar[int] = 1

@@ -59,6 +59,7 @@ class GroundingDino(LocalModel):
     """
 
     ROLE: ClassVar[str] = "detector"
+    HOLDS: ClassVar[str] = "bbox_embed"
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
     PASSES: ClassVar[int] = 8
 

@@ -65,6 +65,7 @@ class GroundingDinoPackage(LocalModel):
     """
 
     ROLE: ClassVar[str] = "detector"
+    HOLDS: ClassVar[str] = "bbox_embed"
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float32"}
     WEIGHTS: ClassVar[tuple[str, ...]] = (
         "checkpoint",

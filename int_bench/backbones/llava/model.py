@@ -82,6 +82,7 @@ class Llava(LocalModel):
     """
 
     ROLE: ClassVar[str] = "vlm"
+    HOLDS: ClassVar[str] = "multi_modal_projector"
     RUNTIME: ClassVar[tuple[str, ...]] = (
         "device",
         "max_batch",

@@ -59,6 +59,7 @@ class Sam(LocalModel):
     """
 
     ROLE: ClassVar[str] = "segmenter"
+    HOLDS: ClassVar[str] = "mask_decoder."
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch", "cache_mb")
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "model", "filename", "adapter")

@@ -64,6 +64,7 @@ class StableDiffusion(LocalModel):
     """
 
     ROLE: ClassVar[str] = "inpainter"
+    HOLDS: ClassVar[str] = "time_embedding"
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float16", "E2": "float16"}
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "channels_last", "compile")
 

@@ -22,6 +22,7 @@ Kind = Literal["shipped", "file", "hub", "unknown"]
 _ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
 _FILES = (*_ENDINGS, ".json", ".ckpt")
 _QUANTISED = "is quantised"
+_ANOTHERS = "holds the weights of another model"
 _COMPUTED = ("F64", "F32", "BF16", "F16")
 _WHOLE = ("I64", "I32", "I16", "BOOL")  # of positions and masks, which are no weights
 _LARGEST_HEADER = 100 * 2**20  # bytes of JSON; the format's own limit
@@ -57,7 +58,7 @@ class Weights:
     @property
     def fetchable(self) -> bool:
         """Whether ``int-bench models fetch`` can bring it; not other weights of the same name."""
-        if self.lacks.startswith(_QUANTISED):
+        if self.lacks.startswith((_QUANTISED, _ANOTHERS)):
             return False
         return self.kind == "hub" or (self.kind == "file" and self.known.url is not None)
 
@@ -66,7 +67,7 @@ class Weights:
         """The command or the key that mends what it lacks."""
         if self.fetchable:
             return f"int-bench models fetch {self.word}"
-        if self.kind == "shipped":
+        if self.kind == "shipped" and not self.lacks.startswith(_ANOTHERS):
             return f"python -m int_bench.zoo.training {self.place.name}"
         return f"backbone.{self.role}.{self.key}=PATH"
 
@@ -95,19 +96,31 @@ def _word(role: str, choice: str, node: Mapping[str, Any]) -> str:
 
 def _of_model(node: Mapping[str, Any]) -> Iterator[Weights]:
     """The weights of one model; a model without a checkpoint needs none."""
-    revision = node.get("revision")
+    revision, target = node.get("revision"), str(node[binding.TARGET])
     if node.get("checkpoint") is not None:
         checkpoint = str(node["checkpoint"])
         if node.get("pretrained") is not None:
-            yield _tagged(checkpoint, str(node["pretrained"]))
+            part = _tagged(checkpoint, str(node["pretrained"]))
         else:
-            yield _named(checkpoint, revision)
+            part = _named(checkpoint, revision)
+        yield _compared(part, binding.constant(target, "HOLDS", ""))
     if node.get("adapter") is not None:
         yield replace(_named(str(node["adapter"]), None), key="adapter")
     # A model of two parts, e.g. a detector with a text encoder of its own.
-    encoder = node.get("text_encoder", _default(str(node[binding.TARGET]), "text_encoder"))
+    encoder = node.get("text_encoder", _default(target, "text_encoder"))
     if isinstance(encoder, str):
         yield _named(encoder, revision)
+
+
+def _compared(part: Weights, own: str) -> Weights:
+    """The weights, refused where none of their tensors has a name that those of the model have."""
+    if part.lacks or not own or part.kind == "unknown":
+        return part
+    files = [part.place] if part.place.is_file() else sorted(part.place.rglob("*.safetensors"))
+    names = [name for file in files for name in _tensors(file)]
+    if not names or any(own in name for name in names):
+        return part
+    return replace(part, lacks=f"{_ANOTHERS}: none of its tensors is called {own!r}")
 
 
 def _default(target: str, name: str) -> str | None:
@@ -203,10 +216,8 @@ def _fault_of(path: Path) -> str:
         return ""
     try:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length)) if length <= _LARGEST_HEADER else {}
-        tensors = [entry for key, entry in header.items() if key[:2] != "__"]
+        length, header = _header(path)
+        tensors = list(header.values())
         whole = size == 8 + length + max((t["data_offsets"][1] for t in tensors), default=0)
         kinds = {str(tensor["dtype"]) for tensor in tensors}.difference(_COMPUTED, _WHOLE)
     except (OSError, ValueError, KeyError, AttributeError, TypeError, IndexError):
@@ -217,3 +228,21 @@ def _fault_of(path: Path) -> str:
         what = ", ".join(sorted(kinds))
         return f"{_QUANTISED} ({what} in {path.name}), and models compute in 32 or 16 bit"
     return ""
+
+
+def _header(path: Path) -> tuple[int, dict[str, Any]]:
+    """How long the header of a safetensors file is, and what it says of each tensor."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length)) if length <= _LARGEST_HEADER else {}
+    return length, {key: entry for key, entry in header.items() if key[:2] != "__"}
+
+
+def _tensors(path: Path) -> list[str]:
+    """The names of the tensors of a safetensors file; none of what cannot be read as one."""
+    if path.suffix != ".safetensors":
+        return []
+    try:
+        return list(_header(path)[1])
+    except (OSError, ValueError, AttributeError):
+        return []
