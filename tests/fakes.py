@@ -15,9 +15,13 @@ from int_bench.core.requests import (
     FirstToken,
     Heatmap,
     Inpaint,
+    ObjectBag,
+    Proposals,
     Score,
     Segment,
     Segmentation,
+    Selection,
+    SelectProposal,
     Similarity,
 )
 
@@ -105,8 +109,12 @@ class RedMask(Fake):
         self._seen(requests)
         return [self._mask(request) for request in requests]
 
+    def proposals(self, requests: Sequence[Proposals]) -> list[tuple[Segmentation, ...]]:
+        self._seen(requests)
+        return [(self._mask(request),) * 3 for request in requests]
+
     @staticmethod
-    def _mask(request: Segment) -> Segmentation:
+    def _mask(request: Segment | Proposals) -> Segmentation:
         mask = red(request.image.pixels)
         if request.box is not None:
             x0, y0, x1, y1 = (round(v) for v in request.box)
@@ -151,6 +159,19 @@ def square_box(mask: Any) -> list[float]:
     return [round(float(v) / side, 4) for v in box]
 
 
+class FirstProposal(Fake):
+    """A selector that takes the first proposal of every object."""
+
+    def select(self, requests: Sequence[SelectProposal]) -> list[tuple[Selection, ...]]:
+        self._seen(requests)
+        return [tuple(map(self._first, request.objects)) for request in requests]
+
+    @staticmethod
+    def _first(bag: ObjectBag) -> Selection:
+        scores = tuple(1.0 / (1 + place) for place in range(len(bag.boxes)))
+        return Selection(0, scores, bag.boxes[0] or (0.0, 0.0, 1.0, 1.0), 0)
+
+
 def all_fakes() -> dict[str, Any]:
     """One fake for each role."""
     return {
@@ -159,6 +180,7 @@ def all_fakes() -> dict[str, Any]:
         "detector": RedBox(),
         "segmenter": RedMask(),
         "aligner": RedHeat(),
+        "selector": FirstProposal(),
     }
 
 

@@ -187,7 +187,7 @@ def evaluate(  # noqa: PLR0913 - an option each
     return eval_command(runs or [], options)
 
 
-for view in (views.picture, views.report, views.train):
+for view in (views.picture, views.report, views.train, views.propose):
     app.command()(view)
 
 

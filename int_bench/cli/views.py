@@ -99,3 +99,19 @@ def train(
     from int_bench.cli.train import train_command
 
     return train_command(Command("train", tuple(overrides or ()), limit, out, dry_run))
+
+
+def propose(
+    overrides: Overrides = None,
+    limit: Limit = None,
+    out: Out = None,
+    dry_run: DryRun = False,
+) -> int:
+    """Make bags of proposals for the objects of a data set, once; given again it resumes.
+
+    The folder that it prints is for `train method=sapnet_select train.bags=FOLDER`.
+    """
+    from int_bench.cli.propose import propose_command
+    from int_bench.cli.screen import Command
+
+    return propose_command(Command("propose", tuple(overrides or ()), limit, out, dry_run))

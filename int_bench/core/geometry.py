@@ -302,3 +302,15 @@ def run_lengths(mask: HardMask) -> str:
             more = number != (-1 if digit & 16 else 0)
             characters.append(chr(48 + digit + 32 * more))
     return "".join(characters)
+
+
+def tight_box(mask: HardMask) -> Box | None:
+    """The smallest box that holds all of a mask, (H, W); None where it is empty.
+
+    >>> tight_box(np.array([[False, False], [False, True]]))
+    (1.0, 1.0, 2.0, 2.0)
+    """
+    if not mask.any():
+        return None
+    rows, columns = bounds(mask)
+    return float(columns.start), float(rows.start), float(columns.stop), float(rows.stop)

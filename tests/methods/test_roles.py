@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from int_bench.core.instances import Instance
 from int_bench.core.requests import Detect, Detection
 from tests.fakes import RedBox, red, scene
 from tests.methods.running import method, run, sample
@@ -27,6 +28,10 @@ METHODS = {
     "sapnet": {"instance_segmenter"},
     "oracle_box_sam": {"segmenter"},
     "oracle_name": INT - {"inpainter"},
+    "sam_top1_point": {"segmenter"},
+    "oracle_of_bag": {"segmenter"},
+    "mil_single": {"segmenter", "selector"},
+    "sapnet_select": {"segmenter", "selector"},
     "empty": NONE,
     "full": NONE,
     "centre_box": NONE,
@@ -48,7 +53,8 @@ class AnyBox(RedBox):
 
 
 def asked(segmenting: Any) -> set[str]:
-    truth = sample(truth=red(scene()), truth_name="frog")
+    frog = Instance("frog", "frog", red(scene()), (12.0, 8.0, 24.0, 20.0), (18.0, 14.0))
+    truth = sample(truth=frog.mask, truth_name="frog", objects=(frog,))
     models = {"vlm": Biased(), "detector": AnyBox(), "concept_segmenter": Instances()}
     models |= {"instance_segmenter": Objects()}
     return {request.role for request in run(segmenting, models, truth)[1]}
@@ -62,7 +68,9 @@ def test_every_shipped_method_is_here() -> None:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_asks_the_roles_that_it_says(name: str) -> None:
-    assert method(name).roles == METHODS[name] == asked(method(name))
+    needed = ("backbone.selector.checkpoint=.",) if "selector" in METHODS[name] else ()
+    segmenting = method(name, *needed)
+    assert segmenting.roles == METHODS[name] == asked(segmenting)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

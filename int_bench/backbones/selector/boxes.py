@@ -39,7 +39,11 @@ def rescaled(boxes: Tensor, factors: Tensor) -> Tensor:
     return torch.cat([centres - halves, centres + halves], dim=-1)
 
 
-def inside(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) cut to a picture of ``size`` (height, width)."""
-    height, width = size
-    return torch.minimum(boxes.clamp(min=0), boxes.new_tensor([width, height, width, height]))
+def inside(boxes: Tensor, limits: Tensor) -> Tensor:
+    """Boxes cut to their pictures.
+
+    Args:
+        boxes: (..., 4).
+        limits: width, height, width, height of the picture of each, to be broadcast, (..., 4).
+    """
+    return torch.minimum(boxes.clamp(min=0), limits)

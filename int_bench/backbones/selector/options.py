@@ -67,13 +67,13 @@ class Prm:
     """Refinement: Eq. (5) to (8).
 
     Attributes:
-        on: whether there is a second stage; without, the PSM's selection is the answer.
+        enabled: whether there is a second stage; without, the PSM's selection is the answer.
         select: what is multiplied with the weights of the proposals when one is selected.
         neg_norm: what the loss of negatives is divided by.
         start_step: our warm-up, not the paper's: before this step the first stage trains alone.
     """
 
-    on: bool = True
+    enabled: bool = True
     select: Literal["sigmoid", "softmax"] = "sigmoid"
     neg_norm: Normalisation = "count"
     start_step: Whole = 0

@@ -25,9 +25,7 @@ CROWDED = tuple(0.005 * n for n in range(1, 6))
 PARTS = 3
 
 
-def positive_boxes(
-    bags: Tensor, selected: Tensor, distances: Tensor, size: tuple[int, int]
-) -> Tensor:
+def positive_boxes(bags: Tensor, selected: Tensor, distances: Tensor, limits: Tensor) -> Tensor:
     """Eq. (4): the bag and 20 boxes around the selected one, (N, M + 20, 4).
 
     Reading: the paper gives w+ = (1 +- v / S_dis) w without its values of v; these are those of the
@@ -37,10 +35,10 @@ def positive_boxes(
         bags: (N, M, 4).
         selected: (N, 4).
         distances: S_dis of the selected box, (N,); 1 where it reaches into nobody.
-        size: (height, width) of the picture.
+        limits: width, height, width, height of each object's picture, (N, 4).
     """
     factors = expansion_factors(distances)
-    return torch.cat([bags, inside(rescaled(selected, factors), size)], dim=1)
+    return torch.cat([bags, inside(rescaled(selected, factors), limits[:, None])], dim=1)
 
 
 def expansion_factors(distances: Tensor) -> Tensor:
@@ -79,7 +77,7 @@ def part_boxes(
     selected: Tensor,
     kind: Parts = "random3",
     most: float = 0.5,
-    smallest: float = 64.0**2,
+    smallest: Tensor | float = 64.0**2,
 ) -> tuple[Tensor, Tensor]:
     """Algorithm 1, second half: smaller boxes inside the selected ones.
 
@@ -92,7 +90,7 @@ def part_boxes(
         selected: (N, 4).
         kind: the reading.
         most: T_neg2; a part that overlaps its object as much is none.
-        smallest: boxes of at most so many square pixels have no parts.
+        smallest: boxes of at most so many square pixels have no parts; for all, or (N,).
 
     Returns:
         Boxes (N, P, 4), and which of them count, (N, P) bool.

@@ -54,17 +54,17 @@ def guided(classes: Tensor, distances: Tensor) -> Tensor:
     return classes * (distances**POWER)[..., None]
 
 
-def weighted_best(bags: Tensor, scores: Tensor, size: tuple[int, int]) -> Tensor:
+def weighted_best(bags: Tensor, scores: Tensor, limits: Tensor) -> Tensor:
     """The selected box, (N, 4): that of the highest score s, times s / (s + 1e-8).
 
     Args:
         bags: (N, M, 4).
         scores: of the object's class, (N, M).
-        size: (height, width) of the picture, to which it is cut.
+        limits: width, height, width, height of each object's picture, to which it is cut, (N, 4).
     """
     best, index = scores.max(dim=1)
     selected = bags.gather(1, index[:, None, None].expand(-1, 1, 4))[:, 0]
-    return inside(selected * (best / (best + 1e-8))[:, None], size)
+    return inside(selected * (best / (best + 1e-8))[:, None], limits)
 
 
 def positive_boxes(bags: Tensor, selected: Tensor, distances: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ class Bags:
         valid: (N, M) bool, which proposals have a mask.
         points: (N, 2), x and y.
         labels: (N,).
-        size: (height, width) of the pictures.
+        limits: width, height, width, height of each object's picture, (N, 4).
     """
 
     images: Tensor
@@ -34,7 +34,7 @@ class Bags:
     valid: Tensor
     points: Tensor
     labels: Tensor
-    size: tuple[int, int]
+    limits: Tensor
 
     @property
     def near(self) -> Tensor:
@@ -95,7 +95,7 @@ def first_stage(head: SelectionHead, maps: Sequence[Tensor], bags: Bags, choices
     index = own.argmax(dim=1)
     boxes = _rows(bags.boxes, index)
     if kind == "released":
-        boxes = released.weighted_best(bags.boxes, own, bags.size)
+        boxes = released.weighted_best(bags.boxes, own, bags.limits)
     if choices.bms.after == "both":
         boxes = _mined(boxes, bags, own, choices)
     return First(classes, instances, distances, own, index, boxes)
@@ -135,7 +135,7 @@ def second_stage(
     boxes, kind = bags.boxes, choices.pnpg.ppg
     if kind == "paper":
         around = first.selected_distances
-        boxes = pnpg.positive_boxes(bags.boxes, first.boxes, around, bags.size)
+        boxes = pnpg.positive_boxes(bags.boxes, first.boxes, around, bags.limits)
     elif kind == "released":
         boxes = released.positive_boxes(bags.boxes, first.boxes, first.distances)
     added = bags.valid.new_ones(len(boxes), boxes.shape[1] - bags.valid.shape[1])
@@ -148,7 +148,7 @@ def second_stage(
     own = psm.of_label(by, bags.labels).detach()
     selected = _rows(boxes, own.argmax(dim=1))
     if choices.prm.select == "softmax":
-        selected = released.weighted_best(boxes, own, bags.size)
+        selected = released.weighted_best(boxes, own, bags.limits)
     return Second(scores.sum(dim=1), boxes, own, selected)
 
 

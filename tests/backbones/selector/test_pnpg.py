@@ -8,6 +8,7 @@ from int_bench.backbones.selector import pnpg
 from int_bench.backbones.selector.boxes import area, iou
 
 BOX = torch.tensor([[100.0, 100.0, 300.0, 200.0]])
+SQUARE = torch.full((1, 4), 500.0)
 BAG = torch.tensor([[[0.0, 0, 10, 10], [100, 100, 300, 200]]])
 
 
@@ -16,7 +17,7 @@ def _widths(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def test_a_box_without_neighbours_only_grows():
-    boxes = pnpg.positive_boxes(BAG, BOX, torch.tensor([1.0]), (500, 500))
+    boxes = pnpg.positive_boxes(BAG, BOX, torch.tensor([1.0]), SQUARE)
     assert boxes.shape == (1, 22, 4)
     assert torch.equal(boxes[:, :2], BAG)
     grown = [200 * (1 + 0.01 * n) for n in range(1, 16)]
@@ -27,14 +28,16 @@ def test_a_box_without_neighbours_only_grows():
 
 
 def test_a_box_over_a_neighbour_also_shrinks_the_more_the_lower_its_score():
-    mild = _widths(pnpg.positive_boxes(BAG, BOX, torch.tensor([0.99]), (500, 500)))[0, -5:]
-    hard = _widths(pnpg.positive_boxes(BAG, BOX, torch.tensor([0.5]), (500, 500)))[0, -5:]
+    mild = _widths(pnpg.positive_boxes(BAG, BOX, torch.tensor([0.99]), SQUARE))[0, -5:]
+    hard = _widths(pnpg.positive_boxes(BAG, BOX, torch.tensor([0.5]), SQUARE))[0, -5:]
     assert torch.allclose(hard, torch.tensor([198.0, 196, 194, 192, 190]))
     assert torch.allclose(mild, 200 * (1 - 0.005 * torch.arange(1, 6) / 0.99))
 
 
 def test_boxes_end_with_the_picture():
-    boxes = pnpg.positive_boxes(BAG, BOX, torch.tensor([1.0]), (205, 305))
+    boxes = pnpg.positive_boxes(
+        BAG, BOX, torch.tensor([1.0]), torch.tensor([[305.0, 205, 305, 205]])
+    )
     assert boxes[..., 2].max() == 305
     assert boxes[..., 3].max() == 205
     assert boxes.min() == 0

@@ -18,7 +18,7 @@ from tests.backbones.selector.crowds import CLASSES, HEIGHT, OBJECTS, WIDTH, cro
 CROWDS = crowds()
 COUNT = len(CROWDS.labels)
 VALID = torch.ones(COUNT, 6, dtype=torch.bool)
-SIZE = (HEIGHT, WIDTH)
+LIMITS = torch.tensor([[WIDTH, HEIGHT, WIDTH, HEIGHT]]).expand(COUNT, 4)
 NEAR = psm.neighbours(CROWDS.images, CROWDS.labels)
 CENTRES = (CROWDS.truths[:, :2] + CROWDS.truths[:, 2:]) / 2
 
@@ -34,7 +34,7 @@ def first() -> tuple[Tensor, Tensor]:
     """Scores of the PSM for the objects' classes, and the boxes mined from its selection."""
     scores = psm.proposal_scores(*_first_logits(), VALID)
     own = psm.of_label(scores, CROWDS.labels)
-    selected = released.weighted_best(CROWDS.bags, own, SIZE)
+    selected = released.weighted_best(CROWDS.bags, own, LIMITS)
     return own, bms.mine(selected, CROWDS.bags, None, compared="proposal")
 
 
@@ -81,7 +81,7 @@ def test_losses_and_boxes_of_the_second_stage_are_equal(first, positive, golden)
     loss = 0.25 * prm.positive_loss(bags, CROWDS.labels, certainty).item()
     assert loss == pytest.approx(golden["pos_loss"], rel=1e-6)
     own = psm.of_label(psm.proposal_scores(classes, instances, valid), CROWDS.labels)
-    selected = released.weighted_best(positive, own, SIZE)
+    selected = released.weighted_best(positive, own, LIMITS)
     mined = bms.mine(selected, CROWDS.bags, None, compared="proposal")
     assert (mined - torch.from_numpy(golden["prm_boxes"])).abs().max() <= 1e-4
 
