@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from int_bench.backbones.common import kernels
 from tests import phantom_graphs, phantom_shapes
 from tests.phantom_layouts import LARGE, convolution, slow_passes
 from tests.phantom_rules import FREE, INDEXING, READS, Call, Refused, refuse
@@ -304,6 +305,7 @@ def cuda(
             mock.patch.object(
                 torch, "inference_mode", lambda on=True: torch.set_grad_enabled(not on)
             ),
+            mock.patch.object(kernels, "_checked", lambda: None),  # nothing compiles for it
             *phantom_graphs.patches(device),
             _threads(device),
         ):

@@ -14,13 +14,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, gelu, linear, scaled_dot_product_attention
+from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
+
+from int_bench.backbones.common.kernels import kernels
 
 LAST = torch.channels_last
 
 
 def keep_channels_last(model: Any) -> None:
-    """Change the blocks of a diffusers model in place, whose weights are where they will stay."""
+    """Change the blocks of a diffusers model in place, whose weights are where they will stay.
+
+    Norms are computed with the activation behind them and the bias before them, where there is a
+    kernel for it (``kernels``).
+    """
     from diffusers.models.activations import GEGLU
     from diffusers.models.attention_processor import Attention
     from diffusers.models.resnet import ResnetBlock2D
@@ -50,17 +56,7 @@ def group_norm(self: nn.GroupNorm, x: Tensor) -> Tensor:
     if not flat.is_contiguous():
         plain: Tensor = nn.GroupNorm.forward(self, x)
         return plain
-    groups = (len(x), self.num_groups, -1)
-    count = flat.shape[1] * (x.shape[1] // self.num_groups)
-    mean = flat.mean(1, dtype=torch.float32).view(groups).mean(-1, keepdim=True)
-    length = torch.linalg.vector_norm(flat, dim=1, dtype=torch.float32)
-    length = torch.linalg.vector_norm(length.view(groups), dim=-1, keepdim=True)
-    variance = (length * length).div_(count).addcmul_(mean, mean, value=-1).clamp_(min=0)
-    gain = self.weight.view(1, *groups[1:]) * variance.add_(self.eps).rsqrt_()
-    shift = torch.addcmul(self.bias.view(1, *groups[1:]), mean, gain, value=-1)
-    rows = [term.flatten(1)[:, None] for term in (shift, gain)]
-    normed: Tensor = torch.addcmul(rows[0], flat, rows[1], out=torch.empty_like(flat))
-    return normed.transpose(1, 2).view(x.shape)
+    return kernels(x.device).group_norm(self, flat).transpose(1, 2).view(x.shape)
 
 
 def _is_plain_resnet(block: Any) -> bool:
@@ -72,12 +68,13 @@ def _is_plain_resnet(block: Any) -> bool:
         and block.downsample is None
         and not block.skip_time_act
         and block.output_scale_factor == 1
+        and block.conv2.bias is not None
         and (short is None or (short.kernel_size == (1, 1) and short.stride == (1, 1)))
     )
 
 
 def _prepare_resnet(block: Any) -> None:
-    """Give the biases of convolutions to the products that are added to what they give."""
+    """Give the biases of convolutions to what is added to their answers anyway."""
     first = (block.conv1, block.time_emb_proj)
     block.early_bias = _summed([layer.bias for layer in first if layer is not None])
     if block.conv_shortcut is not None:
@@ -96,17 +93,25 @@ def _resnet(
 ) -> Tensor:
     """``ResnetBlock2D.forward``: (B, C, H, W) and an embedded time, (B, T), to (B, C', H, W)."""
     x = input_tensor.contiguous(memory_format=LAST)
-    hidden = _convolved(self.conv1, self.nonlinearity(self.norm1(x)))
+    hidden = _convolved(self.conv1, _activated(self, self.norm1, x))
     early = self.early_bias[None]
     if self.time_emb_proj is not None:
         early = linear(self.nonlinearity(temb), self.time_emb_proj.weight, self.early_bias)
-    hidden = self.nonlinearity(self.norm2(hidden.add_(early[:, :, None, None])))
+    hidden = _convolved(self.conv2, _activated(self, self.norm2, hidden, early))
+    flat, own = (tensor.permute(0, 2, 3, 1) for tensor in (x, hidden))
     if self.conv_shortcut is None:
-        answer: Tensor = self.conv2(hidden).add_(x)
-        return answer
-    weight = self.conv_shortcut.weight.flatten(1)
-    past = linear(x.permute(0, 2, 3, 1), weight, self.late_bias).permute(0, 3, 1, 2)
-    return past.add_(_convolved(self.conv2, hidden))
+        answer = kernels(x.device).add_(own, flat, self.conv2.bias)
+    else:
+        answer = linear(flat, self.conv_shortcut.weight.flatten(1), self.late_bias).add_(own)
+    return answer.permute(0, 3, 1, 2)
+
+
+def _activated(block: Any, norm: nn.GroupNorm, x: Tensor, early: Tensor | None = None) -> Tensor:
+    """The activation behind the norm of ``x + early``; channels are last."""
+    flat, swish = x.flatten(2).transpose(1, 2), type(block.nonlinearity) is nn.SiLU
+    normed = kernels(x.device).group_norm(norm, flat, early, swish)
+    normed = normed.transpose(1, 2).view(x.shape)
+    return normed if swish else block.nonlinearity(normed)  # type: ignore[no-any-return]
 
 
 def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
@@ -127,10 +132,8 @@ def _transformed(
 
 
 def _gated(self: Any, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-    """``a * gelu(b)`` of two products, each in memory of its own."""
-    values, gates = self.proj.weight.chunk(2)
-    bias, gate_bias = self.proj.bias.chunk(2)
-    return linear(hidden_states, values, bias).mul_(gelu(linear(hidden_states, gates, gate_bias)))
+    """``GEGLU.forward``: (B, N, C) to (B, N, C')."""
+    return kernels(hidden_states.device).geglu(hidden_states, self.proj.weight, self.proj.bias)
 
 
 def _is_plain_attention(layer: Any) -> bool:
