@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,8 @@ from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock
 
 from int_bench.backbones.solov2.architecture import Architecture
+from int_bench.core.files import expanded
+from int_bench.errors import MissingAsset, UsageError
 
 _RESNETS = {"resnet50": resnet50, "resnet101": resnet101}
 
@@ -57,6 +60,31 @@ class Features(nn.Module):
         """(B, 3, H, W), normalised, to features at strides 4, 8, 16 (ResNet: 32 and 64 too)."""
         stages = OrderedDict((str(i), stage) for i, stage in enumerate(self.trunk(pictures)))
         return list(self.pyramid(stages).values())
+
+    def read_imagenet(self, path: str) -> None:
+        """Begin with torchvision's weights of a classifier.
+
+        Args:
+            path: file of its state dict, such as ``resnet50-0676ba61.pth``.
+
+        Raises:
+            UsageError: the trunk is no ResNet.
+            MissingAsset: the file is not there, or not of this ResNet.
+        """
+        if not isinstance(self.trunk, _ResNet):
+            raise UsageError(
+                "Weights of a ResNet (train.pretrained) need one: choose method=sapnet_r50 or "
+                "method=sapnet_r101."
+            )
+        file = expanded(path)
+        if not file.is_file():
+            raise MissingAsset(f"Of train.pretrained={path} there is no such file.")
+        try:
+            self.trunk.take(torch.load(file, map_location="cpu", weights_only=True))
+        except (RuntimeError, ValueError, AttributeError, UnpicklingError) as error:
+            raise MissingAsset(
+                f"{file} does not hold torchvision's weights of this ResNet; download them again."
+            ) from error
 
 
 class _Small(nn.Module):
@@ -111,13 +139,13 @@ class _ResNet(nn.Module):
                 module.eval()
         return self
 
-    def read_imagenet(self, weights: OrderedDict[str, Tensor]) -> None:
+    def take(self, weights: Mapping[str, Tensor]) -> None:
         """Take torchvision's weights of a classifier; its last layer is not needed.
 
         Raises:
             RuntimeError: names or shapes are others.
         """
-        own = OrderedDict()
+        own = {}
         for name, tensor in weights.items():
             head, _, rest = name.partition(".")
             if head.startswith("layer"):

@@ -1,0 +1,111 @@
+"""The labels that an instance segmenter learns from: true masks, or proposals that were chosen.
+
+SAPNet's Tables 1 and 3: SAM-top1-SOLOv2 learns from the proposal that SAM is surest of, MIL-SOLOv2
+from that of one multiple-instance learner, SAPNet from that of its whole selection; the fully
+supervised SOLOv2 from true masks. All of them learn the true classes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from int_bench.core.types import Image
+from int_bench.data.dataset import Dataset, SampleFile, objects_of
+
+Source = Literal["truth", "sam_top1", "mil_single", "sapnet"]
+Masks = NDArray[np.bool_]
+
+
+class Labelled(NamedTuple):
+    """A picture and what is learnt of it; N objects, F further masks of each.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        masks: (N, H, W) bool.
+        further: (N, F, H, W) bool; F is 0 or 3.
+        categories: (N,) by name.
+    """
+
+    image: Image
+    masks: Masks
+    further: Masks
+    categories: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its arrays."""
+        return self.image.nbytes + self.masks.nbytes + self.further.nbytes
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An object's chosen proposal and three further ones (Eq. 11), or none of these."""
+
+    category: str
+    mask: Callable[[tuple[int, int]], Masks]
+    further: tuple[Callable[[tuple[int, int]], Masks], ...] = ()
+
+
+class Pictures:
+    """The labelled pictures of a data set, decoded when they are asked for.
+
+    Args:
+        data: a sample an object, or a sample an image.
+        chosen: by the id of an image's first sample; None takes the true masks.
+        kept: at most so many bytes of decoded pictures are remembered.
+    """
+
+    def __init__(
+        self, data: Dataset, chosen: Mapping[str, Sequence[Chosen]] | None, kept: int
+    ) -> None:
+        self._data, self._chosen, self._most = data, chosen, kept
+        first: dict[str, SampleFile] = {}
+        for sample in data.samples():
+            first.setdefault(sample.topic, sample)
+        learnt = (s for s in first.values() if chosen is None or chosen.get(s.id))
+        self.samples = tuple(learnt)
+        self._kept: OrderedDict[int, Labelled] = OrderedDict()
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Labelled:
+        """One picture.
+
+        Raises:
+            SampleError: it, or an annotation of it, cannot be decoded.
+        """
+        labelled = self._kept.get(index)
+        if labelled is None:
+            labelled = self._kept[index] = self._read(self.samples[index])
+            self._bytes += labelled.size
+        self._kept.move_to_end(index)
+        while self._bytes > self._most and len(self._kept) > 1:
+            self._bytes -= self._kept.popitem(last=False)[1].size
+        return labelled
+
+    def _read(self, sample: SampleFile) -> Labelled:
+        image = self._data.load_image(sample)
+        size = (image.shape[0], image.shape[1])
+        if self._chosen is None:
+            objects = objects_of(self._data, sample)
+            masks = np.stack([known.mask for known in objects]) if objects else _none(size)
+            names = tuple(known.category for known in objects)
+            return Labelled(image, masks, _none(size, len(objects)), names)
+        chosen = self._chosen[sample.id]
+        masks = np.stack([part.mask(size) for part in chosen])
+        rows = [[make(size) for make in part.further] for part in chosen]
+        further = np.array(rows, dtype=np.bool_).reshape(len(chosen), -1, *size)
+        return Labelled(image, masks, further, tuple(part.category for part in chosen))
+
+
+def _none(size: tuple[int, int], objects: int | None = None) -> Masks:
+    shape = (0, *size) if objects is None else (objects, 0, *size)
+    return np.zeros(shape, dtype=np.bool_)

@@ -1,0 +1,86 @@
+"""Proposals that were chosen for a data set's objects, and the further ones of Eq. 11."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from int_bench.backbones.common.batching import chunks
+from int_bench.backbones.solov2.mps import ranks
+from int_bench.core.geometry import tight_box
+from int_bench.core.requests import ObjectBag, Selection, SelectProposal
+from int_bench.core.types import Picture
+from int_bench.data.dataset import Dataset
+from int_bench.data.instances.bags import BLOCK, ImageBags, StoredBag, decode_runs
+from int_bench.learning.propose import propose
+from int_bench.learning.solov2.labels import Chosen, Source
+from int_bench.learning.store import say
+from int_bench.methods.sapnet.proposing import Proposing
+
+
+def selected(
+    data: Dataset,
+    source: Source,
+    further: bool,
+    proposing: Proposing,
+    backbones: Mapping[str, Any],
+    scratch: Path,
+) -> dict[str, list[Chosen]]:
+    """What is learnt of each image, by the id of the sample that shows it.
+
+    Bags are made once and kept in the scratch folder; an image that cannot be read has none.
+
+    Args:
+        data: of objects with points and classes.
+        source: ``sam_top1``: the first proposal of the point; ``mil_single``: what the selector's
+            first stage takes; ``sapnet``: what all of it takes.
+        further: whether three further proposals are wanted, too.
+        proposing: what makes the bags; of ``sam_top1`` the point alone is asked about.
+        backbones: the segmenter, and but for ``sam_top1`` the selector.
+        scratch: the folder.
+
+    Raises:
+        UsageError: the data set knows no objects.
+        MissingAsset: a model cannot be loaded.
+    """
+    if source == "sam_top1":
+        proposing = Proposing("point3", "none")
+    store = propose(data, backbones["segmenter"], proposing, scratch / "bags", say)
+    chosen: dict[str, list[Chosen]] = {}
+    samples = {sample.id: sample for sample in data.samples()}
+    for block in chunks([bags for bags in store if bags.bags], BLOCK):
+        if source == "sam_top1":
+            picked: list[list[tuple[int, Sequence[float]]]] = [
+                [(0, bag.scores) for bag in image.bags] for image in block
+            ]
+        else:
+            asked = [_request(image, data.load_image(samples[image.sample])) for image in block]
+            answers = backbones["selector"].select(asked)
+            picked = [[_picked(part, source) for part in answer] for answer in answers]
+        for image, picks in zip(block, picked, strict=True):
+            rows = zip(image.bags, picks, strict=True)
+            chosen[image.sample] = [_chosen(bag, *pick, further) for bag, pick in rows]
+    return chosen
+
+
+def _request(image: ImageBags, pixels: Any) -> SelectProposal:
+    objects = [
+        ObjectBag(bag.category, bag.point, tuple(map(tight_box, bag.masks(image.size))))
+        for bag in image.bags
+    ]
+    return SelectProposal(Picture(pixels), tuple(objects))
+
+
+def _picked(selection: Selection, source: Source) -> tuple[int, Sequence[float]]:
+    return (selection.psm if source == "mil_single" else selection.index), selection.scores
+
+
+def _chosen(bag: StoredBag, index: int, scores: Sequence[float], further: bool) -> Chosen:
+    order = np.argsort([-score for score in scores], kind="stable")
+    more = [int(order[rank]) for rank in ranks(len(bag.runs))] if further else []
+    make = [partial(decode_runs, bag.runs[which]) for which in (index, *more)]
+    return Chosen(bag.category, make[0], tuple(make[1:]))
