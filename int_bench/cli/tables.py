@@ -15,12 +15,13 @@ from int_bench.metrics.metrics import METRICS
 from int_bench.report.comparison import compare
 from int_bench.report.latex import to_latex
 from int_bench.report.paper_tables import paper_table, runs_table
+from int_bench.report.point_table import point_table
 from int_bench.report.published import TABLES
 from int_bench.report.rows import Settings
 from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
 from int_bench.runs.labels import labelled_scores
-from int_bench.runs.scorable import NoTruth
+from int_bench.runs.scorable import NoTruth, StoredRun
 from int_bench.scoring.results import RunScores, metric_names
 
 FORMATS: dict[str, Callable[[Table], str]] = {
@@ -30,6 +31,9 @@ FORMATS: dict[str, Callable[[Table], str]] = {
     "json": lambda table: table.to_json() + "\n",
     "terminal": drawn,
 }
+
+OTHER_TABLES: dict[str, Callable[[Sequence[StoredRun], Settings], Table]] = {"plm": point_table}
+"""Of other systems than INT: what their runs' masks say, by name."""
 
 
 def table_command(
@@ -43,7 +47,8 @@ def table_command(
     """Print or write a table.
 
     Args:
-        words: the table's name, and further run folders beside ``runs``.
+        words: the table's name (one of INT's, or of ``OTHER_TABLES``), and further run folders
+            beside ``runs``.
         runs: run folders, roots of them, or hashes.
         settings: of the statistics.
         form: of the text; None chooses by the name of ``out``, or the terminal.
@@ -53,10 +58,11 @@ def table_command(
     Raises:
         UserError: no table and no runs, an unknown format, or a folder that holds no scores.
     """
-    names = [word for word in words if word in TABLES]
-    places = [*runs, *(Path(word) for word in words if word not in TABLES)]
+    known = (*TABLES, *OTHER_TABLES)
+    names = [word for word in words if word in known]
+    places = [*runs, *(Path(word) for word in words if word not in known)]
     if len(names) > 1 or not (names or places):
-        raise UsageError(f"Say which table ({', '.join(TABLES)}), or --runs DIR [DIR...].")
+        raise UsageError(f"Say which table ({', '.join(known)}), or --runs DIR [DIR...].")
     if names and settings.against:
         raise UsageError("--against compares runs with each other: give --runs DIR, and no table.")
     render = FORMATS[_format(form, out)]
@@ -73,6 +79,9 @@ def table_command(
 
 def _table(names: Sequence[str], places: Sequence[Path], settings: Settings, verify: bool) -> Table:
     """The paper's table, or runs beside each other, or what runs without ground truth found."""
+    if names and names[0] in OTHER_TABLES:
+        stored = [StoredRun(folder) for folder in runs_in(places or [DEFAULT_ROOT])]
+        return OTHER_TABLES[names[0]](stored, settings)
     scored, unscored = _loaded(places, verify)
     if unscored and not (scored or names):
         return found_by(unscored)
@@ -88,7 +97,7 @@ def _check_name(word: str) -> None:
         runs_in([Path(word)])
     except MissingAsset as error:
         if not Path(word).exists():
-            names = ", ".join(TABLES)
+            names = ", ".join((*TABLES, *OTHER_TABLES))
             raise UsageError(f"There is no table {word!r}; choose {names}.") from error
 
 

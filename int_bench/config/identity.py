@@ -23,7 +23,8 @@ from int_bench.config.run_config import RunConfig
 _PACKAGE = __name__.partition(".")[0]
 _WEIGHTS = ("checkpoint", "pretrained")
 """Options that name weights."""
-_ADAPTER = "adapter"
+_ADAPTERS = ("adapter", "decoder")
+"""Options that name folders of weights trained by `int-bench train`; none of them may be said."""
 
 
 def identity(config: RunConfig, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -89,8 +90,10 @@ def _model(node: Mapping[str, Any]) -> dict[str, Any]:
     """A model without what decides its speed alone; weights of known content by their hash."""
     values = _without_speed(node)
     weights = {key: content_of(values[key]) for key in _WEIGHTS if isinstance(values.get(key), str)}
-    adapter = values.pop(_ADAPTER, None)  # a model without one keeps the name that it had
-    return values | weights | ({} if adapter is None else {_ADAPTER: adapter_of(str(adapter))})
+    # A model without adapters keeps the name that it had.
+    named_here = {key: values.pop(key, None) for key in _ADAPTERS}
+    adapters = {k: adapter_of(str(v)) for k, v in named_here.items() if v is not None}
+    return values | weights | adapters
 
 
 def _without_speed(node: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ METHODS = {
     "oracle_of_bag": {"segmenter"},
     "mil_single": {"segmenter", "selector"},
     "sapnet_select": {"segmenter", "selector"},
+    "sam_point": {"segmenter"},
+    "plm_point": {"segmenter"},
     "empty": NONE,
     "full": NONE,
     "centre_box": NONE,

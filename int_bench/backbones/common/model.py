@@ -49,6 +49,7 @@ class Model:
         PRECISION: by exactness class, what ``dtype: auto`` is on CUDA (see ``dtypes``).
         REMOTE: whether it computes on a machine that promises nothing about its numbers.
         CANNOT: verbs of its role that it refuses.
+        STAMP: what every table must say about a run with it; nothing if empty.
         counters: what was really computed so far; grows only.
     """
 
@@ -56,6 +57,7 @@ class Model:
     PRECISION: ClassVar[dict[str, str]] = {}
     REMOTE: ClassVar[bool] = False
     CANNOT: ClassVar[tuple[str, ...]] = ()
+    STAMP: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         self.counters: Counter[str] = Counter()

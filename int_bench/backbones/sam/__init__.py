@@ -1,5 +1,6 @@
-"""Sam: the family's public class under a name that configuration uses."""
+"""Sam, and Sam with a prompt learning module, under names that configuration uses."""
 
 from int_bench.backbones.sam.model import Sam
+from int_bench.backbones.sam.sam_plm import SamPlm
 
-__all__ = ["Sam"]
+__all__ = ["Sam", "SamPlm"]

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from int_bench.core.protocols import Segmenter
 
 
-_Prompt = Segment | Proposals
+Prompt = Segment | Proposals
 
 
 @dataclass(eq=False)
@@ -118,12 +118,16 @@ class Sam(LocalModel):
 
     def load(self) -> Any:
         """The model; only its encoder is in the configured precision."""
+        sam = lower(fuse_attention(self.adapted()).to(self.place), self.precision)
+        return sam.requires_grad_(False)
+
+    def adapted(self) -> Any:
+        """The weights of the checkpoint and those of an adapter, on the CPU in float32."""
         sam = self.read()
         if self.adapter is not None:
             adapter = read_adapter(self.adapter, self.ADAPTER, hash_of_weights(sam))
             adapter.fill(sam.mask_decoder)
-        sam = lower(fuse_attention(sam).to(self.place), self.precision)
-        return sam.requires_grad_(False)
+        return sam
 
     def read(self) -> Any:
         """The weights of the checkpoint on the CPU in float32, without an adapter's."""
@@ -198,7 +202,7 @@ class Sam(LocalModel):
         return self._finish(requests, decoded, decoded.ious.shape[1])
 
     def _decoded(
-        self, embeddings: Mapping[str, Tensor], requests: Sequence[_Prompt], choices: slice
+        self, embeddings: Mapping[str, Tensor], requests: Sequence[Prompt], choices: slice
     ) -> Decoded:
         """Some outputs of the decoder for requests of equal points, with a box or without."""
         stacked = torch.stack([embeddings[request.image.digest] for request in requests])
@@ -215,7 +219,7 @@ class Sam(LocalModel):
         """What the decoder sees of the prompts: the embedded prompts themselves."""
         return prompts
 
-    def _points(self, requests: Sequence[_Prompt]) -> tuple[Tensor, Tensor] | None:
+    def _points(self, requests: Sequence[Prompt]) -> tuple[Tensor, Tensor] | None:
         """Coordinates (B, N, 2) in the model's frame and labels (B, N), 1 positive, 0 negative."""
         if not requests[0].points:
             return None
@@ -230,7 +234,7 @@ class Sam(LocalModel):
             torch.tensor(labels, dtype=torch.int32, device=self.place),
         )
 
-    def _boxes(self, requests: Sequence[_Prompt]) -> Tensor | None:
+    def _boxes(self, requests: Sequence[Prompt]) -> Tensor | None:
         """(B, 4) float32 in the model's frame."""
         if requests[0].box is None:
             return None
@@ -241,7 +245,7 @@ class Sam(LocalModel):
         return torch.tensor(np.concatenate(boxes), dtype=torch.float32, device=self.place)
 
     def _finish(
-        self, requests: Sequence[_Prompt], decoded: Decoded, count: int
+        self, requests: Sequence[Prompt], decoded: Decoded, count: int
     ) -> list[tuple[Segmentation, ...]]:
         """The ``count`` masks of highest predicted IoU at their pictures' sizes, best first.
 
@@ -269,7 +273,7 @@ class Sam(LocalModel):
             answers.append(tuple(masks))
         return answers
 
-    def _enlarged(self, request: _Prompt, mask: Tensor) -> Tensor:
+    def _enlarged(self, request: Prompt, mask: Tensor) -> Tensor:
         """One mask, (4g, 4g), at its picture's size, (H, W)."""
         height, width = request.image.size
         side = self.loaded.image_encoder.img_size
@@ -278,14 +282,14 @@ class Sam(LocalModel):
         return logits[0, 0]
 
 
-def _check_prompts(requests: Sequence[_Prompt]) -> None:
+def _check_prompts(requests: Sequence[Prompt]) -> None:
     for request in requests:
         if request.box is None and not request.points:
             kind = type(request).__name__
             raise ValueError(f"{kind} of {request.image!r} has neither a box nor a point")
 
 
-def _prompt(request: _Prompt) -> tuple[int, bool]:
+def _prompt(request: Prompt) -> tuple[int, bool]:
     return len(request.points), request.box is None
 
 

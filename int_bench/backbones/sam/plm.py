@@ -24,9 +24,6 @@ from torch.nn import functional as F
 from int_bench.backbones.sam.decoding import Prompts
 from int_bench.core.limits import Count, Within
 
-LABEL = "after the abstract and figures of 2403.09199; details ours"
-"""What stands beside every number of this row."""
-
 
 @dataclass(frozen=True)
 class PlmOptions:

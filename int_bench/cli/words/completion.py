@@ -143,4 +143,4 @@ def columns(incomplete: str) -> list[str]:
 
 def table(incomplete: str) -> list[str]:
     """Completions of a table's name."""
-    return [name for name in ("1", "2", "3a", "3b", "3c") if name.startswith(incomplete)]
+    return [name for name in ("1", "2", "3a", "3b", "3c", "plm") if name.startswith(incomplete)]

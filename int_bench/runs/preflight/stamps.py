@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from int_bench.config import RunConfig
+from int_bench.config import RunConfig, binding
+from int_bench.config.annotations import TARGET
 from int_bench.data.dataset import SampleFile
 from int_bench.data.world.dataset import is_drawn
 from int_bench.runs.training.guard import stamp
@@ -36,7 +37,15 @@ def stamps_of(config: RunConfig, samples: Sequence[SampleFile]) -> tuple[str, ..
             f"SAMPLED PROBABILITIES: p(c | X) is the share of {selection.get('samples')} sampled"
             " answers that give the name, not a probability that the model told"
         )
-    return tuple(stamps)
+    return (*stamps, *_own(config))
+
+
+def _own(config: RunConfig) -> Iterator[str]:
+    """What the classes of the models say of themselves, as ``STAMP``."""
+    for node in config.backbone.values():
+        said = binding.constant(str(node.get(TARGET)), "STAMP")
+        if said:
+            yield str(said)
 
 
 def _shipped(config: RunConfig) -> bool:

@@ -23,7 +23,7 @@ from int_bench.runs.training.folder import CARD
 TRAINED = "TRAINED ON THESE SAMPLES"
 """How the stamp begins of a run on what one of its models was trained on."""
 _LARGEST = 2**28  # bytes; a million ids are some 20 MB
-_KEYS = ("adapter", "checkpoint")
+_KEYS = ("adapter", "decoder", "checkpoint")
 
 
 @dataclass(frozen=True)
