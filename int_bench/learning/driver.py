@@ -15,6 +15,9 @@ from int_bench.errors import OutOfMemory, UsageError
 from int_bench.learning.loop import Listener, Report, fit
 from int_bench.learning.training import Training
 
+_QUIET_S = 60.0
+"""Seconds without a word on how far it is."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -44,11 +47,17 @@ class Place:
 class _Told(Listener):
     def __init__(self, place: Place) -> None:
         self._place = place
+        self._said = 0.0
 
     def begun(self, step: int) -> None:
         self._place.resumed(step)
         if step:
             self._place.say(f"Going on after step {step}.")
+
+    def stepped(self, report: Report) -> None:
+        if report.seconds - self._said > _QUIET_S:
+            self._said = report.seconds
+            self._say(report)
 
     def reported(self, report: Report) -> None:
         record: dict[str, Any] = {
@@ -61,6 +70,10 @@ class _Told(Listener):
             checked = report.validation
             record["validation"] = {name: _number(checked[name]) for name in checked}
         self._place.tell(record)
+        self._said = report.seconds
+        self._say(report)
+
+    def _say(self, report: Report) -> None:
         left = f"{in_seconds(report.left)} left" if report.left else "done"
         figures = {**report.figures, **{f"val {k}": v for k, v in report.validation.items()}}
         told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())

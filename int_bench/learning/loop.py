@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,9 @@ class Listener:
 
     def begun(self, step: int) -> None:
         """It goes on from this step, 0 if there was no checkpoint."""
+
+    def stepped(self, report: Report) -> None:
+        """A step is done and no report is due; figures of the run so far."""
 
     def reported(self, report: Report) -> None:
         """A report is due."""
@@ -145,13 +148,14 @@ def fit(
                 figures = _step(model, optimizers, recipe, loss, step)
             for name, value in figures.items():
                 means[name] = 0.95 * means.get(name, float(value)) + 0.05 * float(value)
-            last = step + 1 == recipe.steps
+            last, seconds = step + 1 == recipe.steps, time.monotonic() - started
+            left = seconds / (step + 1 - first) * (recipe.steps - step - 1)
+            report = Report(recipe.name, step + 1, recipe.steps, seconds, left, dict(means))
             if last or (step + 1) % recipe.report_every == 0:
-                seconds = time.monotonic() - started
-                left = seconds / (step + 1 - first) * (recipe.steps - step - 1)
                 checked = _validated(model, recipe, validate) if validate is not None else {}
-                clock = (recipe.name, step + 1, recipe.steps, seconds, left)
-                told.reported(Report(*clock, dict(means), checked))
+                told.reported(replace(report, validation=checked))
+            else:
+                told.stepped(report)
             stopping = asked_to_stop.is_set()
             if last or stopping or time.monotonic() - saved > recipe.save_every:
                 _save(path, model, optimizers, step + 1, means)

@@ -163,7 +163,6 @@ def test_a_spoiled_adapter_is_one_sentence(sentence, adapter, command):
         (("method=sam_decoder", "train.stps=3"), 2, "train.stps"),
         (("method=sam_decoder", "train.batch=0"), 2, "train.batch"),
         (("method=sam_decoder", "method.steps=3"), 2, "train.KEY=VALUE"),
-        (("method=sam_decoder", "dataset=kvasir"), 2, "knows no splits"),
         (("method=sam_decoder", "dataset.split=validation"), 2, "is what a training is looked at"),
         (("method=sam_decoder", "backbone/segmenter=sam_vit_h"), 3, "sam_vit_h_4b8939.pth"),
     ],
@@ -171,6 +170,15 @@ def test_a_spoiled_adapter_is_one_sentence(sentence, adapter, command):
 def test_what_cannot_be_trained_is_one_sentence(words, code, sentence, command):
     got, _, err = command("train", *words, "models_dir=nowhere")
     assert (got, sentence in err, "Traceback" in err) == (code, True, False), err
+
+
+def test_of_a_data_set_without_splits_every_tenth_sample_is_held_out(pairs, command, here):
+    words = ("dataset=folder", f"dataset.images={pairs}/images", f"dataset.masks={pairs}/masks")
+    few = ("task=cod", "models=tiny", "train.steps=1", "train.batch=2")
+    code, out, err = command("train", "method=sam_decoder", *words, *few)
+    assert code == 0, err
+    card = json.loads((Path(out.strip()) / "card.json").read_text())["trained_on"]
+    assert card["ids"] == ["a1", "a2", "a3", "a4", "a5"]
 
 
 def test_a_run_takes_no_training(command):

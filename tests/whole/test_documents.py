@@ -19,6 +19,7 @@ MODELS_AND_DATA = (ROOT / "docs" / "models_and_data.md").read_text(encoding="utf
 DOCUMENTS = [
     "docs/models_and_data.md",
     "docs/scale.md",
+    "docs/training.md",
     *sorted(path.name for path in ROOT.glob("*.md")),
 ]
 

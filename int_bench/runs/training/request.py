@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from int_bench.config import RunConfig, binding, build
 from int_bench.config.annotations import complaint
 from int_bench.config.compose import TRAIN, composed, load_training
 from int_bench.config.places import options
 from int_bench.data.dataset import Dataset
+from int_bench.data.subset import Part
 from int_bench.errors import MissingAsset, UsageError
-from int_bench.runs.prepare import Prepared, prepare
+from int_bench.runs.prepare import Prepared, prepare, unlimited
 from int_bench.runs.variants import RunRequest
 
 ROOT = "results/train"
@@ -19,6 +20,7 @@ _SPLIT, _COUNT = "dataset.split", "dataset.count"
 _SCENES, _LOOKED_AT = 1200, 200
 """Scenes of drawn data sets that are trained on and looked at, where no number is given."""
 _VALIDATION = ("val", "validation")
+_TENTH = 10
 
 
 @dataclass(frozen=True)
@@ -27,23 +29,27 @@ class TrainRequest:
 
     Attributes:
         config: of the training; its ``method`` is the training itself, its data the training split.
-        validation: the same with the validation split.
+        validation: the same with the validation split; None where the data set has no splits, and
+            every tenth sample is looked at instead of trained on.
     """
 
     config: RunConfig
-    validation: RunConfig
+    validation: RunConfig | None
 
     @classmethod
     def of(cls, overrides: Sequence[str]) -> TrainRequest:
         """From overrides, with ``method=NAME`` for the training.
 
         Raises:
-            UsageError: no method or one that is not trained, a data set without splits, or
-                anything else that is wrong with them.
+            UsageError: no method or one that is not trained, or anything else that is wrong with
+                them.
         """
         words = _translated(overrides)
         dataset = composed([*words, "method=empty"]).tree["dataset"]
-        split, validation = _splits(dataset, words)
+        parameter = (binding.signature(str(dataset[binding.TARGET])) or {}).get("split")
+        if parameter is None:
+            return cls(load_training(words), None)
+        split, validation = _splits(parameter, words)
         rest = [word for word in words if not word.startswith(f"{_SPLIT}=")]
         selected = ("limit=", "skip=", "ids=", f"{_COUNT}=")  # they are of the training samples
         kept = [word for word in rest if not word.startswith(selected)]
@@ -65,6 +71,8 @@ class TrainRequest:
             UsageError: the splits share a sample.
         """
         prepared = prepare([RunRequest(self.config)])[0]
+        if self.validation is None:
+            return _held_out(prepared)
         validation: Dataset = build(self.validation.dataset, "dataset")
         shared = {sample.id for sample in prepared.samples}.intersection(
             sample.id for sample in validation.samples()
@@ -100,15 +108,18 @@ def _translated(overrides: Sequence[str]) -> list[str]:
     return [f"training={names[0]}", *rest, *added]
 
 
-def _splits(dataset: dict[str, object], words: Sequence[str]) -> tuple[str, str]:
+def _held_out(prepared: Prepared) -> tuple[Prepared, Dataset]:
+    """A data set without splits: every tenth sample is for validation, from the first on."""
+    ids, whole = [sample.id for sample in prepared.samples], unlimited(prepared.dataset)
+    if len(ids) < 2:
+        raise MissingAsset(f"A training needs two samples, and {whole.name} has {len(ids)}.")
+    held = frozenset(ids[::_TENTH])
+    data = Part(whole, frozenset(ids) - held)
+    return replace(prepared, dataset=data, samples=data.samples()), Part(whole, held)
+
+
+def _splits(parameter: binding.Parameter, words: Sequence[str]) -> tuple[str, str]:
     """The names of the training and of the validation split."""
-    target = str(dataset[binding.TARGET])
-    parameter = (binding.signature(target) or {}).get("split")
-    if parameter is None:
-        raise UsageError(
-            f"The data set {target.rpartition('.')[2]} knows no splits, and a training needs one "
-            "to learn from and one to be looked at with; choose a data set with `split`."
-        )
     given = [word.partition("=")[2] for word in words if word.startswith(f"{_SPLIT}=")]
     validation = next((v for v in _VALIDATION if not complaint(parameter.kind, v)), "val")
     train = given[0] if given else "train"
