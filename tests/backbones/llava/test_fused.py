@@ -7,6 +7,7 @@ import torch
 from transformers.models.llama import modeling_llama
 from transformers.models.qwen2 import modeling_qwen2
 
+from int_bench.backbones.common import kernels
 from int_bench.backbones.llava.fused import _Rotation, fused
 from tests import phantom
 
@@ -40,6 +41,26 @@ def test_on_cuda_layers_compute_the_same_in_fewer_launches(kind):
     torch.testing.assert_close(answer, expected, atol=2e-6, rtol=1e-5)
     assert device.dispatches["_fused_rms_norm"] == 5 and device.dispatches["rsqrt"] == 0
     assert device.dispatches["addcmul_"] == 8 and device.dispatches["neg"] == 0
+    assert device.dispatches["silu"] == device.dispatches["mul_"] == 2
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_what_is_compiled_is_asked_where_angles_are_those_of_each_row(rows, monkeypatch):
+    asked = []
+
+    def turned(x, cos, sin):
+        asked.append(x.shape)
+        return kernels.PLAIN.turned(x, cos, sin)
+
+    expected = small("llama")(TOKENS).last_hidden_state
+    with phantom.cuda():
+        compiled = kernels.PLAIN._replace(turned=turned)
+        monkeypatch.setattr(kernels, "_checked", lambda: compiled)
+        model = fused(small("llama").to("cuda"))
+        places = torch.arange(6)[None].expand(rows, 6)
+        answer = model(TOKENS.to("cuda"), position_ids=places.to("cuda")).last_hidden_state.cpu()
+    torch.testing.assert_close(answer, expected, atol=2e-6, rtol=1e-5)
+    assert asked == ([(2, 4, 6, 8), (2, 2, 6, 8)] * 2 if rows == 2 else [])
 
 
 @pytest.mark.parametrize("kind", MODELS)
