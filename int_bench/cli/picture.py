@@ -14,8 +14,9 @@ from int_bench.cli.screen import say
 from int_bench.config.annotations import closest
 from int_bench.config.building import build_stored_dataset
 from int_bench.core.files import write_file
+from int_bench.core.instances import Instance
 from int_bench.core.types import HardMask, SoftMask
-from int_bench.data.dataset import Dataset, SampleFile
+from int_bench.data.dataset import Dataset, SampleFile, objects_of
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from int_bench.report.panels import PanelRow, draw_panel
 from int_bench.runs.kept.standing import unfinished
@@ -116,6 +117,7 @@ def _row(run: Run, sample: SampleFile, dataset: Dataset) -> PanelRow:
         prompts=[step.prompt for step in iterations],
         candidates=[step.details.get("candidates", []) for step in iterations],
         truth_name=sample.truth_name,
+        objects=_objects(dataset, sample),
     )
 
 
@@ -124,6 +126,13 @@ def _truth(dataset: Dataset, sample: SampleFile) -> HardMask | None:
         return dataset.load_mask(sample)
     except SampleError:  # pictures without ground truth are drawn as well
         return None
+
+
+def _objects(dataset: Dataset, sample: SampleFile) -> tuple[Instance, ...]:
+    try:
+        return objects_of(dataset, sample)
+    except SampleError:
+        return ()
 
 
 def _mask(path: Path) -> SoftMask:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from pathlib import Path
 
 from int_bench.data.dataset import SampleFile
@@ -25,9 +26,11 @@ def truths_hash(samples: Sequence[SampleFile]) -> str | None:
 
 def _hash_of(paths: Iterable[Path | None]) -> str | None:
     digest, any_file = hashlib.sha256(), False
-    for path in paths:
+    for path, alike in groupby(paths):  # objects of one image follow one another
         any_file |= path is not None
-        digest.update(b"no file" if path is None else _edges(path))
+        edges = b"no file" if path is None else _edges(path)
+        for _ in alike:
+            digest.update(edges)
     return digest.hexdigest() if any_file else None
 
 

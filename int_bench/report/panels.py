@@ -15,8 +15,11 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 from scipy import ndimage
 
+from int_bench.core.instances import Instance
 from int_bench.core.types import HardMask, Image, SoftMask
 
+OUTLINES, POINT = ((255, 220, 0), (150, 220, 255)), (255, 0, 0)
+"""Of the first object and of others; of their points."""
 CELL, GAP, HEADER, CHART = 150, 6, 26, 300
 INK, PAPER, FAINT = (30, 30, 30), (255, 255, 255), (205, 205, 205)
 LINES = ((0, 90, 160), (200, 70, 20), (0, 130, 90), (140, 60, 150), (120, 100, 0), (90, 90, 90))
@@ -35,6 +38,7 @@ class PanelRow:
         prompts: the instance-specific prompt of each iteration.
         candidates: per iteration the candidates' ``name`` and ``weight``.
         truth_name: what is really there, where it is known.
+        objects: the annotated objects of the image, where any are known; a sample's own first.
     """
 
     title: str
@@ -45,6 +49,7 @@ class PanelRow:
     prompts: Sequence[str]
     candidates: Sequence[Sequence[Mapping[str, Any]]]
     truth_name: str | None = None
+    objects: Sequence[Instance] = ()
 
 
 def draw_panel(rows: Sequence[PanelRow]) -> PillowImage.Image:
@@ -69,7 +74,12 @@ def draw_panel(rows: Sequence[PanelRow]) -> PillowImage.Image:
 
 def _pictures(row: PanelRow, steps: int) -> Iterator[PillowImage.Image | None]:
     yield _cell(row.image)
-    yield None if row.truth is None else _cell(_grey(row.truth.astype(np.float32)))
+    if row.truth is None:
+        yield None
+    elif row.objects and row.truth.shape == row.image.shape[:2]:
+        yield _cell(_annotated(row.image, row.truth, row.objects))
+    else:
+        yield _cell(_grey(row.truth.astype(np.float32)))
     for index in range(steps):
         yield _cell(_grey(row.soft[index])) if index < len(row.soft) else None
     yield _cell(_outlined(row.image, row.final))
@@ -96,6 +106,18 @@ def _outlined(image: Image, mask: HardMask) -> Image:
     rim = ndimage.binary_dilation(mask, iterations=thick) & ~mask
     shown = np.where(mask[..., None], image, (image * 0.45).astype(np.uint8))
     shown[rim] = (255, 220, 0)
+    return shown.astype(np.uint8)
+
+
+def _annotated(image: Image, truth: HardMask, objects: Sequence[Instance]) -> Image:
+    """The image, dimmed outside the truth, with the objects' outlines and their points in red."""
+    shown = np.where(truth[..., None], image, (image * 0.45).astype(np.uint8))
+    thick = max(1, round(max(truth.shape) / 100))
+    for number, instance in reversed(list(enumerate(objects))):
+        rim = ndimage.binary_dilation(instance.mask, iterations=thick) & ~instance.mask
+        shown[rim] = OUTLINES[min(number, 1)]
+        x, y = (int(value) for value in instance.point)
+        shown[max(0, y - thick) : y + thick + 1, max(0, x - thick) : x + thick + 1] = POINT
     return shown.astype(np.uint8)
 
 

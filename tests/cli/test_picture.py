@@ -95,3 +95,18 @@ def test_samples_are_chosen_by_name_or_by_score(command, run, pairs, monkeypatch
     unscored = run("keep=soft", "seed=2")
     assert command("picture", unscored, "--worst", "1")[0] == 3
     assert command("picture", unscored, "--id", "a1")[0] == 0
+
+
+def test_objects_are_outlined_with_their_points(command):
+    words = ("dataset=camoworld_crowd", "dataset.count=1", "keep=soft", "--limit", "2", "--json")
+    code, out, err = command("run", *words, "method=centre_box")
+    assert code == 0, err
+    code, out, err = command("picture", json.loads(out)["run_dir"], "--out", "p.png", "-n", "1")
+    assert code == 0, err
+    with Image.open("p.png") as picture:
+        cell = picture.convert("RGB").crop((162, 26, 312, 176))  # the second: ground truth
+    colours = {colour for _, colour in cell.getcolors(cell.width * cell.height)}
+    # Its own outline, others' outlines, points; scaling mixes few pixels of each into others.
+    assert {(255, 0, 0)} <= colours
+    assert any(abs(r - 255) + abs(g - 220) + b < 60 for r, g, b in colours)
+    assert any(abs(r - 150) + abs(g - 220) + abs(b - 255) < 60 for r, g, b in colours)
