@@ -6,7 +6,6 @@ images are float32 RGB in 0..1.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +53,8 @@ def paint(
 ) -> tuple[Field, npt.NDArray[np.bool_]]:
     """The image with one more animal (polyp, lesion) on it, and its mask ``(S, S)``.
 
-    ``skin`` is its pattern by x and y of its own frame, instead of the one that goes with its name.
+    ``skin`` is its pattern by x and y of its own frame, (S, S, 3) in RGB, instead of the one that
+    goes with its name, which is grey.
     """
     size, ease = backdrop.size, 1.0 - backdrop.camouflage
     x, y = _frame(rng, name, place, size)
@@ -71,9 +71,10 @@ def paint(
         tone = tone * (1.0 - cover) + strength * cover
     light = 0.06 * ease * (y < 0)
     contrast = 0.11 + 0.11 * ease
-    skin = skin or partial(skin_pattern, name)
+    pattern = skin_pattern(name, x, y)[..., None] if skin is None else skin(x, y)
     marked = contrast * (1.0 if name < len(ANIMALS) else _FAINT)
-    relief = (0.13 + 0.17 * ease) * tone * _cover(distance) + marked * skin(x, y)
+    eyes = (0.13 + 0.17 * ease) * tone * _cover(distance)
+    relief = eyes[..., None] + marked * pattern
     # Light environments leave room above the coat, or its pattern would saturate to white.
     coat = np.minimum(_coat(rng, backdrop), 1.0 - 0.6 * contrast)
     return _laid(image, distance, coat, relief, light, backdrop), distance < 0
@@ -100,7 +101,7 @@ def paint_decoy(
     coat = np.minimum(_coat(rng, backdrop), 1.0 - 0.6 * contrast)
     if name >= len(ANIMALS):
         return _clutter(image, NAMES[name], distance, (x, y), coat, backdrop, strength)
-    relief = contrast * skin_pattern(name, x, y)
+    relief = contrast * skin_pattern(name, x, y)[..., None]
     return _laid(image, distance, coat, relief, np.zeros_like(x), backdrop), distance < 0
 
 
@@ -112,11 +113,14 @@ def _laid(
     light: npt.NDArray[np.floating],
     backdrop: Backdrop,
 ) -> Field:
-    """The image with a coat laid over the inside of an outline, darker at its rim."""
+    """The image with a coat laid over the inside of an outline, darker at its rim.
+
+    ``relief`` is added to the coat, (S, S, 1) or (S, S, 3).
+    """
     ease = 1.0 - backdrop.camouflage
     rim = np.exp(-((distance / (0.02 * backdrop.size)) ** 2))
     shade = 1.0 - (0.20 + 0.16 * ease) * rim * (distance < 0) + light
-    figure = coat * shade[..., None] + relief[..., None]
+    figure = coat * shade[..., None] + relief
     shadow = 1.0 - 0.12 * rim * (distance >= 0)
     body = _cover(distance)[..., None]
     laid = image * shadow[..., None] * (1.0 - body) + figure * body
@@ -136,11 +140,12 @@ def _clutter(  # noqa: PLR0913  (layers of one figure)
     x, y = frame
     inside, veil = distance < 0, _cover(distance)[..., None]
     if kind == "fold":
-        relief = (0.03 + 0.16 * strength * np.cos(9.0 * x)).astype(np.float32)
+        relief = (0.03 + 0.16 * strength * np.cos(9.0 * x)).astype(np.float32)[..., None]
         return _laid(image, distance, coat, relief, 0.10 * np.sign(-y), backdrop), inside
     if kind == "mole":
         dark = coat * np.float32(0.95 - 0.25 * strength)
-        return _laid(image, distance, dark, np.zeros_like(x), np.zeros_like(x), backdrop), inside
+        flat = np.zeros_like(x)
+        return _laid(image, distance, dark, flat[..., None], flat, backdrop), inside
     if kind == "bubble":
         rim = np.exp(-((distance / (0.02 * backdrop.size)) ** 2)) * inside
         spot = np.exp(-((x + 0.22) ** 2 + (y + 0.22) ** 2) / 0.012) * inside
