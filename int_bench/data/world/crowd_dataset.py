@@ -101,7 +101,7 @@ class CrowdScenes:
         """Hash (hex sha256) of what decides scenes and points; their number does not count."""
         of_truth = () if self.truth == "whole" else (self.truth,)
         decided = (self.split, self.seed, self.size, *of_truth)
-        return self.objects_of_images.describe("crowd", *decided)
+        return self.objects_of_images.describe("crowd 2", *decided)
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels to another process."""
