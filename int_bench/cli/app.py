@@ -196,7 +196,7 @@ def table(  # noqa: PLR0913 - an option each
     words: Annotated[
         list[str] | None,
         typer.Argument(
-            help="1, 2, 3a-3c or plm.", metavar="[TABLE] [DIR]...", autocompletion=complete_table
+            help="1-3c, plm, sapnet:N", metavar="[TABLE] [DIR]...", autocompletion=complete_table
         ),
     ] = None,
     runs: Annotated[

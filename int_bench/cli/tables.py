@@ -18,9 +18,13 @@ from int_bench.report.paper_tables import paper_table, runs_table
 from int_bench.report.point_table import point_table
 from int_bench.report.published import TABLES
 from int_bench.report.rows import Settings
+from int_bench.report.sapnet.scores import instance_scores
+from int_bench.report.sapnet.tables import NAMES as SAPNET
+from int_bench.report.sapnet.tables import sapnet_table
 from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
 from int_bench.runs.labels import labelled_scores
+from int_bench.runs.layout import find_runs
 from int_bench.runs.scorable import NoTruth, StoredRun
 from int_bench.scoring.results import RunScores, metric_names
 
@@ -58,7 +62,7 @@ def table_command(
     Raises:
         UserError: no table and no runs, an unknown format, or a folder that holds no scores.
     """
-    known = (*TABLES, *OTHER_TABLES)
+    known = _names()
     names = [word for word in words if word in known]
     places = [*runs, *(Path(word) for word in words if word not in known)]
     if len(names) > 1 or not (names or places):
@@ -79,6 +83,8 @@ def table_command(
 
 def _table(names: Sequence[str], places: Sequence[Path], settings: Settings, verify: bool) -> Table:
     """The paper's table, or runs beside each other, or what runs without ground truth found."""
+    if names and names[0] in SAPNET:
+        return _of_sapnet(names[0], places)
     if names and names[0] in OTHER_TABLES:
         stored = [StoredRun(folder) for folder in runs_in(places or [DEFAULT_ROOT])]
         return OTHER_TABLES[names[0]](stored, settings)
@@ -91,13 +97,32 @@ def _table(names: Sequence[str], places: Sequence[Path], settings: Settings, ver
     return paper_table(names[0], loaded, settings) if names else runs_table(loaded, settings)
 
 
+def _names() -> tuple[str, ...]:
+    return (*TABLES, *OTHER_TABLES, *SAPNET)
+
+
+def _of_sapnet(name: str, places: Sequence[Path]) -> Table:
+    """A table of SAPNet; of all runs under a root, those that recorded what it needs."""
+    scored, left_out = [], []
+    for folder in runs_in(places) if places else find_runs(DEFAULT_ROOT):
+        try:
+            scored.append(instance_scores(folder))
+        except MissingAsset as error:
+            if folder in places:
+                raise
+            left_out.append(f"left out {folder}: {error}")
+    if places:
+        say_some(left_out, "only runs of method=sapnet and of selections record what is needed")
+    return sapnet_table(name, scored)
+
+
 def _check_name(word: str) -> None:
     """Refuse what is neither a table nor a run."""
     try:
         runs_in([Path(word)])
     except MissingAsset as error:
         if not Path(word).exists():
-            names = ", ".join((*TABLES, *OTHER_TABLES))
+            names = ", ".join(_names())
             raise UsageError(f"There is no table {word!r}; choose {names}.") from error
 
 

@@ -78,20 +78,23 @@ class Precision:
             entry = self._entry(category, mask) | {"score": float(score)}
             self._predictions.append(entry | {"id": len(self._predictions) + 1})
 
-    def summary(self) -> dict[str, float]:
+    def summary(self, images: Sequence[int] | None = None) -> dict[str, float]:
         """AP (mean over .50 to .95), AP25, AP50, AP75, and APs, APm, APl by the objects' area.
 
         In 0..1; NaN where there is no object that could be missed.
+
+        Args:
+            images: only these, by the order in which they were added, from 0; None: all.
         """
         if not self._truths:
             return dict.fromkeys(("AP", "AP25", "AP50", "AP75", "APs", "APm", "APl"), float("nan"))
-        precision = self._evaluated()
+        precision = self._evaluated(images)
         names = {f"AP{round(100 * at)}": [at] for at in (0.25, 0.5, 0.75)}
         scores = {"AP": _mean(precision, THRESHOLDS[1:], "all")}
         scores |= {name: _mean(precision, at, "all") for name, at in names.items()}
         return scores | {f"AP{area}": _mean(precision, THRESHOLDS[1:], area) for area in "sml"}
 
-    def _evaluated(self) -> Values:
+    def _evaluated(self, images: Sequence[int] | None) -> Values:
         """Precision by threshold, recall, category and area, (11, 101, K, 4); -1 for none."""
         logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
         parts: Mapping[str, Any] = {
@@ -101,6 +104,8 @@ class Precision:
         truth = self._library.COCO({**parts, "annotations": self._truths})
         predicted = self._library.COCO({**parts, "annotations": self._predictions})
         evaluation = self._library.COCOeval_faster(truth, predicted, "segm")
+        if images is not None:
+            evaluation.params.imgIds = [index + 1 for index in images]
         evaluation.params.iouThrs = np.array(THRESHOLDS)
         evaluation.params.areaRng = [list(bounds) for bounds in AREAS.values()]
         evaluation.params.areaRngLbl = list(AREAS)

@@ -143,4 +143,5 @@ def columns(incomplete: str) -> list[str]:
 
 def table(incomplete: str) -> list[str]:
     """Completions of a table's name."""
-    return [name for name in ("1", "2", "3a", "3b", "3c", "plm") if name.startswith(incomplete)]
+    names = ("1", "2", "3a", "3b", "3c", "plm", *(f"sapnet:{number}" for number in range(1, 10)))
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,1 @@
+"""SAPNet beside its published numbers (arXiv 2312.15895)."""
