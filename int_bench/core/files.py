@@ -21,6 +21,7 @@ from pathlib import Path
 
 from int_bench.errors import MissingAsset, UsageError
 
+_LARGEST = 2**30
 _FLUSHING = 16
 """Flushes side by side."""
 _LEFT_OVER = 3600.0
@@ -157,8 +158,15 @@ def plain(path: Path) -> BufferedReader:
 
 
 def read_plain(path: Path, most: int = -1) -> bytes:
-    """What a file that anybody may have put there holds, or its first bytes; see :func:`plain`."""
+    """What a file that anybody may have put there holds, or its first bytes; see :func:`plain`.
+
+    Raises:
+        OSError: it cannot be read, or all of it is asked for and it is larger than what is written
+            here ever is: a file may claim a size that no memory holds.
+    """
     with plain(path) as file:
+        if most < 0 and os.fstat(file.fileno()).st_size > _LARGEST:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
         return file.read(most)
 
 

@@ -10,7 +10,7 @@ from int_bench.config.building import build_stored_dataset
 from int_bench.data.fingerprint import images_hash, truths_hash
 from int_bench.errors import UserError
 from int_bench.runs.layout import MASKS, SCORES, TRACES
-from int_bench.runs.reader import Damage, Records, Run, broken_files, record_files
+from int_bench.runs.reader import Damage, Records, Run, broken_files, ends_whole, record_files
 from int_bench.runs.records import OK
 from int_bench.runs.scorable import StoredRun
 
@@ -41,7 +41,7 @@ def _lines(files: Sequence[Path], records: Records) -> Iterator[Damage]:
     for path, number in records.damaged:
         yield Damage(f"line {number} is not a record", path=path)
     for path in files:
-        if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+        if not ends_whole(path):
             yield Damage("the last line is torn", path=path)
     for key, count in records.intents.items():
         yield Damage(f"was begun {count} times and never ended", key)

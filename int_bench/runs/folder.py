@@ -16,7 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from int_bench.core.files import flush, make_folder, refuse_link, write_aside, write_whole
+from int_bench.core.files import (
+    flush,
+    make_folder,
+    read_plain,
+    refuse_link,
+    write_aside,
+    write_whole,
+)
 from int_bench.core.types import Prediction
 from int_bench.errors import UsageError
 from int_bench.runs.executors.claims import Held, Lock
@@ -297,7 +304,8 @@ def locked(path: Path) -> Iterator[None]:
 
 def _locked(path: Path) -> Lock:
     try:
-        return Lock(path / LOCK)
+        with _told(path):
+            return Lock(path / LOCK)
     except Held as held:
         raise UsageError(f"{path} is being written by {held}; wait for it or end it.") from None
 
@@ -314,7 +322,7 @@ def refuse_links(path: Path) -> None:
 
 
 def _cut_torn_line(path: Path) -> None:
-    content = path.read_bytes()
+    content = read_plain(path)
     whole = content.rfind(b"\n") + 1
     if whole != len(content):
         os.truncate(path, whole)

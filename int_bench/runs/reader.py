@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +23,8 @@ from int_bench.runs.layout import (
 )
 from int_bench.runs.manifest import Manifest, read_manifest
 from int_bench.runs.records import FAILED, INTENT, OK, FileMark, Record, record_of
+
+_LONGEST = 2**26  # bytes; a record is some kilobytes
 
 
 class Damage(NamedTuple):
@@ -305,14 +308,26 @@ def record_files(folder: Path, form: int) -> list[Path] | None:
     return sorted(p for p in (folder / RECORDS).glob("*.jsonl") if p.stem.isdecimal())
 
 
+def ends_whole(path: Path) -> bool:
+    """Whether a file is empty or ends with a whole line."""
+    with path.open("rb") as file:
+        if file.seek(0, os.SEEK_END) == 0:
+            return True
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
 def _lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """The whole lines of a file, with number and offset; they end at the newline byte alone."""
-    offset = 0
+    number = offset = 0
     try:
         with plain(path) as file:
-            for number, line in enumerate(file, start=1):
+            while line := file.readline(_LONGEST):
+                number += 1
                 if line.endswith(b"\n"):
                     yield number, offset, line
+                elif len(line) == _LONGEST:
+                    raise MissingAsset(f"{path}, line {number}, is longer than any record.")
                 offset += len(line)
     except OSError as error:
         raise MissingAsset(f"{path} cannot be read: {error.strerror}.") from error

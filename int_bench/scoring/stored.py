@@ -191,7 +191,8 @@ def read_file(path: Path, again: str) -> StoredScores:
     try:
         first, _, body = read_plain(path).partition(b"\n")
     except OSError as error:
-        raise MissingAsset(f"There is no {path}; score the run with `{again}`.") from error
+        there = f"{path} cannot be read" if path.exists() else f"There is no {path}"
+        raise MissingAsset(f"{there}; score the run with `{again}`.") from error
     header = _header(path, first, again)
     lines = list(csv.DictReader(io.StringIO(body.decode(errors="replace"), newline="")))
     for problem in _problems(header, lines, body):

@@ -11,7 +11,7 @@ import pytest
 
 from int_bench.core.files import hash_of
 from int_bench.errors import MissingAsset, UsageError
-from int_bench.runs.executors.arrays import Array
+from int_bench.runs.executors.arrays import Array, absorb
 from int_bench.runs.executors.claims import myself, place
 from int_bench.runs.kept.work import spent_of
 from int_bench.runs.layout import LOCK, PROGRESS
@@ -182,3 +182,32 @@ def test_nothing_is_written_through_a_link(own, tmp_path, inside):
     with pytest.raises(UsageError, match="is a link"):
         upgrade(old)
     assert victim.read_text() == "first\nlast" and not (mine / "letter.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("records/00.jsonl", ("check", "table --runs", "status")),
+        ("lock", ("status",)),
+        ("progress.json", ("status",)),
+        ("scores/native.0.csv", ("check", "table --runs")),
+        ("parts/a/job.json", ("status",)),
+    ],
+)
+def test_a_file_that_claims_a_huge_size_is_not_read(command, own, name, words):
+    put(own / "records" / "00.jsonl", "")
+    path = own / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.truncate(2**40)  # without a block on the disk
+    for word in words:
+        code, _, err = command(*word.split(), own)
+        assert code in (2, 3, 4) and "Traceback" not in err and err.count("\n") <= 2
+
+
+def test_a_pipe_among_what_an_array_left_is_passed_over(own):
+    pipe = own / "parts" / "a" / "00.0.jsonl"
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    absorb(own, True, [own], print)
+    assert not (own / "parts").exists()

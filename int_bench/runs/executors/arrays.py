@@ -218,7 +218,7 @@ def _knowing(array: Array, run: Path, description: bytes) -> Iterator[Path]:
     ours = False
     for folder in array.runs:
         job = folder / PARTS / array.name / _JOB
-        if job.is_file() and job.read_bytes() == description:
+        if job.is_file() and read_plain(job) == description:
             ours = ours or folder.resolve() == run.resolve()
             yield folder
     if not ours:
@@ -257,7 +257,7 @@ def absorb(run: Path, attaches: bool, own: Collection[Path], tell: Callable[[str
             )
         collect(array, {}, tell)
     if any(not (folder / _JOB).exists() for folder in (run / PARTS).glob("*")):
-        with suppress(OSError), locked(run):
+        with suppress(OSError, UsageError), locked(run):  # who may not write leaves it
             merge(run)
             _sweep(run)
 

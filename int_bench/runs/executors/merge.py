@@ -69,7 +69,7 @@ def part_files(run: Path, shard: int | None = None) -> dict[int, list[Path]]:
     files: dict[int, list[Path]] = {}
     for path in sorted((run / PARTS).glob("*/*.jsonl")):
         part = parse_part(path.name)
-        if part is not None and shard in (None, part[0]):
+        if part is not None and shard in (None, part[0]) and path.is_file():
             files.setdefault(part[0], []).append(path)
     return files
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
 from int_bench.runs.layout import Keep, Key
-from int_bench.runs.reader import Damage, Records, broken_files, record_files
+from int_bench.runs.reader import Damage, Records, broken_files, ends_whole, record_files
 from int_bench.runs.records import OK, Record
 
 
@@ -41,7 +40,7 @@ class Standing(NamedTuple):
         """
         files = record_files(path, form=2) or []
         records = Records(files, form=2, mend=True)
-        torn = bool(records.damaged) or any(not _whole(file) for file in files)
+        torn = bool(records.damaged) or not all(map(ends_whole, files))
         done = lacking = 0
         devices: set[str] = set()
         for key in keys:
@@ -69,12 +68,3 @@ def unfinished(path: Path, record: Record, written: int, refill: bool) -> list[D
     traces = set() if refill else {path / inside for inside in record.traces}
     broken = broken_files(path, record, written, thorough=False)
     return [damage for damage in broken if damage.path not in traces]
-
-
-def _whole(path: Path) -> bool:
-    """Whether a file is empty or ends with a whole line."""
-    with path.open("rb") as file:
-        if file.seek(0, os.SEEK_END) == 0:
-            return True
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
