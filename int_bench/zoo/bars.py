@@ -85,7 +85,8 @@ class Figures:
     def named(self, where: str, right: bool, other: str) -> Values:
         """By how much INT is above another where its last prompt is right, or where it is not."""
         chosen = (self.right(where, "INT") >= 0.5) == right
-        return self.over(where, other)[chosen]
+        above: Values = self.over(where, other)[chosen]
+        return above
 
     def both(self, where: str) -> Values:
         """Whether each animal has an IoU of .5 with INT's final mask, (N,)."""
