@@ -152,6 +152,7 @@ def test_sam_vit_h(dtype, peak):
         with torch.device("cuda"):
             segmenter = library.sam(True, "cuda", dtype, max_batch=4)
         check(device, Cost(1490, 1, peak), lambda: segmenter.segment(asked))
+        assert device.slow.total() <= 230, device.slow
 
 
 def test_grounding_dino():

@@ -27,6 +27,7 @@ from int_bench.backbones.common.precision import whole_float32
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.decoding import Decoded, Prompts, decode_masks, embed_prompts
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
+from int_bench.backbones.sam.windows import moved_less
 from int_bench.core.limits import Count
 from int_bench.core.requests import Proposals, Request, Segment, Segmentation
 from int_bench.core.types import Picture
@@ -118,7 +119,8 @@ class Sam(LocalModel):
 
     def load(self) -> Any:
         """The model; only its encoder is in the configured precision."""
-        sam = lower(fuse_attention(self.adapted()).to(self.place), self.precision)
+        sam = moved_less(fuse_attention(self.adapted())).to(self.place)
+        sam = lower(sam, self.precision)
         return sam.requires_grad_(False)
 
     def adapted(self) -> Any:

@@ -39,6 +39,7 @@ from int_bench.backbones.grounding_dino.sampling import summed_where_sampled
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
+from int_bench.backbones.sam.windows import moved_less
 from int_bench.backbones.stable_diffusion.model import StableDiffusion
 from int_bench.backbones.stable_diffusion.quick import quick
 from scripts.bench.untrained.weights import randomise
@@ -148,7 +149,8 @@ def _segmenter(full: bool, device: Any, dtype: torch.dtype) -> Any:
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # the prompt encoder draws its frequencies when it is made
-        model = fuse_attention(randomise(build_sam(huge if full else tiny))).to(device)
+        model = moved_less(fuse_attention(randomise(build_sam(huge if full else tiny))))
+        model = model.to(device)
     return lower(model, dtype)
 
 
