@@ -55,7 +55,7 @@ def propose(
         UsageError: the data set knows no objects, or the folder holds other bags.
         MissingAsset: the segmenter cannot be loaded.
     """
-    if not isinstance(data, InstanceDataset):
+    if not isinstance(data, InstanceDataset) or not data.categories:
         raise UsageError(
             f"The data set {data.name} knows no objects with points; choose one that does, such as "
             "dataset=camoworld_crowd."

@@ -16,7 +16,9 @@ from int_bench.backbones.selector import Selector
 from int_bench.backbones.selector.options import RELEASED, Choices, Pnpg, Prm, Psm
 from int_bench.core.requests import ObjectBag, Proposals, Segmentation, SelectProposal
 from int_bench.core.types import Picture
+from int_bench.data.subset import Part
 from int_bench.data.world.crowd_dataset import CrowdScenes
+from int_bench.data.world.dataset import DrawnScenes
 from int_bench.errors import MissingAsset, SampleError, UsageError
 from int_bench.learning.loop import fit
 from int_bench.learning.propose import propose
@@ -187,9 +189,9 @@ def test_bags_that_were_interrupted_are_the_same_in_the_end(tmp_path):
     assert [image.sample for image in again] == [f"train-{n:05d}-0" for n in range(20)]
 
 
-def test_data_without_objects_is_refused(tmp_path):
-    class Plain:
-        name = "plain"
-
+@pytest.mark.parametrize("limit", [None, 2])
+def test_data_without_objects_is_refused(tmp_path, limit):
+    plain = DrawnScenes(name="plain", count=4)
+    data = plain if limit is None else Part(plain, limit)
     with pytest.raises(UsageError, match="plain knows no objects"):
-        propose(Plain(), Squares(), Proposing(), tmp_path, print)  # type: ignore[arg-type]
+        propose(data, Squares(), Proposing(), tmp_path, print)
