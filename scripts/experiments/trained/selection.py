@@ -30,9 +30,15 @@ from scripts.experiments.trained.frame import (
     difference,
 )
 
-SCENES = CrowdScenes(split="train", count=900)
-_DATA = ("dataset=camoworld_crowd", f"dataset.count={SCENES.count}")
-_GRANULAR = "backbone.segmenter.adapter=zoo:sam_granular"
+SCENES = CrowdScenes(name="crowd_unseen", split="train", count=900, seed=1)
+"""Of another seed, and so of another name, than those that SAM's decoder was trained on."""
+_DATA = (
+    "dataset=camoworld_crowd",
+    f"dataset.name={SCENES.name}",
+    f"dataset.seed={SCENES.seed}",
+    f"dataset.count={SCENES.count}",
+)
+_GRANULAR = "backbone/segmenter=zoo_sam_granular"
 _TRAIN = ("train", *_DATA, _GRANULAR, "seed={seed}", "train.bags={bags}")
 
 
