@@ -6,6 +6,9 @@ peak, the memo's bytes, and each model's caches. Ends with 1 if memory was, or w
 would be, above the bar, or if what no cache accounts for still grows in the second half.
 
     python -m scripts.experiments.soak --images 1350 --every 50
+
+Further words are overrides: with small caches (``backbone.vlm.prefix_cache_mb=24``) they are full
+after some images, and what grows then is no cache.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import resource
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any, NamedTuple
@@ -88,15 +91,16 @@ def main(
     images: Annotated[int, typer.Option(help="Scenes; each is run by two variants.")] = 1350,
     every: Annotated[int, typer.Option(help="Image-variants between two lines.")] = 50,
     minutes: Annotated[float, typer.Option(help="Stop after so many; 0 for never.")] = 0,
+    words: Annotated[list[str] | None, typer.Argument(help="Further overrides.")] = None,
 ) -> None:
     """Run and print; end with 1 where memory is not bounded."""
-    soak = soaked(images, every, minutes)
+    soak = soaked(images, every, minutes, words or ())
     print(soak.line())
     print(f"not accounted for: {soak.slope:+.2f} MB each; with full caches: {soak.full:.0f} MB")
     raise typer.Exit(int(max(peak_mb(), soak.full) > BAR_MB or soak.slope > STEEPEST))
 
 
-def soaked(images: int, every: int, minutes: float = 0) -> Soak:
+def soaked(images: int, every: int, minutes: float = 0, more: Sequence[str] = ()) -> Soak:
     """Run so many scenes with two variants each, and print on the way."""
     soak = Soak()
 
@@ -112,7 +116,7 @@ def soaked(images: int, every: int, minutes: float = 0) -> Soak:
         yield tell
 
     with tempfile.TemporaryDirectory() as place:
-        words = ["module=PNM", f"dataset.count={images}", f"out={place}", "keep=final"]
+        words = ["module=PNM", f"dataset.count={images}", f"out={place}", "keep=final", *more]
         prepared = prepare(ablations(words))
         methods = [build_method(run.config) for run in prepared]
         with noting(soak.caches):

@@ -6,6 +6,7 @@ import builtins
 import json
 import os
 import re
+import signal
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -168,6 +169,19 @@ def test_a_command_killed_while_it_hands_an_array_in_leaves_its_title(tmp_path, 
     told: list[str] = []
     absorb(tmp_path, True, [tmp_path], told.append)
     assert not told and not (tmp_path / "parts").exists()
+
+
+def test_an_interrupted_command_says_that_its_array_goes_on(scenes, tmp_path, monkeypatch):
+    asked = request(scenes, tmp_path, "executor=slurm")
+    (run,) = prepare([asked])
+    monkeypatch.setattr(slurm, "under_way", lambda runs: Array("0a1b", "41", 2, (run.path,)))
+    monkeypatch.setattr(Array, "watch", lambda array, told: signal.raise_signal(signal.SIGINT))
+    told: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        go(asked, tell=told.append)
+    assert told[-1] == (
+        "Slurm job 41 goes on, and the same command waits for it again; `scancel 41` ends it."
+    )
 
 
 def test_what_a_killed_command_left_of_an_array_is_merged_and_removed(tmp_path):
