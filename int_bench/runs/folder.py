@@ -316,9 +316,11 @@ def refuse_links(path: Path) -> None:
     Raises:
         UsageError: a folder of it, or a file that is written to, is a link.
     """
-    for kind in (RECORDS, MASKS, TRACES, SCORES, LOGS, WORK, PARTS):
+    for kind in (RECORDS, MASKS, TRACES, SCORES, WORK, PARTS):
         for place in (path / kind, *(path / kind).glob("*"), *(path / kind).glob("*/*")):
             refuse_link(place)
+    for place in (path / LOGS, *(path / LOGS).glob("*.log")):  # submitit keeps links of its own
+        refuse_link(place)
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -167,13 +167,16 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(command, own, name, word):
     ["records", "records/77.jsonl", "masks/0/final", "logs", "logs/ray-0.log", "work", "parts"],
 )
 def test_nothing_is_written_through_a_link(own, tmp_path, inside):
+    (own / "logs").mkdir()
+    (own / "logs" / ".submission_file_0.sh").symlink_to("7_submission.sh")  # as submitit does
+    with opened(own):
+        pass
     mine = tmp_path / "mine"
     victim = mine if Path(inside).suffix else mine / "letter.txt"
     put(victim, "first\nlast")
     place = own / inside
     if place.is_dir():
         shutil.rmtree(place)
-    place.parent.mkdir(exist_ok=True)
     place.symlink_to(mine)
     with pytest.raises(UsageError, match="is a link"), opened(own) as store:
         store.commit(record("letter"), prediction())

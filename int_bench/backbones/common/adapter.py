@@ -168,6 +168,6 @@ def _weights(folder: Path) -> dict[str, Tensor]:
             f"{path} is damaged or no safetensors ({error}); copy it again, or train it again."
         ) from error
     for name, tensor in weights.items():
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+        if not tensor.is_floating_point() or not torch.isfinite(tensor.float()).all():
             raise MissingAsset(f"{path}: {name} holds no finite numbers; {_AGAIN}.")
     return weights

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from int_bench.core.files import flush, make_folder, read_plain, write_whole
+from int_bench.core.files import flush, make_folder, read_plain, refuse_link, write_whole
 from int_bench.core.typed import Malformed, parsed
 from int_bench.errors import UsageError
 from int_bench.runs.folder import describe, locked
@@ -73,6 +73,8 @@ class TrainFolder:
             sentence = f"Cannot write to {self.path}: {reason}; choose another folder with --out."
             raise UsageError(sentence) from error
         with locked(self.path):
+            for name in (LOG, SCRATCH, FINAL, _PART):
+                refuse_link(self.path / name)
             describe(self.path, description)
             make_folder(self.scratch)
             yield self
