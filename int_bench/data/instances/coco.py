@@ -14,7 +14,7 @@ from int_bench.core.limits import Count, Within
 from int_bench.core.typed import Malformed
 from int_bench.core.types import HardMask, Image
 from int_bench.data.dataset import SampleFile
-from int_bench.data.decoding import MAX_PIXELS
+from int_bench.data.decoding import MAX_PIXELS, refuse_huge
 from int_bench.data.images import read_image
 from int_bench.data.instances.coco_file import (
     Annotations,
@@ -205,8 +205,12 @@ class CocoInstances:
         """Regions of the image with many objects of a category, by its name, (H, W) bool each.
 
         They are no truth; an evaluation counts what lies on them neither way.
+
+        Raises:
+            SampleError: the image is larger than ``max_pixels``.
         """
         picture = self._pictures[sample.topic]
+        refuse_huge(self.image_folder / picture.file_name, picture.size, self.max_pixels)
         shapes = self.content.crowds.get(picture.id, ())
         masks = [(shape.category, self._mask(shape, picture.size)) for shape in shapes]
         return tuple((name, mask) for name, mask in masks if not isinstance(mask, SampleError))
@@ -247,9 +251,10 @@ class CocoInstances:
         return {picture.id: picture for picture in self.content.pictures}
 
     def _read(self, image: AnnotatedImage) -> Decoded:
-        size = self._pictures[image.id].size
+        picture = self._pictures[image.id]
+        refuse_huge(self.image_folder / picture.file_name, picture.size, self.max_pixels)
         shapes = self.content.objects.get(image.id, ())
-        return Decoded(size, [self._mask(shape, size) for shape in shapes])
+        return Decoded(picture.size, [self._mask(shape, picture.size) for shape in shapes])
 
     def _mask(self, shape: Shape, size: tuple[int, int]) -> HardMask | SampleError:
         try:

@@ -58,7 +58,7 @@ def runs_of(mask: HardMask) -> dict[str, Any]:
 
 
 def _check_runs(runs: Mapping[str, Any], size: tuple[int, int]) -> None:
-    if list(runs.get("size", ())) != list(size):
+    if runs.get("size") != list(size):
         raise Malformed(f"its run lengths are of {runs.get('size')}, its image of {list(size)}")
     counts = runs.get("counts")
     if isinstance(counts, str):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -83,6 +83,7 @@ def test_a_bad_object_is_lost_alone(tmp_path):
         annotation(6, segmentation={"size": [8, 12], "counts": "99999999999"}),
         annotation(7, segmentation=[[0, 0, 1e30, 0, 0, 9]]), annotation(8, segmentation="a"),
         annotation(9, segmentation={"size": [8, 12], "counts": [0, 90]}),
+        annotation(10, segmentation={"size": None}),
     )  # fmt: skip
     dataset = opened(tmp_path, told)
     wrong = {}
@@ -92,7 +93,7 @@ def test_a_bad_object_is_lost_alone(tmp_path):
             assert len(dataset.objects(sample)) == 1
         except SampleError as error:
             wrong[int(sample.id.rpartition("-")[2])] = str(error)
-    assert set(wrong) == {1, 2, 4, 5, 6, 7, 8, 9}
+    assert set(wrong) == {1, 2, 4, 5, 6, 7, 8, 9, 10}
     assert (
         wrong[1]
         == "Object 000000000001-1 of data set coco: it has neither polygons nor run lengths."
@@ -176,6 +177,16 @@ def test_an_image_of_another_size_is_lost_alone_and_exif_does_not_turn_it(tmp_pa
     assert dataset.load_image(first).shape == (8, 12, 3)
 
 
+def test_an_image_that_is_said_to_be_huge_takes_no_memory(tmp_path):
+    told = content(annotation(1, segmentation={"size": None}), annotation(2, iscrowd=1))
+    told["images"][0] |= {"height": 10**9, "width": 10**9}
+    for unit in ("object", "image"):
+        dataset = opened(tmp_path, told, f"dataset.unit={unit}")
+        for look in (dataset.load_mask, dataset.objects, dataset.crowds):
+            with pytest.raises(SampleError, match="at most 100 million are decoded"):
+                look(dataset.samples()[0])
+
+
 def test_the_doctor_tells_all_of_it(tmp_path, command):
     told = content(annotation(1, segmentation=[]), annotation(2, iscrowd=1), annotation(3))
     words = write_set(tmp_path, told)
@@ -247,6 +258,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=4), VALUES, max_size=4), st.sampled_from([None, 2]))
 def test_items_are_what_a_parser_reads(told, indent):
     text = json.dumps(told, indent=indent)

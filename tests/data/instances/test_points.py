@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
@@ -24,11 +24,12 @@ def box_mask(height: int, width: int, rows: slice, columns: slice) -> np.ndarray
     return mask
 
 
-def drawn(mask: np.ndarray, kind, count: int = 400) -> np.ndarray:
+def drawn(mask: np.ndarray, kind, count: int = 250) -> np.ndarray:
     return np.array([point_of(mask, kind, 0, f"object {index}") for index in range(count)])
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=40)
 @given(mask=MASKS, seed=st.integers(0, 3))
 def test_a_point_lies_in_a_pixel_of_its_mask(kind, mask, seed):
     x, y = point_of(mask, kind, seed, "a-1")
