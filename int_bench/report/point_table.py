@@ -15,7 +15,7 @@ from int_bench.config.annotations import TARGET
 from int_bench.core.types import Values
 from int_bench.data.images import read_mask
 from int_bench.errors import MissingAsset
-from int_bench.metrics.points import point_scores
+from int_bench.metrics.points import PointScores, point_scores
 from int_bench.report.rows import Settings
 from int_bench.report.statistics import estimate, paired
 from int_bench.report.tables import Cell, Column, Row, Table, with_interval
@@ -28,11 +28,11 @@ METHOD = "TruthPoints"
 """The class of methods whose iterations are positions of a point."""
 BASELINE = "sam_point"
 _MEASURES = {
-    "first": Column("first", "IoU, first point ↑", 3, better="higher"),
-    "mean": Column("mean", "mIoU(point) ↑", 3, better="higher", interval=True),
-    "spread": Column("spread", "spread ↓", 3, better="lower", interval=True),
-    "distance": Column("distance", "boundary px ↓", 2, better="lower", interval=True),
-    "boundary": Column("boundary", "boundary IoU ↑", 3, better="higher"),
+    "first": Column("first", "IoU, first point", 3, better="higher"),
+    "mean": Column("mean", "mIoU(point)", 3, better="higher", interval=True),
+    "spread": Column("spread", "spread", 3, better="lower", interval=True),
+    "distance": Column("distance", "boundary px", 2, better="lower", interval=True),
+    "boundary": Column("boundary", "boundary IoU", 3, better="higher"),
 }
 """In the order of `PointScores`."""
 _COLUMNS = (
@@ -143,20 +143,38 @@ def _against(base: _Measured, run: _Measured, seed: int) -> tuple[dict[str, Cell
 
 
 def _measured(stored: StoredRun, label: Labelled) -> _Measured:
+    run, by_object = Run(stored.folder), scores_of(stored)
+    places = {key: place for place, key in enumerate(dict.fromkeys(of for _, of in by_object))}
+    scores = np.full((run.trials, len(places), len(_MEASURES)), np.nan)
+    for (trial, sample_id), measures in by_object.items():
+        scores[trial, places[sample_id]] = measures.values()
+    return _Measured(label, places, scores, _positions(stored), len(run.failures))
+
+
+def scores_of(stored: StoredRun) -> dict[tuple[int, str], PointScores]:
+    """The measures of each object that a run has finished, by trial and sample.
+
+    Raises:
+        MissingAsset: masks of positions were not kept.
+    """
     run, truths = Run(stored.folder), stored.truths()
     by_id = {sample.id: sample for sample in truths.samples()}
-    positions = int(label.config["method"]["positions"])
-    done = [key for key in run.records if run.records.status(key) == OK and key[1] in by_id]
-    places = {key: place for place, key in enumerate(dict.fromkeys(of for _, of in done))}
-    scores = np.full((run.trials, len(places), len(_MEASURES)), np.nan)
-    for trial, sample_id in done:
-        files = [run.mask(trial, sample_id, str(n + 1)) for n in range(positions)]
+    measures: dict[tuple[int, str], PointScores] = {}
+    for trial, sample_id in run.records:
+        if run.records.status((trial, sample_id)) != OK or sample_id not in by_id:
+            continue
+        places = range(1, _positions(stored) + 1)
+        files = [run.mask(trial, sample_id, str(place)) for place in places]
         if not all(file.is_file() for file in files):
             raise MissingAsset(
                 f"{stored.folder} keeps no mask of each position of a point; run it again with "
                 "keep=iterations refill=true."
             )
         truth = truths.load_mask(by_id[sample_id])
-        measures = point_scores([read_mask(file, 127) for file in files], truth)
-        scores[trial, places[sample_id]] = measures.values()
-    return _Measured(label, places, scores, positions, len(run.failures))
+        masks = [read_mask(file, 127) for file in files]
+        measures[trial, sample_id] = point_scores(masks, truth)
+    return measures
+
+
+def _positions(stored: StoredRun) -> int:
+    return int(stored.labelled.config["method"]["positions"])
