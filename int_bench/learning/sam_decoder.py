@@ -25,6 +25,7 @@ from int_bench.backbones.common.adapter import write
 from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.sam import Sam
 from int_bench.backbones.sam.decoding import decode_masks, embed_prompts
+from int_bench.backbones.sam.loading import DECODER_PREFIX
 from int_bench.core.limits import Above, AtLeast, Count, Share, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset
@@ -131,7 +132,8 @@ def sam_of(backbones: Mapping[str, Backbone]) -> Sam:
 def export(folder: Path, segmenter: Sam, decoder: nn.Module) -> None:
     """Write a mask decoder as an adapter, float16."""
     sizes = {"base": segmenter.checkpoint}
-    write(folder, Sam.ADAPTER, segmenter.frozen, sizes, decoder.state_dict(), half=True)
+    weights = {DECODER_PREFIX + name: tensor for name, tensor in decoder.state_dict().items()}
+    write(folder, Sam.ADAPTER, segmenter.frozen, sizes, weights, half=True)
 
 
 class Prompted:

@@ -5,7 +5,7 @@ touches the disk (before and after a file is opened, flushed, renamed, removed),
 with what that has left, and lets it end; then every file that it leaves is compared, apart from
 seconds, machines and dates. No clock decides anything. Commands: ``run`` with 1, 4 and 16
 images in flight, ``ablate`` (two iterations out of one run), several methods at once, ``eval``,
-``table``, ``data make``, and ``upgrade``, which writes a whole run folder anew.
+``table``, ``data make``, ``upgrade``, which writes a whole run folder anew, and ``train``.
 
     python -m scripts.experiments.kills --kills 600
 """
@@ -46,6 +46,9 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
               ["table", "--runs", "results/runs", "--format", "md", "--out", "table.md"]],
     "data make": [["data", "make", "camoworld", "--out", "drawn", "-n", "6"]],
     "upgrade": [["upgrade", "format1"]],
+    "train": [["train", "method=sam_decoder", "dataset=camoworld_crowd", "dataset.count=20",
+               "train.steps=6", "train.batch=4", "train.report_every=2", "train.validated=4",
+               "train.save_every=0", "out=trained"]],
 }  # fmt: skip
 """The last command of each is killed; those before it prepare its folder."""
 _TOUCHES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.truncate", "os.link", "os.rmdir"})
@@ -57,6 +60,8 @@ _PRELOADED = [
     "int_bench.runs.executors.inline",
     *(f"int_bench.backbones.{name}" for name in ("llava", "stable_diffusion", "sam", "clip")),
     "int_bench.backbones.grounding_dino",
+    "int_bench.cli.train",
+    "int_bench.learning.sam_decoder",
 ]
 """What commands import anyway, once for all."""
 
@@ -211,6 +216,9 @@ def hashed(path: Path) -> str:
     content = path.read_bytes()
     if path.name == "run.json":
         content = json.dumps(json.loads(content)["identity"]).encode()
+    elif path.name == "train.jsonl":
+        lines = [{**line, "seconds": 0} for line in map(json.loads, content.splitlines())]
+        content = json.dumps(lines).encode()
     elif path.parent.name == "records":
         last = {}
         for line in map(json.loads, content.splitlines()):

@@ -42,13 +42,17 @@ class Adapter:
     sizes: Mapping[str, Any]
     weights: Mapping[str, Tensor]
 
-    def fill(self, module: nn.Module) -> None:
+    def fill(self, module: nn.Module, prefix: str = "") -> None:
         """Copy the weights into a module that has exactly these names and shapes, in its precision.
+
+        Args:
+            module: is filled.
+            prefix: what every name in the adapter begins with, and the module's do not.
 
         Raises:
             MissingAsset: the names or shapes differ; the first one is named.
         """
-        own = module.state_dict()
+        own = {prefix + name: tensor for name, tensor in module.state_dict().items()}
         for name in sorted({*own, *self.weights}):
             here = tuple(own[name].shape) if name in own else None
             there = tuple(self.weights[name].shape) if name in self.weights else None
@@ -57,7 +61,7 @@ class Adapter:
                     f"The adapter {self.folder} does not fit: {name} is {there or 'not there'} in "
                     f"it and {here or 'not there'} in the model; {_AGAIN}."
                 )
-        module.load_state_dict(dict(self.weights))
+        module.load_state_dict({n.removeprefix(prefix): t for n, t in self.weights.items()})
 
 
 def hash_of_weights(module: nn.Module) -> str:

@@ -26,6 +26,7 @@ CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 DECODER = "sam_decoder"
 """The kind of an adapter that is a mask decoder."""
+DECODER_PREFIX = "mask_decoder."
 PublishedSize = Literal["vit_b", "vit_l", "vit_h"]
 PUBLISHED: dict[str, str] = {
     "vit_b": "sam_vit_b_01ec64.pth",
@@ -215,8 +216,18 @@ def _on_base(folder: Path, base: str) -> Any:
             f"to that and backbone.segmenter.adapter={folder}."
         )
     sam = load_sam(SamSource(base))
-    read_adapter(folder, DECODER, hash_of_weights(sam)).fill(sam.mask_decoder)
+    put_decoder(sam, folder)
     return sam
+
+
+def put_decoder(sam: Any, folder: str | Path) -> None:
+    """Give a SAM, as it was read, the mask decoder of an adapter.
+
+    Raises:
+        MissingAsset: it is not there or not for this SAM.
+    """
+    adapter = read_adapter(folder, DECODER, hash_of_weights(sam))
+    adapter.fill(sam.mask_decoder, prefix=DECODER_PREFIX)
 
 
 def read_config(values: Mapping[str, Any]) -> SamConfig:

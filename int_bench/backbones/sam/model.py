@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from int_bench.backbones.common.adapter import hash_of_weights
-from int_bench.backbones.common.adapter import read as read_adapter
 from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.lru import Mebibytes, tensors
@@ -26,7 +25,7 @@ from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.precision import whole_float32
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.decoding import Decoded, Prompts, decode_masks, embed_prompts
-from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam
+from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam, put_decoder
 from int_bench.backbones.sam.windows import moved_less
 from int_bench.core.limits import Count
 from int_bench.core.requests import Proposals, Request, Segment, Segmentation
@@ -127,8 +126,7 @@ class Sam(LocalModel):
         """The weights of the checkpoint and those of an adapter, on the CPU in float32."""
         sam = self.read()
         if self.adapter is not None:
-            adapter = read_adapter(self.adapter, self.ADAPTER, hash_of_weights(sam))
-            adapter.fill(sam.mask_decoder)
+            put_decoder(sam, self.adapter)
         return sam
 
     def read(self) -> Any:

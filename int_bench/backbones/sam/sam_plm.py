@@ -14,6 +14,7 @@ from int_bench.backbones.common.adapter import Adapter, hash_of_weights
 from int_bench.backbones.common.adapter import read as read_adapter
 from int_bench.backbones.sam.contours import equal_arcs, outline, redrawn, shifted
 from int_bench.backbones.sam.decoding import Decoded, Prompts, position_of
+from int_bench.backbones.sam.loading import put_decoder
 from int_bench.backbones.sam.model import Prompt, Sam
 from int_bench.backbones.sam.plm import PlmOptions, PmmOptions, PointMatching, PromptLearning
 from int_bench.core.requests import Segmentation
@@ -109,7 +110,7 @@ class SamPlm(Sam):
             )
         sam = self.read()
         if self.decoder is not None:
-            read_adapter(self.decoder, Sam.ADAPTER, hash_of_weights(sam)).fill(sam.mask_decoder)
+            put_decoder(sam, self.decoder)
         stored = read_adapter(self.adapter, self.ADAPTER, hash_of_weights(sam))
         sam.task_modules = modules_of(sam, stored)
         stored.fill(sam.task_modules)

@@ -119,7 +119,8 @@ class TrainFolder:
             shutil.rmtree(self.final)
         part.rename(self.final)
         flush([self.path])
-        (self.path / f"{CHECKPOINT}.ckpt").unlink(missing_ok=True)
+        for checkpoint in self.path.glob(f"{CHECKPOINT}.ckpt*"):  # and what kills left beside it
+            checkpoint.unlink(missing_ok=True)
 
     def export_place(self) -> Path:
         """An empty folder to export into; :meth:`finish` gives it its name."""
