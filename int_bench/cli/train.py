@@ -11,6 +11,7 @@ from int_bench.cli.screen import Command, quiet_libraries, say
 from int_bench.config import build, build_backbones
 from int_bench.core.text import many, shown
 from int_bench.data.dataset import Dataset
+from int_bench.data.instances.samples import untrained
 from int_bench.errors import Exit, MissingAsset
 from int_bench.runs.preflight.checks import preflight
 from int_bench.runs.prepare import Prepared
@@ -19,6 +20,7 @@ from int_bench.runs.training.request import TrainRequest
 from int_bench.runs.variants import RunRequest
 
 _WIDE = 10
+_NAMED = 5
 
 
 def train_command(command: Command) -> int:
@@ -37,6 +39,7 @@ def train_command(command: Command) -> int:
     report = preflight([RunRequest(request.config)], [], [], lack)
     if command.dry_run and prepared is not None:
         _describe(prepared, validation)
+    _tell_unseen(prepared, validation)
     if report.faults:
         return plan.complain(report)
     if command.dry_run:
@@ -98,6 +101,16 @@ def _card(command: Command, description: Mapping[str, Any], prepared: Prepared) 
             "ids": list(ids),
         },
     }
+
+
+def _tell_unseen(prepared: Prepared | None, validation: Dataset | None) -> None:
+    """Name the categories of validation that cannot be learnt."""
+    if prepared is None or validation is None:
+        return
+    unseen = untrained(prepared.samples, validation.samples())
+    if unseen:
+        more = f" and {len(unseen) - _NAMED} more" if len(unseen) > _NAMED else ""
+        say(f"Validation shows {', '.join(unseen[:_NAMED])}{more}; no sample to train on does.")
 
 
 def _describe(prepared: Prepared, validation: Dataset | None) -> None:

@@ -235,12 +235,12 @@ def without_caches(dataset: Any) -> dict[str, Any]:
 
 
 def untrained(training: Sequence[SampleFile], validation: Sequence[SampleFile]) -> tuple[str, ...]:
-    """The categories of samples of validation that no sample of training shows, in their order.
+    """The categories of objects of validation that no object of training has, in their order.
 
-    Of data sets whose samples are objects; what was never seen cannot be learnt.
+    What was never seen cannot be learnt. Samples that are no objects have no categories.
     """
     seen = {sample.truth_name for sample in training}
-    names = dict.fromkeys(sample.truth_name for sample in validation)
+    names = dict.fromkeys(s.truth_name for s in validation if s.image_id is not None)
     return tuple(name for name in names if name is not None and name not in seen)
 
 

@@ -144,6 +144,15 @@ def test_the_options_are_checked_and_crowds_are_not_written_as_folders(command, 
     assert code == 2 and "camoworld_crowd" in err
 
 
+def test_a_category_that_is_not_trained_is_told_before_anything_is_loaded(command):
+    # The one scene to train on shows two animals, the one of validation three of another kind.
+    words = ("train", "method=sam_decoder", "dataset=camoworld_crowd", "--dry-run")
+    code, _, err = command(*words, "dataset.count=1", "train.validated=1")
+    assert code == 0 and "Validation shows red blue; no sample to train on does." in err
+    code, _, err = command(*words, "dataset.count=40", "train.validated=1")
+    assert code == 0 and "no sample to train on" not in err
+
+
 def test_a_run_over_objects_encodes_every_image_once(tmp_path: Path):
     """The box of each object's own mask is the prompt, so that masks differ and pictures do not."""
     scenes = CrowdScenes(split="val", count=2)
