@@ -177,12 +177,12 @@ class Slurm:
         shards = len({shard_of(wanted[1:], order.shards) for wanted in order.wanted})
         tasks, home = min(self.tasks, shards), order.folders[0]
         array = Array(secrets.token_hex(6), "", tasks, order.folders, shards, home)
-        array.write()  # who is killed while handing it in leaves its title
         folder = array.folder
-        digest = keep_order(folder, order)
         allowed = Allowed(self.sample_seconds, self.start_seconds, self.cpus)
-        make_folder(run.absolute() / LOGS)
         try:
+            array.write()  # who is killed while handing it in leaves its title
+            digest = keep_order(folder, order)
+            make_folder(run.absolute() / LOGS)
             executor = submitit.SlurmExecutor(run.absolute() / LOGS, max_num_timeout=_TIMEOUTS)
             parameters = self._parameters(on_cuda(config.backbone))
             executor.update_parameters(job_name=array.title, **parameters)
@@ -268,7 +268,9 @@ def _library() -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The scheduler's own words, in one line."""
+    """The scheduler's own words, in one line, or those of the system."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}"
     told = [line.strip() for line in str(error).splitlines() if "error:" in line]
     text = (told or [str(error).strip() or type(error).__name__])[0]
     return text.removeprefix("sbatch:").strip().removeprefix("error:").strip().rstrip(".")[:300]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import errno
 import json
 import os
 import re
@@ -169,6 +170,17 @@ def test_a_command_killed_while_it_hands_an_array_in_leaves_its_title(tmp_path, 
     told: list[str] = []
     absorb(tmp_path, True, [tmp_path], told.append)
     assert not told and not (tmp_path / "parts").exists()
+
+
+def test_a_full_disk_while_an_array_is_handed_in_is_a_sentence(scenes, tmp_path, monkeypatch):
+    def full(folder, order):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+
+    monkeypatch.setattr(slurm, "keep_order", full)
+    monkeypatch.setattr(slurm, "_library", lambda: None)
+    with pytest.raises(UsageError, match=r"did not take the job: .*: No space left on device"):
+        go(request(scenes, tmp_path, "executor=slurm"))
+    assert not list(tmp_path.rglob("parts"))
 
 
 def test_an_interrupted_command_says_that_its_array_goes_on(scenes, tmp_path, monkeypatch):
