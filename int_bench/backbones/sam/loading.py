@@ -7,7 +7,7 @@ of ``segment_anything.modeling.Sam``), or is an adapter: a mask decoder for a sh
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -201,7 +201,8 @@ def _load_folder(folder: Path) -> Any:
     values = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     if values.get("kind") == DECODER:
         return _on_base(folder, str(values["sizes"]["base"]))
-    return _filled(build_sam(read_config(values)), load_file(folder / WEIGHTS_FILE))
+    config, weights = read_config(values), load_file(folder / WEIGHTS_FILE)
+    return _filled(lambda: build_sam(config), weights, (config.pixel_mean, config.pixel_std))
 
 
 def _on_base(folder: Path, base: str) -> Any:
@@ -250,11 +251,21 @@ def _load_file(path: Path, model: str | None) -> Any:
         )
     # The registry's own loading would unpickle anything; the weights are read safely instead.
     weights = torch.load(path, map_location="cpu", weights_only=True)
-    return _filled(sam_model_registry[model](checkpoint=None), weights)
+    colours = SamConfig.pixel_mean, SamConfig.pixel_std
+    return _filled(lambda: sam_model_registry[model](checkpoint=None), weights, colours)
 
 
-def _filled(sam: Any, weights: Mapping[str, torch.Tensor]) -> Any:
-    """The model with these weights, as float32.
+def _filled(
+    make: Callable[[], Any],
+    weights: Mapping[str, torch.Tensor],
+    colours: tuple[Sequence[float], Sequence[float]],
+) -> Any:
+    """The model with these weights, as float32; none are drawn to be overwritten.
+
+    Args:
+        make: builds it.
+        weights: all of them.
+        colours: mean and deviation of its pixels, which no checkpoint holds.
 
     Raises:
         MissingAsset: they are whole numbers, as a quantised checkpoint holds them.
@@ -266,5 +277,11 @@ def _filled(sam: Any, weights: Mapping[str, torch.Tensor]) -> Any:
             "quantised; next step: set backbone.segmenter.checkpoint to one in float32, bfloat16 "
             "or float16."
         )
-    sam.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    with torch.device("meta"):
+        sam = make()
+    for name, values in zip(("pixel_mean", "pixel_std"), colours, strict=True):
+        sam.register_buffer(name, torch.tensor(values).view(-1, 1, 1), persistent=False)
+    # Copies: how a checkpoint's numbers are aligned in memory must not decide how they are summed.
+    own = {name: tensor.to(torch.float32, copy=True) for name, tensor in weights.items()}
+    sam.load_state_dict(own, assign=True)
     return sam.eval()
