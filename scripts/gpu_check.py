@@ -29,7 +29,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from int_bench.backbones.common.precision import allow_tf32
-from scripts import gpu_orders, gpu_steps
+from scripts import gpu_orders, gpu_profile, gpu_steps
 from scripts.gpu_steps import Bench
 
 PACKAGES = (
@@ -52,6 +52,7 @@ class Step:
 STEPS = (
     Step("ceilings", 15, gpu_steps.ceilings),
     Step("attention", 10, gpu_steps.attention),
+    Step("kernels", 20, gpu_profile.fused),
     Step("verbs", 40, gpu_steps.verbs),
     Step("zoo", 60, gpu_steps.zoo),
     Step("segmenter", 40, gpu_steps.segmenter),
@@ -63,6 +64,8 @@ STEPS = (
     Step("product E2", 80, partial(gpu_orders.product, exactness="E2")),
     Step("reference", 80, gpu_orders.reference),
     Step("tuned", 120, gpu_orders.tuned),
+    Step("smoke", 60, gpu_profile.smoke),
+    Step("profile", 110, gpu_profile.verbs),
 )
 
 
