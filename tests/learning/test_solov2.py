@@ -12,6 +12,7 @@ import torch
 
 from int_bench.backbones.solov2 import SoloV2
 from int_bench.backbones.solov2.architecture import Architecture
+from int_bench.config import load_config
 from int_bench.core.requests import Instances, Segmentation, Selection
 from int_bench.core.types import Picture
 from int_bench.data.dataset import objects_of
@@ -161,3 +162,8 @@ def test_what_cannot_be_trained_on_is_a_sentence(tmp_path: Any) -> None:
     missing = TrainSoloV2(architecture=large, labels="truth", pretrained="x.pth", device="cpu")
     with pytest.raises(MissingAsset, match="there is no such file"):
         missing.begin(DATA, HELD, {}, tmp_path)
+
+
+def test_at_test_time_there_is_neither_sam_nor_a_selector() -> None:
+    config = load_config(["method=sapnet", "backbone.instance_segmenter.adapter=final"])
+    assert set(config.backbone) == {"instance_segmenter"}

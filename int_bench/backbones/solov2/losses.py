@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, one_hot
 
 from int_bench.backbones.solov2.architecture import Architecture
 from int_bench.backbones.solov2.head import Outputs
@@ -100,6 +100,24 @@ def category_loss(outputs: Outputs, cells: Sequence[Cells]) -> Tensor:
     for level, logits in enumerate(outputs.categories):
         wanted = torch.stack([picture.categories[level] for picture in cells]).to(logits.device)
         classes = logits.shape[1]
-        hot = torch.nn.functional.one_hot(wanted, classes + 1)[..., :classes].permute(0, 3, 1, 2)
+        hot = one_hot(wanted, classes + 1)[..., :classes].permute(0, 3, 1, 2)
         total = total + focal(logits, hot.to(logits.dtype)).sum()
     return total / (sum(picture.positive for picture in cells) + 1)
+
+
+def class_entropy(outputs: Outputs, cells: Sequence[Cells]) -> Tensor:
+    """Cross-entropy of the categories at positive cells, their mean, scalar; 0 without such cells.
+
+    No part of SOLOv2: it tells classes apart long before the focal loss, which first has to learn
+    where objects are, does so in a small network.
+    """
+    logits, wanted = [], []
+    for level, grid in enumerate(outputs.categories):
+        classes = grid.shape[1]
+        kinds = torch.stack([picture.categories[level] for picture in cells]).to(grid.device)
+        positive = kinds < classes
+        logits.append(grid.permute(0, 2, 3, 1)[positive])
+        wanted.append(kinds[positive])
+    if not any(map(len, wanted)):
+        return outputs.features.sum() * 0.0
+    return cross_entropy(torch.cat(logits), torch.cat(wanted))

@@ -22,7 +22,13 @@ from int_bench.backbones.common.precision import pick_device
 from int_bench.backbones.solov2.architecture import Architecture
 from int_bench.backbones.solov2.head import SoloNet
 from int_bench.backbones.solov2.instances import Decoding, decode
-from int_bench.backbones.solov2.losses import Labels, assigned, category_loss, mask_loss
+from int_bench.backbones.solov2.losses import (
+    Labels,
+    assigned,
+    category_loss,
+    class_entropy,
+    mask_loss,
+)
 from int_bench.backbones.solov2.model import write
 from int_bench.backbones.solov2.mps import multi_mask_loss
 from int_bench.backbones.solov2.pixels import normalised, seen_size
@@ -52,6 +58,8 @@ class TrainSoloV2:
         proposing: what makes the bags.
         pretrained: file of torchvision's weights of the ResNet; null begins at random.
         category_weight: of the focal loss beside the dice loss.
+        class_entropy: weight of the cross-entropy of classes at positive cells, ours, which lets a
+            small network tell them apart early; 0 in the paper.
         turned: pictures are flipped sideways, or flipped and turned in all eight ways.
         steps, learning_rate, warm_up, weight_decay, clip, seed, report_every, save_every: of
             :class:`int_bench.learning.loop.Recipe`.
@@ -69,6 +77,7 @@ class TrainSoloV2:
     proposing: Proposing = field(default_factory=Proposing)
     pretrained: str | None = None
     category_weight: Annotated[float, Above(0)] = 1.0
+    class_entropy: Annotated[float, AtLeast(0)] = 0.0
     turned: Literal["sideways", "all"] = "all"
     steps: Count = 1500
     batch: Count = 16
@@ -175,6 +184,10 @@ class _Loss:
         categories = category_loss(outputs, cells)
         figures = {"masks": masks.detach(), "categories": categories.detach()}
         total = masks + options.category_weight * categories
+        if options.class_entropy:
+            classes = class_entropy(outputs, cells)
+            total = total + options.class_entropy * classes
+            figures["classes"] = classes.detach()
         if options.mps and options.labels != "truth":
             more = multi_mask_loss(
                 outputs, labels, further, options.architecture, len(self.classes), size

@@ -187,13 +187,13 @@ def facts_of(run: Run) -> Facts:
 def _trained(
     config: Mapping[str, Any], role: str
 ) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:
-    """Options and configuration of the training that made a model's adapter."""
+    """Options and configuration of the training that made a model."""
     node = (config.get("backbone") or {}).get(role) or {}
-    adapter = node.get("adapter")
-    if not isinstance(adapter, str):
+    final = node.get("adapter") or node.get("checkpoint")  # a selector has no other weights
+    if not isinstance(final, str):
         return None
     try:
-        told = parsed(read_plain(Path(adapter).parent / "run.json", _LARGEST))
+        told = parsed(read_plain(Path(final).parent / "run.json", _LARGEST))
         stored = told["config"]
         return stored["method"], stored
     except (OSError, Malformed, KeyError, TypeError):

@@ -1,6 +1,7 @@
 """SOLOv2's sizes, cells and losses where they can be counted by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from int_bench.backbones.solov2.architecture import Architecture
 from int_bench.backbones.solov2.head import Outputs, SoloNet
 from int_bench.backbones.solov2.instances import Decoding, decode
-from int_bench.backbones.solov2.losses import Labels, assigned, dice, mask_loss
+from int_bench.backbones.solov2.losses import Labels, assigned, class_entropy, dice, mask_loss
 from int_bench.backbones.solov2.matrix_nms import matrix_nms
 from int_bench.backbones.solov2.mps import WEIGHT, multi_mask_loss, ranks
 from int_bench.backbones.solov2.pixels import normalised, padded_size, seen_size
@@ -140,6 +141,20 @@ def test_the_loss_of_further_masks_by_hand():
     assert (
         WEIGHT == 0.25 and ranks(6) == (1, 3, 5) and ranks(3) == (1, 1, 2) and ranks(1) == (0, 0, 0)
     )
+
+
+def test_classes_are_told_apart_at_positive_cells_alone():
+    cells = assigned([labels(square(2, 16, 14))], TINY, 3, (32, 32))
+    outputs = constant(1.0)
+    assert float(class_entropy(outputs, cells)) == pytest.approx(math.log(3))
+    for level, cell in zip(cells[0].level.tolist(), cells[0].cell.tolist(), strict=True):
+        outputs.categories[level][0, 0].view(-1)[cell] += 2.0
+    expected = math.log(math.exp(2) + 2) - 2
+    assert float(class_entropy(outputs, cells)) == pytest.approx(expected, abs=1e-6)
+    nothing = [
+        replace(cells[0], categories=tuple(torch.full_like(c, 3) for c in cells[0].categories))
+    ]
+    assert float(class_entropy(outputs, nothing)) == 0.0
 
 
 def test_dice_by_hand():
