@@ -11,7 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from int_bench.errors import OutOfMemory
+from int_bench.backbones.sam import Sam
+from int_bench.errors import MissingAsset, OutOfMemory
 from int_bench.learning import loop, sam_decoder
 
 SMALL = ("dataset=camoworld_crowd", "dataset.count=4", "train.validated=4", "train.batch=4")
@@ -138,18 +139,32 @@ SPOILED = {
     "is of format 9": lambda f: spoil_config(f, format=9),
     "is a sam_plm": lambda f: spoil_config(f, kind="sam_plm"),
     "is no adapter's description": lambda f: (f / "config.json").write_text("[]"),
-    "has no readable card.json": lambda f: (f / "card.json").unlink(),
-    "is no card of a training": lambda f: (f / "card.json").write_text('{"trained_on": 1}'),
+    "holds no readable config.json": lambda f: (f / "config.json").unlink(),
     "does not fit": lambda f: spoil_weights(f, lambda w, n: w.pop(n)),
     "holds no finite numbers": lambda f: spoil_weights(f, lambda w, n: w[n].fill_(np.nan)),
     "is damaged": lambda f: (f / "model.safetensors").write_bytes(b"\x00" * 20),
-    "is not there": shutil.rmtree,
 }
 
 
 @pytest.mark.parametrize("sentence", SPOILED)
-def test_a_spoiled_adapter_is_one_sentence(sentence, adapter, command):
+def test_a_spoiled_adapter_is_one_sentence(sentence, adapter):
     SPOILED[sentence](adapter)
+    with pytest.raises(MissingAsset, match=sentence) as refused:
+        Sam(adapter=str(adapter)).adapted()
+    assert "\n" not in str(refused.value)
+
+
+SPOILED_FOR_A_RUN = {
+    "has no readable card.json": lambda f: (f / "card.json").unlink(),
+    "is no card of a training": lambda f: (f / "card.json").write_text('{"trained_on": 1}'),
+    "is of format 9": SPOILED["is of format 9"],
+    "is not there": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("sentence", SPOILED_FOR_A_RUN)
+def test_a_run_on_a_spoiled_adapter_ends_with_one_sentence(sentence, adapter, command):
+    SPOILED_FOR_A_RUN[sentence](adapter)
     code, _, err = command(*RUN, "dataset.split=test", f"backbone.segmenter.adapter={adapter}")
     said = [line for line in err.splitlines() if sentence in line]
     assert code == 3 and len(said) == 1 and "Traceback" not in err
@@ -164,7 +179,7 @@ def test_a_spoiled_adapter_is_one_sentence(sentence, adapter, command):
         (("method=sam_decoder", "train.batch=0"), 2, "train.batch"),
         (("method=sam_decoder", "method.steps=3"), 2, "train.KEY=VALUE"),
         (("method=sam_decoder", "dataset.split=validation"), 2, "is what a training is looked at"),
-        (("method=sam_decoder", "backbone/segmenter=sam_vit_h"), 3, "sam_vit_h_4b8939.pth"),
+        ((*TRAIN[1:3], "backbone/segmenter=sam_vit_h", "dataset.count=4"), 3, "_vit_h_4b8939.pth"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(words, code, sentence, command):
@@ -237,8 +252,6 @@ def test_the_partial_entropy_reads_marked_pixels_alone():
 
 
 def test_the_decoder_is_trained_and_nothing_else(whole):
-    from int_bench.backbones.sam import Sam
-
     plain, tuned = Sam(), Sam(adapter=str(whole / "final"))
     assert (
         tuned.frozen
@@ -252,9 +265,6 @@ def test_the_decoder_is_trained_and_nothing_else(whole):
 
 
 def test_a_mask_decoder_stands_for_a_model_with_a_shipped_base_only(whole, adapter):
-    from int_bench.backbones.sam import Sam
-    from int_bench.errors import MissingAsset
-
     tuned, same = Sam(adapter=str(whole / "final")), Sam(checkpoint=str(whole / "final"))
     ours, theirs = tuned.loaded.state_dict(), same.loaded.state_dict()
     assert all(ours[name].equal(theirs[name]) for name in ours)
@@ -273,7 +283,6 @@ def test_each_granularity_has_a_mask_of_its_own(command, here):
 
 
 def test_each_picture_is_encoded_once_whatever_its_objects(tmp_path):
-    from int_bench.backbones.sam import Sam
     from int_bench.data.world.crowd_dataset import CrowdScenes
     from int_bench.learning.features import embeddings
 
