@@ -16,10 +16,16 @@ from typing import Annotated
 import typer
 
 from int_bench.core.files import write_file
-from scripts.experiments.trained import decoder, granular, plm, selection
+from scripts.experiments.trained import decoder, granular, plm, segmentation, selection
 from scripts.experiments.trained.frame import System, table
 
-SYSTEMS: tuple[System, ...] = (granular.SYSTEM, decoder.SYSTEM, plm.SYSTEM, selection.SYSTEM)
+SYSTEMS: tuple[System, ...] = (
+    granular.SYSTEM,
+    decoder.SYSTEM,
+    plm.SYSTEM,
+    selection.SYSTEM,
+    segmentation.SYSTEM,
+)
 """In the order of the page; a later one may stand on an earlier one's shipped adapter."""
 _HEAD = """# First results: SAPNet and PLM/PMM on the drawn world
 

@@ -28,28 +28,26 @@ def selected(
     further: bool,
     proposing: Proposing,
     backbones: Mapping[str, Any],
-    scratch: Path,
+    folder: Path,
 ) -> dict[str, list[Chosen]]:
     """What is learnt of each image, by the id of the sample that shows it.
 
-    Bags are made once and kept in the scratch folder; an image that cannot be read has none.
+    Bags are made once and kept in the folder; an image that cannot be read has none.
 
     Args:
         data: of objects with points and classes.
         source: ``sam_top1``: the first proposal of the point; ``mil_single``: what the selector's
             first stage takes; ``sapnet``: what all of it takes.
         further: whether three further proposals are wanted, too.
-        proposing: what makes the bags; of ``sam_top1`` the point alone is asked about.
+        proposing: what makes the bags; the first proposal is the surest of the point alone.
         backbones: the segmenter, and but for ``sam_top1`` the selector.
-        scratch: the folder.
+        folder: of bags, which may be there.
 
     Raises:
-        UsageError: the data set knows no objects.
+        UsageError: the data set knows no objects, or the folder holds other bags.
         MissingAsset: a model cannot be loaded.
     """
-    if source == "sam_top1":
-        proposing = Proposing("point3", "none")
-    store = propose(data, backbones["segmenter"], proposing, scratch / "bags", say)
+    store = propose(data, backbones["segmenter"], proposing, folder, say)
     chosen: dict[str, list[Chosen]] = {}
     samples = {sample.id: sample for sample in data.samples()}
     for block in chunks([bags for bags in store if bags.bags], BLOCK):

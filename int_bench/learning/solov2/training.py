@@ -33,6 +33,7 @@ from int_bench.backbones.solov2.model import write
 from int_bench.backbones.solov2.mps import multi_mask_loss
 from int_bench.backbones.solov2.pixels import normalised, seen_size
 from int_bench.backbones.solov2.targets import box_of
+from int_bench.core.files import expanded
 from int_bench.core.limits import Above, AtLeast, Count, Device, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, InstanceDataset, objects_of
@@ -54,7 +55,8 @@ class TrainSoloV2:
     Attributes:
         architecture: its sizes.
         labels: what it learns from.
-        mps: learn from three further masks of each bag too (Eq. 11); not with ``truth``.
+        mps: learn from three further masks of each bag too (Eq. 11); of ``sapnet`` alone.
+        bags: folder of `int-bench propose`; null makes them first.
         proposing: what makes the bags.
         pretrained: file of torchvision's weights of the ResNet; null begins at random.
         category_weight: of the focal loss beside the dice loss.
@@ -69,11 +71,12 @@ class TrainSoloV2:
         device: where it is trained.
     """
 
-    RUNTIME: ClassVar[tuple[str, ...]] = ("save_every", "memory", "device")
+    RUNTIME: ClassVar[tuple[str, ...]] = ("bags", "save_every", "memory", "device")
 
     architecture: Architecture = field(default_factory=Architecture)
     labels: Source = "sapnet"
     mps: bool = True
+    bags: str | None = None
     proposing: Proposing = field(default_factory=Proposing)
     pretrained: str | None = None
     category_weight: Annotated[float, Above(0)] = 1.0
@@ -110,7 +113,9 @@ class TrainSoloV2:
         classes = _classes(data, validation)
         chosen = None
         if self.labels != "truth":
-            chosen = selected(data, self.labels, self.mps, self.proposing, backbones, scratch)
+            further = self.mps and self.labels == "sapnet"
+            bags = expanded(self.bags) if self.bags else scratch / "bags"
+            chosen = selected(data, self.labels, further, self.proposing, backbones, bags)
         pictures = Pictures(data, chosen, self.memory * _MIB)
         if len(pictures) == 0:
             raise UsageError(f"{data.name} has no object to learn from; choose another split.")
@@ -188,7 +193,7 @@ class _Loss:
             classes = class_entropy(outputs, cells)
             total = total + options.class_entropy * classes
             figures["classes"] = classes.detach()
-        if options.mps and options.labels != "truth":
+        if options.mps and options.labels == "sapnet":
             more = multi_mask_loss(
                 outputs, labels, further, options.architecture, len(self.classes), size
             )
