@@ -6,7 +6,7 @@ some thousand objects are measured in seconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +15,8 @@ import numpy as np
 
 from int_bench.backbones.selector import Selector
 from int_bench.core.geometry import tight_box
-from int_bench.core.requests import ObjectBag, Selection, SelectProposal
+from int_bench.core.instances import Instance
+from int_bench.core.requests import ObjectBag, SelectProposal
 from int_bench.core.types import Box, HardMask, Picture, Values
 from int_bench.data.instances.bags import ImageBags, StoredBag, read_bags
 from int_bench.data.world.crowd_dataset import CrowdScenes
@@ -53,72 +54,77 @@ class Judged(NamedTuple):
     true_filling: float
 
 
-Choose = Callable[[StoredBag, HardMask, list[HardMask]], tuple[int, Box | None]]
-"""The index of a proposal and the selected box, from a bag, the true mask and the proposals."""
+Instances = Mapping[str, Instance]
+"""The objects of an image by their ids."""
+Choose = Callable[[ImageBags, Instances], Sequence[tuple[int, Box | None]]]
+"""For each bag of an image the index of a proposal and the selected box, if it is another."""
 
 
 def judged(bags: Path, choose: Choose) -> dict[str, Judged]:
-    """Every object of the training scenes, by its id."""
+    """Every object of the training scenes, by its id; each scene is drawn once."""
     samples = {sample.id: sample for sample in SCENES.samples()}
     results = {}
     for image in read_bags(bags):
         instances = {known.id: known for known in SCENES.objects(samples[image.sample])}
-        for bag in image.bags:
-            own, proposals = instances[bag.id], bag.masks(image.size)
-            index, box = choose(bag, own.mask, proposals)
-            mask = proposals[index]
-            others = [
-                known.mask
-                for known in instances.values()
-                if known.id != bag.id and known.category == bag.category
-            ]
-            iou = _iou(mask, own.mask)
-            results[bag.id] = Judged(
-                iou,
-                selection.box_iou(box or tight_box(mask), own.box),
-                selection.takes_a_group(mask, others),
-                selection.is_local(iou),
-                selection.filling(mask),
-                selection.filling(own.mask),
-            )
+        for bag, choice in zip(image.bags, choose(image, instances), strict=True):
+            results[bag.id] = _judged(bag, image.size, choice, instances)
     return results
+
+
+def _judged(
+    bag: StoredBag, size: tuple[int, int], choice: tuple[int, Box | None], instances: Instances
+) -> Judged:
+    index, box = choice
+    own, mask = instances[bag.id], bag.masks(size)[index]
+    others = [
+        known.mask
+        for known in instances.values()
+        if known.id != bag.id and known.category == bag.category
+    ]
+    iou = _iou(mask, own.mask)
+    return Judged(
+        iou,
+        selection.box_iou(box or tight_box(mask), own.box),
+        selection.takes_a_group(mask, others),
+        selection.is_local(iou),
+        selection.filling(mask),
+        selection.filling(own.mask),
+    )
 
 
 @cache
 def top_1(bags: Path) -> dict[str, Judged]:
     """SAM's surest mask of the point: the first of a bag."""
-    return judged(bags, lambda bag, truth, proposals: (0, None))
+    return judged(bags, lambda image, instances: [(0, None)] * len(image.bags))
 
 
 @cache
 def oracle(bags: Path) -> dict[str, Judged]:
     """The best proposal of each bag."""
 
-    def best(bag: StoredBag, truth: HardMask, proposals: list[HardMask]) -> tuple[int, None]:
-        return int(np.argmax([_iou(mask, truth) for mask in proposals])), None
+    def choose(image: ImageBags, instances: Instances) -> list[tuple[int, None]]:
+        overlaps = [
+            [_iou(mask, instances[bag.id].mask) for mask in bag.masks(image.size)]
+            for bag in image.bags
+        ]
+        return [(int(np.argmax(row)), None) for row in overlaps]
 
-    return judged(bags, best)
+    return judged(bags, choose)
 
 
 @cache
 def selected(bags: Path, adapter: Path) -> dict[str, Judged]:
     """What a trained selector takes."""
-    choices = dict(_selections(bags, adapter))
-
-    def choose(bag: StoredBag, truth: HardMask, proposals: list[HardMask]) -> tuple[int, Box]:
-        return choices[bag.id].index, choices[bag.id].box
-
-    return judged(bags, choose)
-
-
-def _selections(bags: Path, adapter: Path) -> Iterator[tuple[str, Selection]]:
     selector = Selector(str(adapter))
     samples = {sample.id: sample for sample in SCENES.samples()}
-    for image in read_bags(bags):
+
+    def choose(image: ImageBags, instances: Instances) -> list[tuple[int, Box]]:
+        picture = Picture(SCENES.load_image(samples[image.sample]))
         objects = tuple(_bag(bag, image) for bag in image.bags)
-        request = SelectProposal(Picture(SCENES.load_image(samples[image.sample])), objects)
-        (answers,) = selector.select([request])
-        yield from zip((bag.id for bag in image.bags), answers, strict=True)
+        (answers,) = selector.select([SelectProposal(picture, objects)])
+        return [(answer.index, answer.box) for answer in answers]
+
+    return judged(bags, choose)
 
 
 def _bag(bag: StoredBag, image: ImageBags) -> ObjectBag:
