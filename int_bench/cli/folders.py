@@ -9,7 +9,9 @@ from int_bench.core.text import shown
 from int_bench.errors import Exit
 from int_bench.runs.check import check, said
 from int_bench.runs.executors.status import Status, status_of
+from int_bench.runs.manifest import read_manifest
 from int_bench.runs.reader import Run
+from int_bench.runs.training.folder import TrainFolder
 from int_bench.runs.upgrade import upgrade
 
 _NAMED, _RUNNING = 20, 8
@@ -65,12 +67,24 @@ def status_command(path: Path, json: bool) -> int:
     Raises:
         MissingAsset: it is no run folder.
     """
+    if read_manifest(path).kind == "train":
+        return _training(TrainFolder(path), json)
     status = status_of(path)
     if json:
         print(json_format.dumps(_as_json(status)))
     else:
         print("\n".join(map(shown, _lines(path, status))))
     return Exit.DONE if status.asked == status.done else Exit.INCOMPLETE
+
+
+def _training(folder: TrainFolder, json: bool) -> Exit:
+    """How far a training is: its last report."""
+    reports = [line for line in folder.lines() if "steps" in line]
+    last = {**(reports[-1] if reports else {"step": 0}), "done": folder.done}
+    text = f"step {last['step']} of {last['steps']}" if reports else "nothing was reported yet"
+    state = "done" if folder.done else text
+    print(json_format.dumps(last) if json else shown(f"{folder.path}: {state}"))
+    return Exit.DONE if folder.done else Exit.INCOMPLETE
 
 
 def _lines(path: Path, status: Status) -> list[str]:

@@ -75,6 +75,13 @@ def test_a_stopped_training_goes_on_bit_for_bit(whole, command, here, monkeypatc
     assert lines_of(folder) == lines_of(whole)
 
 
+def test_the_status_of_a_training_is_its_last_report(whole, command):
+    code, out, _ = command("status", whole)
+    assert code == 0 and out == f"{whole}: done\n"
+    code, out, _ = command("status", whole, "--json")
+    assert code == 0 and json.loads(out)["step"] == json.loads(out)["steps"] == 4
+
+
 def test_what_is_done_is_not_done_again(whole, command, monkeypatch):
     monkeypatch.setattr(loop, "_step", None)
     code, out, _ = command(*TRAIN, "--out", whole.parents[2])
