@@ -91,9 +91,10 @@ def train(
     out: Out = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Train what a method needs: method=plm|sapnet|sam_decoder; given again it resumes.
+    """Train what a method needs; given again it resumes.
 
-    The adapter that it prints is for `run ... backbone.segmenter.adapter=FOLDER`.
+    method=plm, sapnet_select, sapnet or sam_decoder. The adapter that it prints is for
+    `run ... backbone.segmenter.adapter=FOLDER`.
     """
     from int_bench.cli.screen import Command
     from int_bench.cli.train import train_command
@@ -107,7 +108,7 @@ def propose(
     out: Out = None,
     dry_run: DryRun = False,
 ) -> int:
-    """Make bags of proposals for the objects of a data set, once; given again it resumes.
+    """Make bags of proposals for objects; given again it resumes.
 
     The folder that it prints is for `train method=sapnet_select train.bags=FOLDER`.
     """

@@ -17,8 +17,12 @@ from int_bench.errors import UsageError
 
 _FUNCTION = re.compile(r"(choice|range|sort|shuffle|glob|interval)\(")
 _MOST = 256
-_ONLY_BY_NAME = ("sam3", "vlm_api_sam")
-"""Left out by ``method=all``: they need an endpoint, or a model that no preset holds."""
+_ONLY_BY_NAME = frozenset(
+    {"sam3", "vlm_api_sam"}  # need an endpoint, or a model that no preset holds
+    | {"sam_point", "plm_point", "sam_top1_point", "oracle_of_bag"}  # ask for objects
+    | {"mil_single", "sapnet_select", "sapnet"}  # ask for what was trained
+)
+"""Left out by ``method=all``."""
 
 
 def combinations(overrides: Sequence[str]) -> list[list[str]]:

@@ -139,7 +139,7 @@ class SelectionTraining:
     def _loss(
         self, model: _Counted, images: TrainingImages, generator: np.random.Generator
     ) -> tuple[Tensor, Mapping[str, float | Tensor]]:
-        """Eq. (9) without the masks, of a batch of images."""
+        """SAPNet's Eq. (9) without the masks, of a batch of images."""
         chosen = generator.integers(images.count, size=self.batch)
         mirrored = generator.random(self.batch) < self.flip
         released = self.psm.pdg == "released"
@@ -161,7 +161,7 @@ class SelectionTraining:
         first: First,
         generator: np.random.Generator,
     ) -> dict[str, Tensor]:
-        """Eq. (5) to (7)."""
+        """SAPNet's Eq. (5) to (7)."""
         sure = certainty(first, bags)
         second = second_stage(network.head, maps, bags, first, self.choices)
         positive = prm.positive_loss(second.bags, bags.labels, sure)

@@ -60,7 +60,7 @@ def filling(mask: HardMask) -> float:
 
 
 def gap(selected: Values, true: Values, bags: Values) -> float:
-    """Eq. (10): how much more of their boxes the fullest masks fill than the objects do.
+    """SAPNet's Eq. (10): how much more of their boxes the fullest masks fill than the objects do.
 
     Reading: the formula is lost in the text at hand; by its words, T_R is the mean over objects of
     the largest R of the bag, and the gap the mean of R_selected - R_true over objects whose

@@ -83,6 +83,7 @@ _METHODS = {
     "clip_surgery_sam": "CLIP_Surgery+SAM",
     "llava_sam": "LLaVA1.5+SAM",
     "vlm_api_sam": "GPT4V+SAM",
+    "sam_point": "",  # no row: several points an object; the row SAM gives no recipe
 }
 _MODULES = {
     "int": "full",

@@ -136,7 +136,10 @@ def test_a_stored_data_set_is_a_data_set(tmp_path):
 NAMED = {
     "int_bench.data.drawn.DrawnScenes",
     "int_bench.data.folders.PairedFolders",
+    "int_bench.data.instances.coco.CocoInstances",
+    "int_bench.data.instances.voc_sbd.VocSbd",
     "int_bench.data.pictures.Pictures",
+    "int_bench.data.world.crowd_dataset.CrowdScenes",
     "int_bench.data.world.dataset.DrawnScenes",
 }
 """Every class that a data set's YAML names or has named; none ever leaves this list."""

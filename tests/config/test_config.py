@@ -35,9 +35,22 @@ EVERY_CHOICE = [
 ]
 
 
+_SELECTOR = ("backbone.selector.checkpoint=trained",)
+NEEDED = {
+    "task=custom": ("task.prompt=shadow",),
+    "backbone/selector=sapnet": _SELECTOR,
+    "method=mil_single": _SELECTOR,
+    "method=sapnet_select": _SELECTOR,
+    "training=sapnet": ("backbone/selector=sapnet", *_SELECTOR),
+    "training=sapnet_r50": ("backbone/selector=sapnet", *_SELECTOR),
+    "training=sapnet_r101": ("backbone/selector=sapnet", *_SELECTOR),
+}
+"""What has no default, by the option that asks for it."""
+
+
 @pytest.mark.parametrize(("group", "name"), EVERY_CHOICE)
 def test_every_yaml_composes_and_binds(group, name):
-    needed = ["task.prompt=shadow"] if (group, name) == ("task", "custom") else []
+    needed = NEEDED.get(f"{group}={name}", ())
     load = load_training if group == "training" else config.load_config
     loaded = load([f"{group}={name}", *needed])
     group = {"training": "method"}.get(group, group)

@@ -155,7 +155,7 @@ def test_a_proposal_without_a_mask_is_not_selected(folder):
 
 
 def test_a_class_that_was_not_trained_is_a_sentence(folder):
-    with pytest.raises(SampleError, match="not trained on the class 'cat'; it knows checks"):
+    with pytest.raises(SampleError, match="not trained on the class 'cat'; it knows red green"):
         Selector(str(folder), device="cpu").select([request("cat")])
 
 

@@ -26,7 +26,7 @@ PARTS = 3
 
 
 def positive_boxes(bags: Tensor, selected: Tensor, distances: Tensor, limits: Tensor) -> Tensor:
-    """Eq. (4): the bag and 20 boxes around the selected one, (N, M + 20, 4).
+    """SAPNet's Eq. (4): the bag and 20 boxes around the selected one, (N, M + 20, 4).
 
     Reading: the paper gives w+ = (1 +- v / S_dis) w without its values of v; these are those of the
     released code, and the boxes are cut to the picture on all sides.

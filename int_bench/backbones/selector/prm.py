@@ -38,7 +38,7 @@ def focal(scores: Tensor, target: Tensor) -> Tensor:
 
 
 def positive_loss(bags: Tensor, labels: Tensor, certainty: Tensor) -> Tensor:
-    """Eq. (5): the mean over objects of <c, s_psm> FL(s_prm, c).
+    """SAPNet's Eq. (5): the mean over objects of <c, s_psm> FL(s_prm, c).
 
     Args:
         bags: s_prm, (N, K) in 0..1.
@@ -52,7 +52,7 @@ def positive_loss(bags: Tensor, labels: Tensor, certainty: Tensor) -> Tensor:
 def negative_loss(
     classes: Tensor, counted: Tensor, certainty: Tensor, norm: Normalisation = "count"
 ) -> Tensor:
-    """Eq. (6) and (7): no class is to be seen in the negatives.
+    """SAPNet's Eq. (6) and (7): no class is to be seen in the negatives.
 
     Reading: Eq. (7) divides by the number of negatives ("count"); the released code by that of
     objects, which with some 2,000 negatives for 30 objects weighs them 60 times as much.
@@ -70,5 +70,5 @@ def negative_loss(
 
 
 def loss(positive: Tensor, negative: Tensor, alpha: float = 0.25) -> Tensor:
-    """Eq. (8): a L_pos + (1 - a) L_neg."""
+    """SAPNet's Eq. (8): a L_pos + (1 - a) L_neg."""
     return alpha * positive + (1.0 - alpha) * negative

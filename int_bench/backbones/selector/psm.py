@@ -24,7 +24,7 @@ Overlap = Literal["point", "box"]
 def proposal_scores(
     classes: Tensor, instances: Tensor, valid: Tensor, distances: Tensor | None = None
 ) -> Tensor:
-    """Eq. (1) and (3): S = S_cls . S_ins . S_dis, (N, M, K).
+    """SAPNet's Eq. (1) and (3): S = S_cls . S_ins . S_dis, (N, M, K).
 
     Args:
         classes: O_cls, (N, M, K) logits; softmax over the classes.
@@ -54,7 +54,7 @@ def neighbours(images: Tensor, labels: Tensor) -> Tensor:
 
 
 def reaches(boxes: Tensor, points: Tensor, near: Tensor, overlap: Overlap = "point") -> Tensor:
-    """Eq. (2), t, (N, M, N) bool: whether a proposal reaches into another object.
+    """SAPNet's Eq. (2), t, (N, M, N) bool: whether a proposal reaches into another object.
 
     Reading: "point" takes a proposal as overlapping where the other object's point lies strictly
     inside its box, as the introduction and the released code do; "box", as the section's text
@@ -79,7 +79,7 @@ def distance_scores(
     exponent: float = 0.015,
     overlap: Overlap = "point",
 ) -> Tensor:
-    """Eq. (2): S_dis = sigmoid(1 / W)^d with W the summed distances to who is reached into, (N, M).
+    """SAPNet's Eq. (2): S_dis = sigmoid(1 / W)^d, W the distances to who is reached into, (N, M).
 
     1 where nobody is. Reading: a sigmoid, as the text says and the released code does; the formula
     in print, (1 / e^(-1/W))^d, would reward overlaps. Distances are in pixels of the picture that
@@ -99,12 +99,12 @@ def distance_scores(
 
 
 def bag_scores(scores: Tensor) -> Tensor:
-    """Eq. (3), s, (N, K) in 0..1: the bag's score for each class."""
+    """SAPNet's Eq. (3), s, (N, K) in 0..1: the bag's score for each class."""
     return scores.sum(dim=1).clamp(0.0, 1.0)
 
 
 def loss(bags: Tensor, labels: Tensor) -> Tensor:
-    """Eq. (3): binary cross-entropy of the bags' scores, summed over classes, mean over objects."""
+    """SAPNet's Eq. (3): cross-entropy of bags' scores, summed over classes, mean over objects."""
     target = one_hot(labels, bags.shape[-1]).to(bags.dtype)
     return binary_cross_entropy(bags, target, reduction="sum") / max(len(labels), 1)
 

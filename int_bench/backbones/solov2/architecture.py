@@ -37,9 +37,13 @@ class Architecture:
     convolutions: Annotated[int, Within(1, 8)] = 2
     mask_hidden: Annotated[int, Within(8, 1024)] = 64
     kernel: Annotated[int, Within(8, 1024)] = 32
-    grids: Sequence[int] = (12, 8, 6)
-    ranges: Sequence[Sequence[float]] = ((1.0, 32.0), (24.0, 64.0), (48.0, 256.0))
-    strides: Sequence[int] = (8, 8, 8)
+    grids: Sequence[Annotated[int, Within(1, 512)]] = (12, 8, 6)
+    ranges: Sequence[Sequence[Annotated[float, Within(0, 1e5)]]] = (
+        (1.0, 32.0),
+        (24.0, 64.0),
+        (48.0, 256.0),
+    )
+    strides: Sequence[Annotated[int, Within(1, 512)]] = (8, 8, 8)
     short: Annotated[int, Within(0, 8192)] = 0
     long: Annotated[int, Within(1, 16384)] = 16384
 
