@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from int_bench.cli import plan
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import Command, quiet_libraries, say
 from int_bench.config import build, build_backbones
+from int_bench.config.overrides import quoted
 from int_bench.core.text import many, shown
 from int_bench.data.dataset import Dataset
 from int_bench.data.instances.samples import untrained
 from int_bench.errors import Exit, MissingAsset
 from int_bench.runs.preflight.checks import preflight
 from int_bench.runs.prepare import Prepared
-from int_bench.runs.training.folder import CHECKPOINT, TrainFolder, hash_of_ids
-from int_bench.runs.training.request import TrainRequest
+from int_bench.runs.training.folder import CHECKPOINT, SCRATCH, TrainFolder, hash_of_ids
+from int_bench.runs.training.request import TrainRequest, selector_first
 from int_bench.runs.variants import RunRequest
 
 _WIDE = 10
@@ -30,6 +33,25 @@ def train_command(command: Command) -> int:
         The exit code: 0; 2 or 3 if something is wrong or missing; 130 if interrupted.
     """
     quiet_libraries()
+    if first := selector_first(command.overrides):
+        before = replace(command, given=tuple(first), limit=None, out=None)
+        say(f"A selector is trained first: {before.text}")
+        code, selector = _finished(before)
+        if selector is None:
+            return code
+        chosen = f"backbone.selector.checkpoint={quoted(str(selector))}"
+        added = ["backbone/selector=sapnet", chosen]
+        if not any(word.startswith("train.bags=") for word in command.given):
+            added.append(f"train.bags={quoted(str(selector.parent / SCRATCH / 'bags'))}")
+        command = replace(command, given=(*command.given, *added))
+    code, final = _finished(command)
+    if final is not None:
+        print(shown(str(final)))
+    return code
+
+
+def _finished(command: Command) -> tuple[int, Path | None]:
+    """The exit code of one training, and the folder of its adapter when it is there."""
     request = TrainRequest.of(command.overrides)
     prepared, validation, lack = None, None, None
     try:
@@ -41,9 +63,9 @@ def train_command(command: Command) -> int:
         _describe(prepared, validation)
     _tell_unseen(prepared, validation)
     if report.faults:
-        return plan.complain(report)
+        return plan.complain(report), None
     if command.dry_run:
-        return Exit.DONE
+        return Exit.DONE, None
     assert prepared is not None and validation is not None
     folder = TrainFolder(prepared.path)
     if not folder.done:
@@ -55,9 +77,8 @@ def train_command(command: Command) -> int:
         except KeyboardInterrupt:
             say(f"Interrupted; what is done is safe in {folder.path}.")
             say(f"Resume with: {command.text}")
-            return Exit.INTERRUPTED
-    print(shown(str(folder.final)))
-    return Exit.DONE
+            return Exit.INTERRUPTED, None
+    return Exit.DONE, folder.final
 
 
 def _train(command: Command, prepared: Prepared, validation: Dataset, folder: TrainFolder) -> None:

@@ -21,6 +21,9 @@ _SCENES, _LOOKED_AT = 1200, 200
 """Scenes of drawn data sets that are trained on and looked at, where no number is given."""
 _VALIDATION = ("val", "validation")
 _TENTH = 10
+_SELECTORS = {"sapnet": "sapnet_select", "mil_single": "mil_single"}
+"""By the labels that a segmenter learns from, the training of the selector that chooses them."""
+_OF_BAGS = (f"{TRAIN}.bags=", f"{TRAIN}.proposing.")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,24 @@ class TrainRequest:
                 f"validation split, {min(shared)!r} first; make the splits disjoint."
             )
         return prepared, validation
+
+
+def selector_first(overrides: Sequence[str]) -> list[str] | None:
+    """What has to be trained before: the selector of a segmenter's labels, where none is given.
+
+    Returns:
+        The overrides of that training; None where nothing has to be.
+    """
+    words = _translated(overrides)
+    if any(word.startswith("backbone/selector=") for word in words):
+        return None
+    training = composed([*words, "method=empty"]).tree[TRAIN]
+    selector = _SELECTORS.get(str(training.get("labels")))
+    if selector is None:
+        return None
+    rest = [word for word in overrides if not word.startswith(("method=", f"{TRAIN}."))]
+    bags = [word for word in overrides if word.startswith(_OF_BAGS)]
+    return [f"method={selector}", *rest, *bags]
 
 
 def _translated(overrides: Sequence[str]) -> list[str]:
