@@ -111,7 +111,7 @@ def _rows(name: str, run: _Measured, settings: Settings, base: _Measured | None)
     shared: dict[str, Cell] = {"dataset": run.label.dataset, "method": name}
     cells: dict[str, Cell] = {}
     for key, place in zip(_MEASURES, range(len(_MEASURES)), strict=True):
-        known = estimate(run.scores[..., place], settings.seed)
+        known = estimate(run.scores[..., place], settings.seed) if run.places else None
         if known is not None:
             cells |= with_interval(key, known.mean, known.interval)
     counts: dict[str, Cell] = {

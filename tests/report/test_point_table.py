@@ -9,7 +9,7 @@ import pytest
 
 from int_bench.core.types import Iteration, Masks, Prediction
 from int_bench.data.world.crowd_dataset import CrowdScenes
-from int_bench.errors import MissingAsset
+from int_bench.errors import MissingAsset, SampleError
 from int_bench.methods.oracles import TruthPoints
 from int_bench.report.point_table import point_table
 
@@ -23,11 +23,18 @@ async def answered(self, sample, ask):
     return Prediction(tuple(made), (0,) * len(made))
 
 
+async def failing(self, sample, ask):
+    """Nothing, for no sample."""
+    raise SampleError("no mask")
+
+
 def test_means_spreads_and_differences(command, monkeypatch):
     monkeypatch.setattr(TruthPoints, "segment", answered)
     for label, positions in (("sam_point", 2), ("better", 1)):
         words = (f"label={label}", f"method.positions={positions}")
         assert command("run", "method=sam_point", *DATA, *words)[0] == 0
+    monkeypatch.setattr(TruthPoints, "segment", failing)
+    assert command("run", "method=sam_point", *DATA, "label=nothing")[0] == 4
     code, out, err = command("table", "plm", "--format", "json")
     assert code == 0, err
     rows = {(row["method"], row["row"]): row for row in json.loads(out)["rows"]}
@@ -38,6 +45,7 @@ def test_means_spreads_and_differences(command, monkeypatch):
     better = rows["better", "minus sam_point"]
     assert (better["first"], better["mean"], better["spread"]) == (0.0, 0.5, -0.5)
     assert ("sam_point", "minus sam_point") not in rows
+    assert rows["nothing", "ours"]["n"] == rows["nothing", "minus sam_point"]["n"] == 0
     for masks in Path().glob("results/runs/**/masks/0/2"):
         shutil.rmtree(masks)
     code, _, err = command("table", "plm")
