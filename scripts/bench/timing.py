@@ -66,8 +66,20 @@ def in_turn(
 
 def resident_bytes() -> int:
     """Memory of this process in use now (Linux; 0 elsewhere)."""
+    return _status_bytes("VmRSS")
+
+
+def peak_resident_bytes() -> int:
+    """The most memory that this process has used (Linux; 0 elsewhere).
+
+    Not ``ru_maxrss``: that begins with what the process that started this one had in use.
+    """
+    return _status_bytes("VmHWM")
+
+
+def _status_bytes(name: str) -> int:
     status = Path("/proc/self/status")
     if not status.exists():
         return 0
-    line = next(line for line in status.read_text().splitlines() if line.startswith("VmRSS"))
+    line = next(line for line in status.read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024

@@ -13,7 +13,6 @@ after some images, and what grows then is no cache.
 
 from __future__ import annotations
 
-import resource
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -35,7 +34,7 @@ from int_bench.runs.executors.compute import OnRecord, compute
 from int_bench.runs.prepare import prepare, with_all_models
 from int_bench.runs.records import Record
 from int_bench.runs.variants import ablations
-from scripts.bench.timing import resident_bytes
+from scripts.bench.timing import peak_resident_bytes, resident_bytes
 
 BAR_MB = 2000
 STEEPEST = 1.0
@@ -68,7 +67,7 @@ class Soak:
         """Where it stands: image-variants, minutes, resident memory, its peak, and the caches."""
         held = ", ".join(f"{name} {bytes_of(c)[0] / 1e6:.0f}" for name, c in self.caches.items())
         point, minutes = self.points[-1], (time.monotonic() - self.started) / 60
-        memory = f"{point.resident:6.0f} MB, peak {peak_mb():.0f}"
+        memory = f"{point.resident:6.0f} MB, peak {peak_resident_bytes() / 1e6:.0f}"
         return f"{point.done:5d}  {minutes:5.1f} min  {memory}; {held}"
 
     @property
@@ -97,7 +96,9 @@ def main(
     soak = soaked(images, every, minutes, words or ())
     print(soak.line())
     print(f"not accounted for: {soak.slope:+.2f} MB each; with full caches: {soak.full:.0f} MB")
-    raise typer.Exit(int(max(peak_mb(), soak.full) > BAR_MB or soak.slope > STEEPEST))
+    raise typer.Exit(
+        int(max(peak_resident_bytes() / 1e6, soak.full) > BAR_MB or soak.slope > STEEPEST)
+    )
 
 
 def soaked(images: int, every: int, minutes: float = 0, more: Sequence[str] = ()) -> Soak:
@@ -159,11 +160,6 @@ def bytes_of(holder: Any, depth: int = 3) -> tuple[int, int]:
     parts = vars(holder).values() if depth and hasattr(holder, "__dict__") else ()
     ours = [bytes_of(p, depth - 1) for p in parts if type(p).__module__.startswith("int_bench.")]
     return sum(held for held, _ in ours), sum(capacity for _, capacity in ours)
-
-
-def peak_mb() -> float:
-    """The highest resident memory of this process so far, in MB (Linux)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from int_bench.backbones.common import kernels
 from int_bench.backbones.common.kernels import PLAIN
 
 pytest.importorskip("triton")
+CHECKED = kernels._checked  # a phantom of other tests may stand in its place while these run
 CPU = torch.device("cpu")
 
 
@@ -43,14 +44,15 @@ def test_without_a_compiler_torch_computes_and_says_why(monkeypatch):
     def fail(*_: Any) -> Any:
         raise RuntimeError("Failed to find C compiler")
 
-    kernels._checked.cache_clear()
+    CHECKED.cache_clear()
+    monkeypatch.setattr(kernels, "_checked", CHECKED)
     monkeypatch.setattr(kernels, "differences", fail)
     try:
         with pytest.warns(UserWarning, match="not used on this GPU.*Failed to find C compiler"):
             assert kernels.kernels(torch.device("cuda")) is PLAIN
         assert kernels.kernels(CPU) is PLAIN
     finally:
-        kernels._checked.cache_clear()
+        CHECKED.cache_clear()
 
 
 HALF, FULL, WHOLE = "*fp16", "*fp32", "i32"
