@@ -35,11 +35,10 @@ from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset
 from int_bench.errors import UsageError
 from int_bench.learning.features import Features, embeddings
-from int_bench.learning.loop import Recipe
 from int_bench.learning.mask_losses import overlaps
 from int_bench.learning.pmm import Matching, contours_of, matched, point_loss
 from int_bench.learning.targets import Targets, targets
-from int_bench.learning.training import Fitting
+from int_bench.learning.training import Fitting, recipe_of
 
 ALPHA, GAMMA = 0.25, 2.0
 """Of the focal loss: the values of Lin et al. (ICCV 2017), which SAM's code base uses."""
@@ -127,24 +126,10 @@ class PlmTraining:
         )
         return Fitting(
             model=learner.modules,
-            recipe=self._recipe(),
+            recipe=recipe_of(self, "plm"),
             loss=partial(learner.loss, seen),
             validate=partial(learner.check, held),
             export=learner.export,
-        )
-
-    def _recipe(self) -> Recipe:
-        return Recipe(
-            name="plm",
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warm_up=self.warm_up,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-            autocast=False,
-            report_every=self.report_every,
-            save_every=self.save_every,
-            seed=self.seed,
         )
 
 

@@ -31,11 +31,10 @@ from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset
 from int_bench.errors import UsageError
 from int_bench.learning.features import Features, embeddings
-from int_bench.learning.loop import Recipe
 from int_bench.learning.marks import marks_of
 from int_bench.learning.mask_losses import Marks, mask_loss, overlaps, partial_entropy
 from int_bench.learning.targets import Targets, targets
-from int_bench.learning.training import Fitting
+from int_bench.learning.training import Fitting, recipe_of
 
 _SHAKEN = 0.1
 """Of a box's extent, the spread of its sides while training."""
@@ -93,25 +92,10 @@ class SamDecoder:
         looked = targets(validation, side, scratch, "validation").only(held.rows)
         return Fitting(
             model=sam.mask_decoder,
-            recipe=self.recipe(),
+            recipe=recipe_of(self, "sam_decoder"),
             loss=_Loss(self, sam, seen, known),
             validate=_Check(sam, held, looked, self.validated),
             export=partial(export, segmenter=segmenter, decoder=sam.mask_decoder),
-        )
-
-    def recipe(self) -> Recipe:
-        """As configured, in float32."""
-        return Recipe(
-            name="sam_decoder",
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warm_up=self.warm_up,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-            autocast=False,
-            report_every=self.report_every,
-            save_every=self.save_every,
-            seed=self.seed,
         )
 
 

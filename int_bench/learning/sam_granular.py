@@ -28,7 +28,7 @@ from int_bench.learning.features import Features, embeddings
 from int_bench.learning.mask_losses import mask_loss, overlaps
 from int_bench.learning.sam_decoder import Prompted, SamDecoder, export, sam_of
 from int_bench.learning.targets import Target, Targets, targets
-from int_bench.learning.training import Fitting
+from int_bench.learning.training import Fitting, recipe_of
 
 GRANULARITIES: tuple[Granularity, ...] = ("part", "whole", "group")
 _SHAKEN = 0.12
@@ -74,7 +74,7 @@ class SamGranular(SamDecoder):
         )
         return Fitting(
             model=sam.mask_decoder,
-            recipe=self.recipe(),
+            recipe=recipe_of(self, "sam_decoder"),
             loss=_Loss(self, sam, seen, known),
             validate=_Check(sam, held, looked, self.validated),
             export=partial(export, segmenter=segmenter, decoder=sam.mask_decoder),

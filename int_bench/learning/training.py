@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from torch import nn
 
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset
 from int_bench.learning.loop import Loss, Recipe, Validation
+
+_OF_RECIPE = ("steps", "learning_rate", "warm_up", "weight_decay", "clip", "report_every",
+              "save_every", "seed")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,9 @@ class Training(Protocol):
             UserError: the data cannot be trained on, in one sentence.
         """
         ...
+
+
+def recipe_of(training: object, name: str) -> Recipe:
+    """The recipe that a training's options of the same names say, in float32."""
+    options: dict[str, Any] = {option: getattr(training, option) for option in _OF_RECIPE}
+    return Recipe(name=name, autocast=False, **options)

@@ -38,10 +38,9 @@ from int_bench.core.limits import Above, AtLeast, Count, Device, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, InstanceDataset, objects_of
 from int_bench.errors import UsageError
-from int_bench.learning.loop import Recipe
 from int_bench.learning.solov2.labels import Labelled, Pictures, Source
 from int_bench.learning.solov2.selected import selected
-from int_bench.learning.training import Fitting
+from int_bench.learning.training import Fitting, recipe_of
 from int_bench.methods.sapnet.proposing import Proposing
 from int_bench.metrics.instances import Precision, ScoredMask
 
@@ -126,24 +125,10 @@ class TrainSoloV2:
         net = net.to(pick_device(self.device))
         return Fitting(
             model=net,
-            recipe=self._recipe(),
+            recipe=recipe_of(self, "sapnet"),
             loss=_Loss(self, net, pictures, classes),
             validate=_Check(self, net, validation, classes),
             export=partial(write, net=net, architecture=self.architecture, classes=classes),
-        )
-
-    def _recipe(self) -> Recipe:
-        return Recipe(
-            name="sapnet",
-            steps=self.steps,
-            learning_rate=self.learning_rate,
-            warm_up=self.warm_up,
-            weight_decay=self.weight_decay,
-            clip=self.clip,
-            autocast=False,
-            report_every=self.report_every,
-            save_every=self.save_every,
-            seed=self.seed,
         )
 
 
