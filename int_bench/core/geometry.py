@@ -280,19 +280,28 @@ def bounds(mask: HardMask) -> Window:
     return slice(y, y + height), slice(x, x + width)
 
 
+def encode_runs(mask: HardMask) -> tuple[int, ...]:
+    """Lengths of runs of a mask, column by column; the first is of background and may be 0.
+
+    >>> encode_runs(np.array([[False, True], [True, True]]))
+    (1, 3)
+    """
+    flat = np.concatenate([[False], mask.ravel(order="F"), [not mask[-1, -1]]])
+    edges = np.flatnonzero(flat[1:] != flat[:-1])
+    return tuple(np.diff(edges, prepend=0).tolist())
+
+
 def run_lengths(mask: HardMask) -> str:
     """A mask, (H, W) bool, in COCO's compressed run lengths (the ``counts`` of its RLE).
 
-    Column by column, lengths of runs of background and object in turn, background first; each from
-    the fourth on as the difference from the one before the last; in digits of five bits, lowest
-    first, from character 48 on, the sixth bit telling that more follow.
+    Those of :func:`encode_runs`, each from the fourth on as the difference from the one before the
+    last; in digits of five bits, lowest first, from character 48 on, the sixth bit telling that
+    more follow.
 
     >>> run_lengths(np.array([[False, True], [False, True]]))
     '22'
     """
-    flat = np.concatenate([[False], mask.ravel(order="F"), [not mask[-1, -1]]])
-    edges = np.flatnonzero(flat[1:] != flat[:-1])
-    lengths = np.diff(edges, prepend=0)
+    lengths = np.array(encode_runs(mask))
     lengths[3:] -= lengths[1:-2].copy()
     characters = []
     for number in lengths.tolist():

@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from int_bench.core.geometry import encode_runs
 from int_bench.core.instances import Instance
 from int_bench.core.requests import Proposals, Segmentation
 from int_bench.core.text import many
 from int_bench.core.types import Picture
 from int_bench.data.dataset import Dataset, InstanceDataset, SampleFile
-from int_bench.data.instances.bags import BLOCK, BagStore, ImageBags, StoredBag, encode_runs
+from int_bench.data.instances.bags import BLOCK, BagStore, ImageBags, StoredBag
 from int_bench.errors import SampleError, UsageError
 from int_bench.methods.sapnet.proposing import Proposing
 

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,21 +146,8 @@ def read_bags(folder: Path) -> Iterator[ImageBags]:
                 ) from error
 
 
-def encode_runs(mask: HardMask) -> tuple[int, ...]:
-    """Lengths of runs of a mask, column by column; the first is of background and may be 0.
-
-    >>> encode_runs(np.array([[False, True], [True, True]]))
-    (1, 3)
-    """
-    flat = mask.ravel(order="F")
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    edges = [0, *changes.tolist(), flat.size]
-    runs = [end - start for start, end in pairwise(edges)]
-    return tuple([0, *runs] if flat[0] else runs)
-
-
 def decode_runs(runs: Sequence[int], size: tuple[int, int]) -> HardMask:
-    """The mask, (H, W) bool of ``size``, that :func:`encode_runs` was given.
+    """The mask, (H, W) bool of ``size``, that `core.geometry.encode_runs` was given.
 
     Raises:
         ValueError: the runs do not sum up to the size.

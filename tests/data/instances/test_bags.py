@@ -6,13 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
+from int_bench.core.geometry import encode_runs
 from int_bench.data.instances.bags import (
     BLOCK,
     BagStore,
     ImageBags,
     StoredBag,
     decode_runs,
-    encode_runs,
     read_bags,
 )
 from int_bench.errors import MissingAsset, UsageError
