@@ -10,7 +10,7 @@ from int_bench.cli.results import DEFAULT_ROOT, load_run, runs_in
 from int_bench.cli.screen import drawn, say, say_some
 from int_bench.config.binding import closest
 from int_bench.core.files import write_file
-from int_bench.errors import Exit, MissingAsset, UsageError, UserError
+from int_bench.errors import Exit, MissingAsset, SampleError, UsageError, UserError
 from int_bench.metrics.metrics import METRICS
 from int_bench.report.comparison import compare
 from int_bench.report.latex import to_latex
@@ -18,9 +18,10 @@ from int_bench.report.paper_tables import paper_table, runs_table
 from int_bench.report.point_table import point_table
 from int_bench.report.published import TABLES
 from int_bench.report.rows import Settings
+from int_bench.report.sapnet.places import measure_of
 from int_bench.report.sapnet.scores import instance_scores
 from int_bench.report.sapnet.tables import NAMES as SAPNET
-from int_bench.report.sapnet.tables import sapnet_table
+from int_bench.report.sapnet.tables import PREFIX, sapnet_table
 from int_bench.report.segments import found_by
 from int_bench.report.tables import Table
 from int_bench.runs.labels import labelled_scores
@@ -103,16 +104,16 @@ def _names() -> tuple[str, ...]:
 
 def _of_sapnet(name: str, places: Sequence[Path]) -> Table:
     """A table of SAPNet; of all runs under a root, those that recorded what it needs."""
-    scored, left_out = [], []
+    scored, left_out, measure = [], [], measure_of(name.removeprefix(PREFIX))
     for folder in runs_in(places) if places else find_runs(DEFAULT_ROOT):
         try:
-            scored.append(instance_scores(folder))
-        except MissingAsset as error:
+            scored.append(instance_scores(folder, measure))
+        except (MissingAsset, SampleError) as error:
             if folder in places:
                 raise
             left_out.append(f"left out {folder}: {error}")
     if places:
-        say_some(left_out, "only runs of method=sapnet and of selections record what is needed")
+        say_some(left_out, "they are of no method that this table is of")
     return sapnet_table(name, scored)
 
 

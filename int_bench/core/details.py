@@ -88,10 +88,15 @@ class MaskDetails(TypedDict):
 
 
 class DetectionDetails(TypedDict):
-    """What a detector found; null in place of a box where it tells instances by mask alone."""
+    """What a detector found; null in place of a box where it tells instances by mask alone.
+
+    Attributes:
+        area: of its mask in pixels; of proposals that were selected from.
+    """
 
     box_image: Numbers | None
     score: float
+    area: NotRequired[float]
 
 
 class InstanceDetails(TypedDict):
@@ -117,7 +122,8 @@ class Details(TypedDict, total=False):
         candidates: the pool of names.
         winning_patch: the patch of Eq. (5).
         masks: what became of each patch's mask.
-        detections: of a detector on the whole image, or instances of a concept.
+        detections: of a detector on the whole image, instances of a concept, or an object's bag of
+            proposals.
         instances: of an instance segmenter on the whole image, best first.
         costs: of this mask by the rule that chooses the final one, had the run ended with this
             iteration, the next, ..., its last; the smallest of all masks is taken. Eq. (13): the L1

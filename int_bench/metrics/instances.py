@@ -6,17 +6,18 @@ precision is averaged over 101 recalls, then over thresholds and over the catego
 objects. At most 100 predictions of an image count, those of the highest scores.
 
 Reading: an object's area is its mask's number of pixels; COCO's own files carry the area of the
-polygon, which may differ by a few pixels near 32^2 and 96^2.
+polygon, which may differ by a few pixels near 32^2 and 96^2. A box is the tight one of its mask.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from int_bench.core.geometry import tight_box
 from int_bench.core.instances import Instance, coco_library
 from int_bench.core.types import HardMask, Values
 
@@ -26,6 +27,8 @@ AREAS = {"all": (0.0, 1e10), "s": (0.0, 32.0**2), "m": (32.0**2, 96.0**2), "l": 
 """Areas of objects in square pixels, both ends included: all, small, medium, large."""
 MOST = 100
 """Predictions of an image that count."""
+_Overlap = Literal["segm", "bbox"]
+"""What overlaps: masks, or their tight boxes."""
 
 
 class ScoredMask(NamedTuple):
@@ -88,13 +91,25 @@ class Precision:
         """
         if not self._truths:
             return dict.fromkeys(("AP", "AP25", "AP50", "AP75", "APs", "APm", "APl"), float("nan"))
-        precision = self._evaluated(images)
+        precision = self._evaluated(images, "segm")
         names = {f"AP{round(100 * at)}": [at] for at in (0.25, 0.5, 0.75)}
         scores = {"AP": _mean(precision, THRESHOLDS[1:], "all")}
         scores |= {name: _mean(precision, at, "all") for name, at in names.items()}
         return scores | {f"AP{area}": _mean(precision, THRESHOLDS[1:], area) for area in "sml"}
 
-    def _evaluated(self, images: Sequence[int] | None) -> Values:
+    def of_boxes(self, images: Sequence[int] | None = None) -> dict[str, float]:
+        """The same of the masks' tight boxes: box_AP and box_AP50, as SAPNet's Table 9 has them.
+
+        Args:
+            images: see :meth:`summary`.
+        """
+        if not self._truths:
+            return dict.fromkeys(("box_AP", "box_AP50"), float("nan"))
+        precision = self._evaluated(images, "bbox")
+        spans = {"box_AP": THRESHOLDS[1:], "box_AP50": [0.5]}
+        return {name: _mean(precision, span, "all") for name, span in spans.items()}
+
+    def _evaluated(self, images: Sequence[int] | None, overlap: _Overlap) -> Values:
         """Precision by threshold, recall, category and area, (11, 101, K, 4); -1 for none."""
         logging.getLogger("faster_coco_eval").setLevel(logging.WARNING)
         parts: Mapping[str, Any] = {
@@ -103,7 +118,7 @@ class Precision:
         }
         truth = self._library.COCO({**parts, "annotations": self._truths})
         predicted = self._library.COCO({**parts, "annotations": self._predictions})
-        evaluation = self._library.COCOeval_faster(truth, predicted, "segm")
+        evaluation = self._library.COCOeval_faster(truth, predicted, overlap)
         if images is not None:
             evaluation.params.imgIds = [index + 1 for index in images]
         evaluation.params.iouThrs = np.array(THRESHOLDS)
@@ -122,10 +137,12 @@ class Precision:
     def _entry(self, category: str, mask: HardMask) -> dict[str, Any]:
         self._images[-1] |= {"height": mask.shape[0], "width": mask.shape[1]}
         runs = self._library.mask.encode(np.asfortranarray(mask.view(np.uint8)))
+        x0, y0, x1, y1 = tight_box(mask) or (0.0, 0.0, 0.0, 0.0)
         return {
             "image_id": len(self._images),
             "category_id": self._numbers[category],
             "segmentation": runs,
+            "bbox": [x0, y0, x1 - x0, y1 - y0],
             "area": float(mask.sum()),
             "iscrowd": 0,
         }

@@ -59,17 +59,17 @@ def filling(mask: HardMask) -> float:
     return 0.0 if box is None else np.count_nonzero(mask) / area(box)
 
 
-def gap(selected: Values, true: Values, bags: Values) -> float:
+def gaps(selected: Values, true: Values, fullest: Values) -> Values:
     """SAPNet's Eq. (10): how much more of their boxes the fullest masks fill than the objects do.
 
     Reading: the formula is lost in the text at hand; by its words, T_R is the mean over objects of
     the largest R of the bag, and the gap the mean of R_selected - R_true over objects whose
-    selected R exceeds T_R. NaN where none does.
+    selected R exceeds T_R. Here is one difference for each of these, (n,); there may be none.
 
     Args:
         selected: R of the selected masks, (N,).
         true: R of the true masks, (N,).
-        bags: R of all proposals, (N, M).
+        fullest: the largest R of each object's proposals, (N,).
     """
-    fuller = selected > bags.max(axis=1).mean()
-    return float((selected - true)[fuller].mean()) if fuller.any() else float("nan")
+    differences: Values = (selected - true)[selected > fullest.mean()]
+    return differences

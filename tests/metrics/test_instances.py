@@ -70,6 +70,10 @@ def test_categories_do_not_mix_and_those_without_objects_do_not_count():
         summary(([], [ScoredMask(truth, "fox", 0.9)]))
 
 
+def test_of_boxes_nothing_is_missed_without_objects():
+    assert math.isnan(Precision(NAMES).of_boxes()["box_AP"])
+
+
 def test_nothing_predicted_is_zero():
     assert summary(([instance(box(0, 0, 9, 9))], []))["AP"] == 0.0
     empty = ScoredMask(box(0, 0, 0, 0), "cat", 0.5)
@@ -117,7 +121,9 @@ def by_pycocotools(images) -> dict[str, float]:
         number = NAMES.index(name) + 1
         area = float(mask.sum())
         ids = {"image_id": image, "category_id": number, "area": area, "iscrowd": 0}
-        return {**ids, "segmentation": runs, "bbox": [0, 0, 1, 1], **more}
+        rows, columns = np.nonzero(mask)
+        edges = [columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1] if area else ()
+        return {**ids, "segmentation": runs, "bbox": [*map(float, edges or (0,) * 4)], **more}
 
     truths, predicted = [], []
     for number, (objects, masks, crowds) in enumerate(images, start=1):
@@ -150,15 +156,23 @@ def by_pycocotools(images) -> dict[str, float]:
         else:
             evaluation.summarize()
             scores |= dict(zip(names, evaluation.stats[:6], strict=True))
-    return scores
+    evaluation = cocoeval.COCOeval(*sets, "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return scores | {"box_AP": evaluation.stats[0], "box_AP50": evaluation.stats[1]}
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_what_pycocotools_computes(seed):
     images = list(random_images(seed, 50))
-    ours = summary(*images)
+    precision = Precision(NAMES)
+    for image in images:
+        precision.add(*image)
+    ours = precision.summary() | precision.of_boxes()
     with contextlib.redirect_stdout(io.StringIO()):
         theirs = by_pycocotools(images)
-    assert set(ours) == set(theirs) and 0.05 < ours["AP"] < 0.9
+    assert set(ours) == set(theirs)
+    assert min(ours["AP"], ours["box_AP"]) > 0.05 and ours["AP"] < 0.9
     for name, value in ours.items():
         assert abs(value - theirs[name]) <= 1e-12, name

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from int_bench.metrics.selection import box_iou, filling, gap, is_local, takes_a_group
+from int_bench.metrics.selection import box_iou, filling, gaps, is_local, takes_a_group
 
 
 def mask(*columns: int) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_a_mask_fills_a_share_of_its_box():
 
 
 def test_the_gap_is_over_masks_that_are_fuller_than_the_fullest_of_bags_on_average():
-    bags = np.array([[0.2, 0.4], [0.6, 0.5], [0.2, 0.5]])  # the mean of .4, .6 and .5 is .5
+    fullest = np.array([0.4, 0.6, 0.5])  # of three bags; their mean is .5
     selected, true = np.array([0.4, 0.6, 0.52]), np.array([0.9, 0.4, 0.5])
-    assert gap(selected, true, bags) == pytest.approx((0.2 + 0.02) / 2)
-    assert np.isnan(gap(np.zeros(3), true, bags))
+    assert gaps(selected, true, fullest) == pytest.approx([0.2, 0.02])
+    assert gaps(np.zeros(3), true, fullest).size == 0

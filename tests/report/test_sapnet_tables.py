@@ -14,6 +14,7 @@ from int_bench.core.geometry import run_lengths
 from int_bench.core.types import Iteration, Masks, Prediction
 from int_bench.data.world.crowd_dataset import CrowdScenes
 from int_bench.errors import MissingAsset, UsageError
+from int_bench.metrics.selection import filling
 from int_bench.report.sapnet.scores import Facts, InstanceScores, instance_scores
 from int_bench.report.sapnet.tables import NAMES, published_lines, sapnet_table
 from int_bench.report.statistics import Interval
@@ -153,25 +154,106 @@ def test_true_masks_have_full_precision_and_facts_are_the_trainings(tmp_path):
     told = {"config": {"method": method, "backbone": {}}}
     (tmp_path / "trained" / "run.json").write_text(json.dumps(told))
     made = instance_scores(stored(tmp_path / "run", "sapnet", CONFIG, perfect))
-    assert made.percent["AP"] == made.percent["AP50"] == 100.0 and made.complete
+    assert made.numbers["AP"] == made.numbers["AP50"] == 100.0 and made.complete
     assert made.intervals["AP"] == Interval(100.0, 100.0) and made.images == 3
     assert made.facts == Facts("truth", "small", False, None)
 
 
-def test_selected_boxes_are_held_against_the_true_ones(tmp_path):
-    config = {**CONFIG, "unit": "object"}
+def test_boxes_of_masks_have_a_precision_of_their_own(tmp_path):
+    """Table 9: a mask without its middle has half the IoU, and its box all of it."""
+    pytest.importorskip("faster_coco_eval")
 
-    def halved(data, sample):
-        x0, y0, x1, y1 = data.objects(sample)[0].box
-        return (x0, y0, x1, y0 + (y1 - y0) / 2), Details()
+    def hollow(data, sample):
+        found = []
+        for part in data.objects(sample):
+            rows, columns = np.nonzero(part.mask)
+            border = (rows == rows.min()) | (rows == rows.max())
+            border |= (columns == columns.min()) | (columns == columns.max())
+            mask = np.zeros_like(part.mask)
+            mask[rows[border], columns[border]] = True
+            counts = run_lengths(mask)
+            found.append({"category": part.category, "score": 0.9, "counts": counts})
+        return None, Details(instances=found)
 
-    made = instance_scores(stored(tmp_path / "run", "mil_single", config, halved))
-    assert made.percent == {"mIoU_box": pytest.approx(50.0)}
-    rows = rows_of("sapnet:7", replace(made, dataset="coco"))
-    assert [row["row"] for row in rows[:3]] == ["published", "ours: MIL-SOLOv2", "ours - published"]
+    folder = stored(tmp_path / "run", "sapnet", CONFIG, hollow)
+    assert instance_scores(folder).numbers["AP25"] == 0.0
+    made = instance_scores(folder, "boxes")
+    assert made.numbers == {"box_AP": 100.0, "box_AP50": 100.0}
+    assert made.intervals["box_AP"] == Interval(100.0, 100.0)
+    published = replace(made, facts=scores().facts)
+    for dataset, column in (("coco", "COCO17_AP"), ("voc_sbd", "VOC12_AP50")):
+        table = sapnet_table("sapnet:9", [replace(published, dataset=dataset)])
+        ours = next(n for n, row in enumerate(table.rows) if row.cells["row"] == "ours: SAPNet")
+        assert table.rows[ours - 1].cells["method"] == "SAPNet"
+        assert table.rows[ours].cells[column] == 100.0
+        assert table.rows[ours + 2].cells[column] == "differs"
+    table = sapnet_table("sapnet:9", [made])
+    assert table.rows[-1].cells["box_AP50"] == 100.0
+    assert [c.title for c in table.columns][-5:-2] == ["VOC12 AP50", "box AP", "box AP50"]
 
 
-def test_a_run_without_instances_is_refused(tmp_path):
-    folder = stored(tmp_path / "run", "int", CONFIG, lambda data, sample: (None, Details()))
-    with pytest.raises(MissingAsset, match="recorded no instances"):
+def test_precision_is_of_images(tmp_path):
+    folder = stored(tmp_path / "run", "sapnet", {**CONFIG, "unit": "object"}, perfect)
+    with pytest.raises(MissingAsset, match=r"run it again with dataset\.unit=image"):
         instance_scores(folder)
+
+
+OBJECTS = {**CONFIG, "unit": "object"}
+
+
+def halved(data, sample):
+    """The upper half of the box; a bag of the mask and of its full box."""
+    own = data.objects(sample)[0]
+    x0, y0, x1, y1 = own.box
+    proposals = [
+        {"box_image": list(own.box), "score": 0.5, "area": own.mask.sum() * factor}
+        for factor in (1.0, 1.1)
+    ]
+    return (x0, y0, x1, y0 + (y1 - y0) / 2), Details(detections=proposals)
+
+
+def test_what_was_selected_is_held_against_the_objects(tmp_path):
+    made = instance_scores(stored(tmp_path / "run", "mil_single", OBJECTS, halved), "selection")
+    # The selected masks are the true ones: those that are fuller than most differ by nothing.
+    data = CrowdScenes(**OBJECTS)
+    shares = [filling(data.load_mask(sample)) for sample in data.samples()]
+    assert max(shares) > 1.1 * np.mean(shares)
+    assert made.numbers == {"mIoU_box": pytest.approx(50.0), "gap": 0.0}
+    rows = rows_of("sapnet:7", replace(made, dataset="coco"))
+    assert [row["row"] for row in rows[:3]] == ["published", "ours: Single-MIL", "ours - published"]
+    assert rows[2]["gap"] == pytest.approx(-0.199) and rows[3]["gap"] == "differs"
+
+
+def test_records_of_earlier_versions_have_no_gap(tmp_path):
+    def without_areas(data, sample):
+        box, details = halved(data, sample)
+        kept = [{**part} for part in details["detections"]]
+        for part in kept:
+            del part["area"]
+        return box, Details(detections=kept)
+
+    made = instance_scores(
+        stored(tmp_path / "run", "oracle_of_bag", OBJECTS, without_areas), "selection"
+    )
+    assert set(made.numbers) == {"mIoU_box"}
+    assert rows_of("sapnet:7", made)[-1]["row"] == "ours: best of the bag"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_without_ours_says_what_makes_some(name):
+    said = sapnet_table(name, []).notes[-1]
+    assert said.startswith("Nothing of ours stands beside a row.")
+    assert "int-bench train method=sapnet" in said and "int-bench run method=sapnet" in said
+
+
+def test_a_run_is_refused_by_tables_that_are_not_of_it(tmp_path):
+    folder = stored(tmp_path / "run", "mil_single", OBJECTS, halved)
+    with pytest.raises(
+        MissingAsset, match="is a run of mil_single; this table is of method=sapnet"
+    ):
+        instance_scores(folder)
+    other = stored(tmp_path / "other", "int", CONFIG, lambda data, sample: (None, Details()))
+    with pytest.raises(MissingAsset, match="recorded no instances"):
+        instance_scores(other)
+    with pytest.raises(MissingAsset, match="this table is of method=sam_top1_point, mil_single"):
+        instance_scores(other, "selection")

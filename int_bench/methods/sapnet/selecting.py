@@ -135,8 +135,12 @@ def _prediction(
     boxes = bag_of(own, bag).boxes
     details = Details(
         detections=[
-            {"box_image": None if box is None else list(box), "score": float(score)}
-            for box, score in zip(boxes, scores, strict=True)
+            {
+                "box_image": None if box is None else list(box),
+                "score": float(score),
+                "area": float(np.count_nonzero(proposal.logits > 0)),
+            }
+            for box, score, proposal in zip(boxes, scores, bag, strict=True)
         ]
     )
     box: Box | None = boxes[index] if selection is None else selection.box

@@ -1,31 +1,37 @@
-"""Average precision of a run that recorded instances, and what its network learnt from."""
+"""What a run reached in the measures of SAPNet's tables, and what its network learnt from."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from int_bench.config.building import build_stored_dataset
+from int_bench.core.details import Details
 from int_bench.core.files import read_plain
+from int_bench.core.geometry import area
 from int_bench.core.typed import Malformed, parsed
 from int_bench.data.dataset import InstanceDataset, SampleFile
+from int_bench.data.images import read_mask
 from int_bench.data.instances.rle import mask_of
 from int_bench.errors import MissingAsset
 from int_bench.metrics.instances import Precision, ScoredMask
-from int_bench.metrics.selection import box_iou
+from int_bench.metrics.selection import box_iou, filling, gaps
 from int_bench.report.statistics import Interval, bootstrap_interval
 from int_bench.runs.kept.details import checked
 from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 
+Measure = Literal["masks", "boxes", "selection"]
+"""AP of masks, AP of their boxes, or gap and mIoU_box of what was selected from bags."""
 _SELECTIONS = {
     "sam_top1_point": "sam_top1",
     "mil_single": "mil_single",
     "sapnet_select": "sapnet",
+    "oracle_of_bag": "oracle",
 }
 """Methods that select proposals, and the labels that they make."""
 GROUPS = 20
@@ -61,8 +67,9 @@ class InstanceScores:
         dataset: its data set's name.
         images: that were scored.
         complete: whether these are all images of the data set.
-        percent: AP, AP25, AP50, AP75, APs, APm, APl, in percent.
-        intervals: of these, over images.
+        numbers: AP, AP25, AP50, AP75, APs, APm, APl; or box_AP, box_AP50; or mIoU_box, all of these
+            in percent, and gap, a difference of shares.
+        intervals: of these, over images or objects.
         facts: what the network learnt from.
     """
 
@@ -71,22 +78,24 @@ class InstanceScores:
     dataset: str
     images: int
     complete: bool
-    percent: Mapping[str, float]
+    numbers: Mapping[str, float]
     intervals: Mapping[str, Interval]
     facts: Facts = field(default_factory=Facts)
 
 
-def instance_scores(folder: Path) -> InstanceScores:
+def instance_scores(folder: Path, measure: Measure = "masks") -> InstanceScores:
     """What a run's first trial reached on the objects of its data set.
 
-    Average precision of a run that recorded instances; of one that selected proposals for training
-    objects, the mean IoU of the selected and the true boxes (mIoU_box).
-
     Raises:
-        MissingAsset: it recorded neither, or its data set knows no objects or is not here.
+        MissingAsset: it recorded nothing that the measure is of, or its data set knows no objects
+            or is not here.
     """
     run = Run(folder)
     manifest = run.manifest
+    selects = manifest.name in _SELECTIONS
+    if selects != (measure == "selection"):
+        wanted = f"method={', '.join(_SELECTIONS)}" if measure == "selection" else "method=sapnet"
+        raise MissingAsset(f"{folder} is a run of {manifest.name}; this table is of {wanted}.")
     data: Any = build_stored_dataset(manifest.content, manifest.path)
     if not isinstance(data, InstanceDataset):
         raise MissingAsset(f"{folder}: its data set {manifest.dataset} knows no objects by class.")
@@ -95,27 +104,38 @@ def instance_scores(folder: Path) -> InstanceScores:
     done = [(sample, record) for sample, record in records if record and record.status == OK]
     if not done:
         raise MissingAsset(f"{folder} has no record of a sample of its data set.")
-    if any("instances" in step.details for step in done[0][1].iterations):
-        facts = facts_of(run)
-        percent, intervals = _average_precision(folder, data, done)
-    elif manifest.name in _SELECTIONS:
-        facts = Facts(labels=_SELECTIONS[manifest.name])
-        percent, intervals = _box_overlap(data, done)
+    if selects:
+        facts, scores = Facts(labels=_SELECTIONS[manifest.name]), _selection(run, data, done)
     else:
-        raise MissingAsset(
-            f"{folder} recorded no instances; average precision is of method=sapnet."
-        )
-    finite = {key: value for key, value in percent.items() if np.isfinite(value)}
+        facts, scores = facts_of(run), _average_precision(folder, data, done, measure)
+    finite = {key: value for key, value in scores[0].items() if np.isfinite(value)}
     whole = len(done) == len(samples)
     return InstanceScores(
-        folder, manifest.label, manifest.dataset, len(done), whole, finite, intervals, facts
+        folder, manifest.label, manifest.dataset, len(done), whole, finite, scores[1], facts
     )
 
 
+_Scores = tuple[dict[str, float], dict[str, Interval]]
+"""Numbers by name, and their intervals."""
+
+
 def _average_precision(
-    folder: Path, data: InstanceDataset, done: Sequence[tuple[SampleFile, Record]]
-) -> tuple[dict[str, float], dict[str, Interval]]:
-    """In percent, with intervals."""
+    folder: Path,
+    data: InstanceDataset,
+    done: Sequence[tuple[SampleFile, Record]],
+    measure: Measure,
+) -> _Scores:
+    """In percent, with intervals over images."""
+    if "instances" not in done[0][1].iterations[-1].details:
+        raise MissingAsset(
+            f"{folder} recorded no instances; average precision is of method=sapnet."
+        )
+    if done[0][0].image_id is not None:
+        raise MissingAsset(
+            f"{folder} was run object by object, and average precision is of images; run it again "
+            "with dataset.unit=image."
+        )
+    crowds = getattr(data, "crowds", lambda sample: ())  # of COCO alone
     precision = Precision(data.categories)
     for sample, record in done:
         details = checked(record.iterations[-1].details)
@@ -125,20 +145,48 @@ def _average_precision(
             for part in details.get("instances", [])
             if part["category"] in data.categories
         ]
-        precision.add(data.objects(sample), predicted)
-    percent = {key: 100 * value for key, value in precision.summary().items()}
-    return percent, _intervals(precision, percent, len(done))
+        precision.add(data.objects(sample), predicted, crowds(sample))
+    summary = precision.of_boxes if measure == "boxes" else precision.summary
+    percent = {key: 100 * value for key, value in summary().items()}
+    return percent, _intervals(summary, percent, len(done))
 
 
-def _box_overlap(
-    data: InstanceDataset, done: Sequence[tuple[SampleFile, Record]]
-) -> tuple[dict[str, float], dict[str, Interval]]:
-    """mIoU_box in percent, with its interval over objects; an object without a box counts 0."""
-    overlaps = np.array(
-        [100 * box_iou(record.box, data.objects(sample)[0].box) for sample, record in done]
-    )
-    interval = bootstrap_interval(overlaps)
-    return {"mIoU_box": float(overlaps.mean())}, {"mIoU_box": interval} if interval else {}
+def _selection(
+    run: Run, data: InstanceDataset, done: Sequence[tuple[SampleFile, Record]]
+) -> _Scores:
+    """mIoU_box in percent and the gap of Eq. (10), with intervals over objects.
+
+    An object without a box counts 0. There is no gap of a run whose records do not tell the areas
+    of the proposals, as those of earlier versions.
+    """
+    overlaps, fillings = [], []
+    for sample, record in done:
+        own = data.objects(sample)[0]
+        overlaps.append(100 * box_iou(record.box, own.box))
+        fullest = _fullest(checked(record.iterations[-1].details))
+        if fullest is not None:
+            taken = filling(read_mask(run.mask(0, sample.id), 127))
+            fillings.append((taken, filling(own.mask), fullest))
+    values = {"mIoU_box": np.array(overlaps)}
+    if len(fillings) == len(done):
+        selected, true, fullest_of = (np.array(column) for column in zip(*fillings, strict=True))
+        values["gap"] = gaps(selected, true, fullest_of)
+    numbers = {key: float(part.mean()) for key, part in values.items() if part.size}
+    intervals = {key: bootstrap_interval(values[key]) for key in numbers}
+    return numbers, {key: interval for key, interval in intervals.items() if interval}
+
+
+def _fullest(details: Details) -> float | None:
+    """The largest share of its box that a proposal of the bag fills; None of an earlier record."""
+    bag = details.get("detections", [])
+    if not bag or any("area" not in proposal for proposal in bag):
+        return None
+    shares = [
+        proposal["area"] / max(area((box[0], box[1], box[2], box[3])), 1.0)
+        for proposal in bag
+        if (box := proposal["box_image"]) is not None
+    ]
+    return max(shares, default=0.0)
 
 
 def _mask(counts: str, size: tuple[int, ...], folder: Path) -> Any:
@@ -149,19 +197,21 @@ def _mask(counts: str, size: tuple[int, ...], folder: Path) -> Any:
 
 
 def _intervals(
-    precision: Precision, percent: Mapping[str, float], images: int
+    summary: Callable[[Sequence[int]], Mapping[str, float]],
+    percent: Mapping[str, float],
+    images: int,
 ) -> dict[str, Interval]:
     """Jackknife over groups of images: twenty times AP without one of them."""
     groups = min(GROUPS, images)
     if groups < 2:
         return {}
     without = [
-        precision.summary([index for index in range(images) if index % groups != group])
+        summary([index for index in range(images) if index % groups != group])
         for group in range(groups)
     ]
     intervals = {}
     for key, value in percent.items():
-        left = 100 * np.array([summary[key] for summary in without])
+        left = 100 * np.array([scores[key] for scores in without])
         if np.isfinite(left).all():
             error = float(np.sqrt((groups - 1) * np.mean((left - left.mean()) ** 2)))
             intervals[key] = Interval(value - _WIDE * error, value + _WIDE * error)

@@ -147,9 +147,12 @@ def _mask(value: Any) -> MaskDetails:
 
 
 def _detection(value: Any) -> DetectionDetails:
-    return DetectionDetails(
+    detection = DetectionDetails(
         box_image=_maybe(_BOX, value["box_image"]), score=_number(value["score"])
     )
+    if "area" in value:
+        detection["area"] = _number(value["area"])
+    return detection
 
 
 def _pictures(value: Any) -> dict[str, list[int]]:

@@ -46,7 +46,7 @@ def precision(labels: str, measure: str = "AP50") -> Measure:
     """Average precision on the test scenes, 0..1, of the network that learnt from ``labels``."""
 
     def measured(known: Outputs) -> Mapping[str, float]:
-        return {measure: _scores(known[f"run_{labels}"]).percent[measure] / 100}
+        return {measure: _scores(known[f"run_{labels}"]).numbers[measure] / 100}
 
     return measured
 

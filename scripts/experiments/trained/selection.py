@@ -154,16 +154,17 @@ def gap_of(step: str) -> Measure:
 
     def measure(known: Outputs) -> Mapping[str, float]:
         own, true = (of(step, name)(known) for name in ("filling", "true_filling"))
-        return {"gap": selection.gap(_values(own), _values(true), _fillings(known["bags"]))}
+        gaps = selection.gaps(_values(own), _values(true), _fullest(known["bags"]))
+        return {"gap": float(gaps.mean()) if gaps.size else float("nan")}
 
     return measure
 
 
 @cache
-def _fillings(bags: Path) -> Values:
+def _fullest(bags: Path) -> Values:
     return np.array(
         [
-            [selection.filling(mask) for mask in bag.masks(image.size)]
+            max(selection.filling(mask) for mask in bag.masks(image.size))
             for image in read_bags(bags)
             for bag in image.bags
         ]
