@@ -28,6 +28,12 @@ FULL = {
     "bms": {"after": "prm", "t_min": [0.6, 0.3]},
     "pnpg": {"ppg": "paper", "npg": "random3", "t_neg": [0.3, 0.5]},
 }
+BARE = {
+    **FULL,
+    "psm": {"pdg": "off"},
+    "prm": {"enabled": False},
+    "bms": {"after": "off", "t_min": [0.6, 0.3]},
+}
 
 
 def scores(**facts):
@@ -85,6 +91,12 @@ def test_ours_stands_behind_its_row_with_difference_and_verdict():
         ("sapnet:6", {"selector": {**FULL, "pnpg": {"ppg": "paper", "npg": "none"}}}, "29.8"),
         ("sapnet:8", {}, "31.2"),
         ("sapnet:4", {"selector": None}, None),
+        ("sapnet:4", {"labels": "mil_single", "mps": False, "selector": BARE}, "26.8"),
+        ("sapnet:1", {"selector": None}, "31.2"),
+        ("sapnet:1", {"selector": BARE}, None),
+        ("sapnet:1", {"trunk": "small"}, None),
+        ("sapnet:5", {"selector": BARE}, None),
+        ("sapnet:6", {"selector": {**FULL, "pnpg": {"ppg": "paper", "npg": "off"}}}, None),
     ],
 )
 def test_what_a_network_learnt_from_decides_its_row(name, facts, published):
