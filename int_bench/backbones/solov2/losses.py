@@ -66,8 +66,6 @@ def assigned(
 def mask_loss(outputs: Outputs, cells: Sequence[Cells], masks: Sequence[Tensor]) -> Tensor:
     """Dice of the masks of positive cells: their sum over the number of positive cells, weighted.
 
-    Only these masks are made.
-
     Args:
         outputs: of a batch.
         cells: by picture.
@@ -76,22 +74,29 @@ def mask_loss(outputs: Outputs, cells: Sequence[Cells], masks: Sequence[Tensor])
     Returns:
         A scalar; 0 where no cell is positive.
     """
+    positive = sum(picture.positive for picture in cells)
+    return DICE_WEIGHT * dice_of_cells(outputs, cells, masks).sum() / max(positive, 1)
+
+
+def dice_of_cells(outputs: Outputs, cells: Sequence[Cells], masks: Sequence[Tensor]) -> Tensor:
+    """Dice of the mask of each positive cell, all pictures' one after the other, (P,).
+
+    Only these masks are made. Arguments are those of :func:`mask_loss`.
+    """
     parts, height, width = [], *outputs.features.shape[-2:]
+    starts = torch.tensor([0, *(level.shape[-1] ** 2 for level in outputs.kernels)]).cumsum(0)
+    kernels = torch.cat([level.flatten(2) for level in outputs.kernels], 2)
     for index, (picture, wanted) in enumerate(zip(cells, masks, strict=True)):
         if len(picture.level) == 0:
             continue
-        kernels = torch.cat([level[index].flatten(1).T for level in outputs.kernels])
-        starts = torch.tensor([0, *(level.shape[-1] ** 2 for level in outputs.kernels)]).cumsum(0)
-        rows = kernels[(starts[picture.level] + picture.cell).to(kernels.device)]
+        columns = (starts[picture.level] + picture.cell).to(kernels.device)
+        rows = kernels[index].index_select(1, columns).T
         logits = (rows @ outputs.features[index].flatten(1)).unflatten(1, (height, width))
         targets = logits.new_zeros(logits.shape)
         small = shrunk(wanted)[picture.instance].to(targets)
         targets[:, : small.shape[1], : small.shape[2]] = small
         parts.append(dice(logits.sigmoid(), targets))
-    if not parts:
-        return outputs.features.sum() * 0.0
-    positive = sum(picture.positive for picture in cells)
-    return DICE_WEIGHT * torch.cat(parts).sum() / positive
+    return torch.cat(parts) if parts else outputs.features.flatten()[:0]
 
 
 def category_loss(outputs: Outputs, cells: Sequence[Cells]) -> Tensor:

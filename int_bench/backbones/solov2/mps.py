@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from int_bench.backbones.solov2.architecture import Architecture
 from int_bench.backbones.solov2.head import Outputs
-from int_bench.backbones.solov2.losses import Labels, assigned, mask_loss
+from int_bench.backbones.solov2.losses import DICE_WEIGHT, Labels, assigned, dice_of_cells
 
 WEIGHT = 0.25
 
@@ -49,13 +50,16 @@ def multi_mask_loss(
         classes: number of categories.
         size: (height, width) of the padded pictures in pixels.
     """
-    total = outputs.features.new_zeros(())
-    for which in range(3):
-        masks = [bags[:, which] for bags in others]
-        moved = [
-            Labels(mask, part.boxes, part.categories)
-            for mask, part in zip(masks, labels, strict=True)
-        ]
-        cells = assigned(moved, architecture, classes, size)
-        total = total + mask_loss(outputs, cells, masks)
-    return WEIGHT * total / 3
+    masks = [bags.flatten(0, 1) for bags in others]
+    moved = [
+        Labels(mask, part.boxes.repeat_interleave(3, 0), part.categories.repeat_interleave(3))
+        for mask, part in zip(masks, labels, strict=True)
+    ]
+    cells = assigned(moved, architecture, classes, size)
+    losses = dice_of_cells(outputs, cells, masks)
+    which = torch.cat([picture.instance % 3 for picture in cells])
+    total = losses.new_zeros(())
+    for rank in range(3):
+        positive = sum(len(picture.of(picture.instance % 3 == rank)) for picture in cells)
+        total = total + losses[(which == rank).to(losses.device)].sum() / max(positive, 1)
+    return WEIGHT * DICE_WEIGHT * total / 3
