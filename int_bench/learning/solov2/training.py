@@ -81,14 +81,14 @@ class TrainSoloV2:
     category_weight: Annotated[float, Above(0)] = 1.0
     class_entropy: Annotated[float, AtLeast(0)] = 0.0
     turned: Literal["sideways", "all"] = "all"
-    steps: Count = 1500
+    steps: Count = 700
     batch: Count = 16
     learning_rate: Annotated[float, Above(0)] = 3e-3
     warm_up: Annotated[int, AtLeast(0)] = 50
     weight_decay: Annotated[float, Within(0, 1)] = 0.02
     clip: Annotated[float, Above(0)] = 1.0
     seed: Annotated[int, AtLeast(0)] = 0
-    report_every: Count = 250
+    report_every: Count = 175
     save_every: Annotated[float, AtLeast(0)] = 60.0
     validated: Count = 64
     memory: Count = 512
