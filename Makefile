@@ -60,9 +60,9 @@ bench: $(STAMP) ## CPU benchmarks with their bars (minutes); gpu-check is for a 
 gpu-check: $(STAMP) ## on a machine with a GPU: what works and how fast, JSON after every step (9 minutes)
 	$(BIN)/python -m scripts.gpu_check --out results/gpu_check
 
-tables: $(STAMP) ## all methods and ablations on the drawn world, results/tables, and the bars of the card (an hour)
+tables: $(STAMP) ## all methods and ablations on the drawn world, results/tables, and the bars of the card (two hours)
 	$(BIN)/python -m scripts.experiments.field
-	$(BIN)/python -m int_bench.zoo.report --only int --n-int 72
+	$(BIN)/python -m int_bench.zoo.report --only int
 
 clean: ## remove caches and build products; .venv and results stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

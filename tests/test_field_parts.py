@@ -26,7 +26,7 @@ def small_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods that ask no model, on animals alone."""
     groups = {"camoworld": RowGroup("mixed", lambda o: sweep([*o, f"method={METHODS}"]))}
     variants = {"INT": ("method=centre_box",), "true name": ("method=full",)}
-    sets = {"mixed": bars.SceneSet(256, tuple(variants))}
+    sets = {"mixed": bars.SceneSet(bars.WHOLE, tuple(variants))}
     for module in (field, field_parts, field_runs):
         monkeypatch.setattr(module, "GROUPS", groups)
     for module in (bars, field_runs):

@@ -18,8 +18,8 @@ from int_bench.data.world.scenes import Scenes, draw
 from int_bench.zoo.measures import Measure, Values
 from int_bench.zoo.mechanism import DECOY, Measured, measure
 
-WHOLE = 256
-"""Scenes of the first set; the other sets are in proportion."""
+WHOLE = 128
+"""Scenes of the first set in the full measurement; the other sets are in proportion."""
 BASELINES = ("GroundingSAM", "CLIP Surgery+SAM", "LLaVA+SAM", "GenSAM")
 
 
@@ -37,12 +37,13 @@ class SceneSet:
 
 SETS = {
     "mixed": SceneSet(
-        256,
+        128,
         ("INT", *BASELINES, "ProMaC", "without HCG", "without PSNM", "without PNM",
          "first prompt kept", "printed", "lineage", "true name", DECOY),
     ),
-    "polyp": SceneSet(256, ("INT", *BASELINES), task="polyp"),
-    "skin": SceneSet(256, ("INT", *BASELINES), task="skin"),
+    "names": SceneSet(256, ("INT",)),
+    "polyp": SceneSet(128, ("INT", *BASELINES), task="polyp"),
+    "skin": SceneSet(128, ("INT", *BASELINES), task="skin"),
     "two of one kind": SceneSet(128, ("INT", "without SMG"), animals="two_same"),
     "two kinds": SceneSet(128, ("INT", "without SMG"), animals="two_different"),
     "world 1": SceneSet(128, ("INT",), animals="one", world=1),
@@ -94,7 +95,7 @@ class Figures:
 
     def mined(self) -> Values:
         """Right names by mining minus right plain answers, (N,)."""
-        return self.right("mixed", "INT") - self.of("mixed", "INT", lambda m: m.plain)
+        return self.right("names", "INT") - self.of("names", "INT", lambda m: m.plain)
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,8 @@ BARS = (
     Bar("right name at iteration 5, k=1: with PNM - without", ">= .05", ">= .10",
         lambda f: f.right("sampled", _K1) - f.right("sampled", _K1_ALONE)),
     Bar("right name in the pool", ">= .80", ">= .88",
-        lambda f: f.of("mixed", "INT", lambda m: m.pool)),
-    Bar("right name at last", ">= .68", ">= .78", lambda f: f.right("mixed", "INT")),
+        lambda f: f.of("names", "INT", lambda m: m.pool)),
+    Bar("right name at last", ">= .68", ">= .78", lambda f: f.right("names", "INT")),
     Bar("right name: gain over the plain answer", ">= .15", ">= .25", Figures.mined),
     Bar("S: true name - decoys' name", ">= .15", ">= .25",
         lambda f: f.over("mixed", DECOY, "true name")),

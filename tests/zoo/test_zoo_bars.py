@@ -19,7 +19,8 @@ def _measured(final: float, n: int = 6) -> Measured:
 
 
 def _figures(**means: float) -> bars.Figures:
-    return bars.Figures({"mixed": [{name: _measured(mean) for name, mean in means.items()}]})
+    measured = {name: _measured(mean) for name, mean in means.items()}
+    return bars.Figures({"mixed": [measured], "names": [measured]})
 
 
 def test_differences_are_of_one_scene_each() -> None:
@@ -32,7 +33,7 @@ def test_differences_are_of_one_scene_each() -> None:
 
 def test_int_is_held_against_the_best_baseline_and_trials_are_averaged() -> None:
     means = {name: 0.6 for name in bars.BASELINES} | {"GenSAM": 0.7, "INT": 0.8}
-    figures = bars.Figures({"mixed": [{name: _measured(mean) for name, mean in means.items()}]})
+    figures = _figures(**means)
     assert figures.over_best("mixed") == pytest.approx(np.full(6, 0.1))
     trials = bars.Figures({"x": [{"INT": _measured(0.5)}, {"INT": _measured(0.7)}]})
     assert trials.final("x", "INT").mean() == pytest.approx(0.6)
