@@ -53,10 +53,10 @@ def precision(labels: str, measure: str = "AP50") -> Measure:
 
 def _steps(labels: str) -> tuple[Step, Step]:
     """A training and its run."""
-    words = ("train", "method=sapnet", f"train.labels={labels}", *_TRAINING, "seed={seed}")
+    words = ("train", "method=sapnet", f"train.labels={labels}", "train.dtype=bfloat16", *_TRAINING)
     network = f"backbone.instance_segmenter.adapter={{{labels}}}"
     return (
-        Step(labels, (*words, *LABELS[labels])),
+        Step(labels, (*words, "seed={seed}", *LABELS[labels])),
         Step(f"run_{labels}", ("run", "method=sapnet", *_TEST, network)),
     )
 
