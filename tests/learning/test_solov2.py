@@ -140,6 +140,20 @@ def test_what_is_trained_is_written_and_runs(source: Any, tmp_path: Any) -> None
     assert len(instances) <= 3
 
 
+def test_half_the_bits_go_through_the_network_alone(tmp_path: Any) -> None:
+    totals = {}
+    for dtype in ("float32", "bfloat16"):
+        options: Any = {"architecture": SIZES, "labels": "truth", "dtype": dtype, "device": "cpu"}
+        fitting = TrainSoloV2(**options).begin(DATA, HELD, {}, tmp_path)
+        totals[dtype], _ = fitting.loss(np.random.default_rng(0))
+        totals[dtype].backward()
+    assert {total.dtype for total in totals.values()} == {torch.float32}
+    gradients = [part.grad for part in fitting.model.parameters()]
+    assert {part.dtype for part in gradients if part is not None} == {torch.float32}
+    assert totals["bfloat16"].item() != totals["float32"].item()
+    assert totals["bfloat16"].item() == pytest.approx(totals["float32"].item(), rel=0.01)
+
+
 def test_validation_is_average_precision(tmp_path: Any) -> None:
     pytest.importorskip("faster_coco_eval")
     training = TrainSoloV2(architecture=SIZES, labels="truth", validated=1, device="cpu")

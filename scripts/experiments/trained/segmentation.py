@@ -43,7 +43,7 @@ NAMES = {
 
 @cache
 def _reached(adapter: Path) -> Mapping[str, float]:
-    """AP, AP50 and AP75 of a network on the test scenes, 0..1; as its run's, without other scores."""
+    """What the AP of a network on the test scenes is, 0..1: its run's, without all other scores."""
     network = SoloV2(adapter=str(adapter), device="cpu")
     precision = Precision(TEST.categories)
     for sample in TEST.samples():
