@@ -7,6 +7,7 @@ pass over the model's own modules: nothing is copied, hooked or patched.
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -111,6 +112,30 @@ def _attend(block: Any, tokens: Tensor, attention: Attention) -> tuple[Tensor, T
     self_attended = functional.scaled_dot_product_attention(itself, itself, value)
     outputs = [layer.out_proj(x.transpose(1, 2).flatten(2)) for x in (trained, self_attended)]
     return outputs[0], outputs[1]
+
+
+def fused_batches(visual: Any) -> None:
+    """Let the attention of a vision tower be one kernel for batches on a CPU.
+
+    There the library's fast path keeps a matrix of (tokens x tokens). What is computed alone stays
+    what it is, to the bit; elsewhere torch chooses such a kernel by itself.
+    """
+    for block in getattr(getattr(visual, "transformer", None), "resblocks", ()):
+        layer = getattr(block, "attn", None)
+        if isinstance(layer, torch.nn.MultiheadAttention) and layer.in_proj_bias is not None:
+            layer.forward = MethodType(_mixed, layer)  # type: ignore[method-assign]
+
+
+def _mixed(self: Any, query: Tensor, *others: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
+    """``nn.MultiheadAttention.forward`` of tokens, (B, N, D), that attend to themselves."""
+    masked = named.get("attn_mask") is not None or named.get("need_weights", True)
+    if query.is_cuda or len(query) == 1 or masked or not self.batch_first:
+        answer: tuple[Tensor, Tensor | None] = type(self).forward(self, query, *others, **named)
+        return answer
+    mixed = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
+    heads = mixed.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
+    return self.out_proj(attended), None
 
 
 def normalise(features: Tensor, norm: Norm) -> Tensor:

@@ -16,6 +16,7 @@ from int_bench.backbones.clip.spatial import (
     Attention,
     Norm,
     check_vision,
+    fused_batches,
     heat_maps,
     min_max,
     normalise,
@@ -158,7 +159,9 @@ class ClipSurgery(LocalModel):
     def load(self) -> Clip:
         """Model, tokenizer, and what is known of texts."""
         source = ClipSource(self.checkpoint, self.pretrained, self.revision)
-        return load_clip(source, self.place, self.precision)
+        clip = load_clip(source, self.place, self.precision)
+        fused_batches(clip.model.visual)
+        return clip
 
     def forget(self) -> None:
         """Drop the features of pictures and texts."""

@@ -152,10 +152,11 @@ def _tables(self: Any, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 
 def _decoder_forward(self: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of the mask decoder: (B, N, C) attends to (B, M, C)."""
+    """Attention of the mask decoder: (B, N, C) attends to (B, M, C), to those that are ``seen``."""
     heads = [
         project(x).reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
         for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
     ]
-    answer: Tensor = self.out_proj(scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
+    mixed = scaled_dot_product_attention(*heads, attn_mask=vars(self).get("seen"))
+    answer: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
     return answer

@@ -5,10 +5,13 @@ The library decodes many prompts of one picture. Here each prompt has its own em
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 class Prompts(NamedTuple):
@@ -18,11 +21,13 @@ class Prompts(NamedTuple):
         sparse: (B, N, C) points, box corners and padding.
         dense: (B, C, g, g) mask prompts (here: the learned "no mask").
         points: how many of the N are points; they are the first.
+        real: (B, N), False where a row has fewer points than others; None: all are there.
     """
 
     sparse: Tensor
     dense: Tensor
     points: int
+    real: Tensor | None = None
 
 
 class Decoded(NamedTuple):
@@ -39,7 +44,12 @@ class Decoded(NamedTuple):
     upscaled: Tensor
 
 
-def embed_prompts(sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None) -> Prompts:
+def embed_prompts(
+    sam: Any,
+    points: tuple[Tensor, Tensor] | None,
+    boxes: Tensor | None,
+    padded: bool = False,
+) -> Prompts:
     """``PromptEncoder.forward`` without a mask, and without asking which labels there are.
 
     The library writes each kind of point where its label is, and to know where it waits for the
@@ -48,8 +58,9 @@ def embed_prompts(sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor 
     Args:
         sam: the model whose prompt encoder is run.
         points: coordinates (B, N, 2) in pixels of the model's square, and labels (B, N), 1
-            positive, 0 negative.
+            positive, 0 negative, -1 no point.
         boxes: (B, 4), in the same frame.
+        padded: whether some labels are -1.
     """
     encoder = sam.prompt_encoder
     count = len(boxes) if points is None and boxes is not None else len((points or ((),))[0])
@@ -67,7 +78,11 @@ def embed_prompts(sam: Any, points: tuple[Tensor, Tensor] | None, boxes: Tensor 
         sparse = torch.cat([sparse, encoder._embed_boxes(boxes)], dim=1)
     dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
     dense = dense.expand(count, -1, *encoder.image_embedding_size)
-    return Prompts(sparse, dense, points=0 if points is None else points[1].shape[1])
+    number = 0 if points is None else points[1].shape[1]
+    if points is None or not padded:
+        return Prompts(sparse, dense, number)
+    behind = sparse.shape[1] - number
+    return Prompts(sparse, dense, number, pad(points[1] >= 0, (0, behind), value=True))
 
 
 def position_of(sam: Any, count: int) -> Tensor:
@@ -88,10 +103,32 @@ def decode_masks(sam: Any, embeddings: Tensor, prompts: Prompts) -> Decoded:
     outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([outputs.expand(count, -1, -1), prompts.sparse], dim=1)
     position = position_of(sam, count)
-    hidden, source = decoder.transformer(embeddings + prompts.dense, position, tokens)
+    with _seen(decoder.transformer, prompts.real, outputs=len(outputs)):
+        hidden, source = decoder.transformer(embeddings + prompts.dense, position, tokens)
     upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(embeddings.shape))
     kernels = torch.stack(
         [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
     )
     masks = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
     return Decoded(masks, decoder.iou_prediction_head(hidden[:, 0]), upscaled)
+
+
+@contextmanager
+def _seen(transformer: Any, real: Tensor | None, outputs: int) -> Iterator[None]:
+    """Let nothing attend to prompts that are none, while the block runs (``fuse_attention``)."""
+    if real is None:
+        yield
+        return
+    layers = [
+        layer
+        for block in transformer.layers
+        for layer in (block.self_attn, block.cross_attn_image_to_token)
+    ]
+    mask = pad(real, (outputs, 0), value=True)[:, None, None]  # (B, 1, 1, tokens)
+    for layer in layers:
+        layer.seen = mask
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.seen

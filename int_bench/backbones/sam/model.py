@@ -7,7 +7,7 @@ fused attention.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -93,7 +93,7 @@ class Sam(LocalModel):
         _check_prompts(requests)
         with self.computing():
             embeddings = self._embed([request.image for request in requests])
-            return self.in_batches(requests, partial(self._decode, embeddings), key=_shape)
+            return self.in_batches(requests, partial(self._decode, embeddings), key=self._shape)
 
     def proposals(self, requests: Sequence[Proposals]) -> list[tuple[Segmentation, ...]]:
         """All multimask outputs of each prompt, by falling predicted IoU.
@@ -107,7 +107,7 @@ class Sam(LocalModel):
         _check_prompts(requests)
         with self.computing():
             embeddings = self._embed([request.image for request in requests])
-            return self.in_batches(requests, partial(self._propose, embeddings), key=_prompt)
+            return self.in_batches(requests, partial(self._propose, embeddings), key=self._shape)
 
     def begin(self, request: Request[Any], submit: Submit) -> None:
         """Resize the picture, unless its embedding is here."""
@@ -189,7 +189,7 @@ class Sam(LocalModel):
     def _decode(
         self, embeddings: Mapping[str, Tensor], requests: Sequence[Segment]
     ) -> list[Segmentation]:
-        """One decoder pass over requests of equal shape (points, box or not, multimask)."""
+        """One decoder pass over requests of equal shape."""
         choices = slice(1, None) if requests[0].multimask else slice(0, 1)
         chosen = self._decoded(embeddings, requests, choices)
         return [answer for (answer,) in self._finish(requests, chosen, 1)]
@@ -197,17 +197,19 @@ class Sam(LocalModel):
     def _propose(
         self, embeddings: Mapping[str, Tensor], requests: Sequence[Proposals]
     ) -> list[tuple[Segmentation, ...]]:
-        """One decoder pass over requests of equal shape (points, box or not)."""
+        """One decoder pass over requests of equal shape."""
         decoded = self._decoded(embeddings, requests, slice(1, None))
         return self._finish(requests, decoded, decoded.ious.shape[1])
 
     def _decoded(
         self, embeddings: Mapping[str, Tensor], requests: Sequence[Prompt], choices: slice
     ) -> Decoded:
-        """Some outputs of the decoder for requests of equal points, with a box or without."""
+        """Some outputs of the decoder for requests of equal shape."""
         stacked = torch.stack([embeddings[request.image.digest] for request in requests])
         with whole_float32():
-            prompts = embed_prompts(self.loaded, self._points(requests), self._boxes(requests))
+            padded = len({len(request.points) for request in requests}) > 1
+            points, boxes = self._points(requests), self._boxes(requests)
+            prompts = embed_prompts(self.loaded, points, boxes, padded)
             decoded = decode_masks(self.loaded, stacked, self._adapted(prompts, stacked))
         chosen = decoded._replace(masks=decoded.masks[:, choices], ious=decoded.ious[:, choices])
         self.counters["rows"] += len(requests)
@@ -215,22 +217,31 @@ class Sam(LocalModel):
         self.finite.see("predicted IoUs", chosen.ious)
         return chosen
 
+    def _shape(self, request: Prompt) -> tuple[Hashable, ...]:
+        """What requests must share to be decoded in one pass; they may differ in their points."""
+        return bool(request.points), request.box is None, getattr(request, "multimask", True)
+
     def _adapted(self, prompts: Prompts, embeddings: Tensor) -> Prompts:
         """What the decoder sees of the prompts: the embedded prompts themselves."""
         return prompts
 
     def _points(self, requests: Sequence[Prompt]) -> tuple[Tensor, Tensor] | None:
-        """Coordinates (B, N, 2) in the model's frame and labels (B, N), 1 positive, 0 negative."""
+        """Coordinates (B, N, 2) in the model's frame and labels (B, N), 1 positive, 0 negative.
+
+        Behind the points of a row that has fewer than others, the labels are -1.
+        """
         if not requests[0].points:
             return None
         resize = _resize(self.loaded)
-        coordinates = [
-            resize.apply_coords(np.array([(p.x, p.y) for p in request.points]), request.image.size)
-            for request in requests
-        ]
-        labels = [[int(point.positive) for point in request.points] for request in requests]
+        most = max(len(request.points) for request in requests)
+        coordinates = np.zeros((len(requests), most, 2))
+        labels = np.full((len(requests), most), -1, np.int32)
+        for row, request in enumerate(requests):
+            places, count = np.array([(p.x, p.y) for p in request.points]), len(request.points)
+            coordinates[row, :count] = resize.apply_coords(places, request.image.size)
+            labels[row, :count] = [int(point.positive) for point in request.points]
         return (
-            torch.tensor(np.stack(coordinates), dtype=torch.float32, device=self.place),
+            torch.tensor(coordinates, dtype=torch.float32, device=self.place),
             torch.tensor(labels, dtype=torch.int32, device=self.place),
         )
 
@@ -287,15 +298,6 @@ def _check_prompts(requests: Sequence[Prompt]) -> None:
         if request.box is None and not request.points:
             kind = type(request).__name__
             raise ValueError(f"{kind} of {request.image!r} has neither a box nor a point")
-
-
-def _prompt(request: Prompt) -> tuple[int, bool]:
-    return len(request.points), request.box is None
-
-
-def _shape(request: Segment) -> tuple[int, bool, bool]:
-    """What requests must share to be decoded in one pass."""
-    return *_prompt(request), request.multimask
 
 
 def _resize(sam: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
@@ -120,6 +120,10 @@ class SamPlm(Sam):
                 "train.pmm_weight=1, or set backbone.segmenter.refine=false."
             )
         return sam.eval()
+
+    def _shape(self, request: Prompt) -> tuple[Hashable, ...]:
+        """As of `Sam`, and equally many points: the PLM looks at all of them."""
+        return len(request.points), *super()._shape(request)
 
     def _adapted(self, prompts: Prompts, embeddings: Tensor) -> Prompts:
         moved: Prompts = self.loaded.task_modules.plm(

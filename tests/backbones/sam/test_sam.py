@@ -186,6 +186,26 @@ def test_a_batch_equals_single_requests(folder, max_batch):
         assert answer.iou == pytest.approx(single.iou, abs=1e-5)
 
 
+@pytest.mark.parametrize("box", [None, BOX])
+def test_prompts_of_unlike_numbers_of_points_are_one_pass_and_see_their_own_alone(folder, box):
+    points = [Point(5.5 + 7 * i, 40.5 - 3 * i, i % 3 != 2) for i in range(7)]
+    requests = [Segment(picture(48, 70), box, tuple(points[:count])) for count in (2, 7, 1, 4)]
+    sam, passes = Sam(folder, device="cpu"), []
+    hook = sam.loaded.mask_decoder.transformer.register_forward_hook(
+        lambda module, given, out: passes.append(len(out[0]))
+    )
+    together = sam.segment(requests)
+    hook.remove()
+    assert passes == [4]
+    for request, answer in zip(requests, together, strict=True):
+        (single,) = sam.segment([request])
+        np.testing.assert_allclose(answer.logits, single.logits, atol=2e-5)
+        assert answer.iou == pytest.approx(single.iou, abs=1e-5)
+    other = Segment(picture(48, 70), box, (*points[:1], Point(60.5, 5.5, True)))
+    far, near = sam.segment([other, requests[1]])[0], sam.segment([requests[2], requests[1]])[0]
+    assert np.abs(far.logits - near.logits).max() > 1e-3  # a point that is one does matter
+
+
 def test_one_request_per_call_is_bit_identical_whatever_came_before(folder):
     requests = mixed_requests()
     fresh = [Sam(folder, device="cpu").segment([request])[0] for request in requests]
