@@ -153,6 +153,26 @@ def test_memory_is_counted_in_the_precision_that_is_computed_in():
     assert large["vlm"].prefixes == 18 * 704 * 819_200
 
 
+@pytest.mark.parametrize(
+    ("total", "free", "sentence"),
+    [
+        (30, 30, "of weights do not fit into T's 30.0 GB; models=small, or another device"),
+        (36.8, 36.8, "needs 2.4 GB for one request, and the weights leave "),
+        (80, 20, "do not fit into the 20.0 GB that are free of T's 80.0 GB; end what else comput"),
+        (80, 80, ""),
+    ],
+)
+def test_a_gpu_that_is_too_small_is_said_before_weights_are_read(
+    monkeypatch, total, free, sentence
+):
+    card = Memory("T", int(total * 1e9), int(free * 1e9))
+    monkeypatch.setattr(checks, "cuda_devices", lambda: (card,))
+    needs = memory.demands(load_config(["models=paper", "device=cuda", "exactness=E1"]))
+    faults = list(checks._of_memory(needs))
+    assert [fault.code for fault in faults] == [2] * bool(sentence)
+    assert all(sentence in fault.sentence for fault in faults)
+
+
 def test_visible_devices_are_those_that_cuda_shows():
     a, b = Memory("a", 1, 1), Memory("b", 2, 2)
     assert _visible((a, b), None) == (a, b) and _visible((a, b), "1,0") == (b, a)

@@ -70,6 +70,11 @@ class Plan:
     lacks: str = ""
 
     @property
+    def room(self) -> int:
+        """Bytes that the device has for all models together."""
+        return self.total - budget.RESERVED
+
+    @property
     def needed(self) -> int:
         """Bytes of all of it together."""
         kept = self.prefixes + self.batch
@@ -79,8 +84,8 @@ class Plan:
 def plan(needs: Sequence[Demand], total: int) -> Plan:
     """What a run does in ``total`` bytes of a device that all these models share."""
     weights = sum(need.weights for need in needs)
-    free = total - budget.RESERVED - weights
     bare = Plan(total, weights)
+    free = bare.room - weights
     if free <= 0:
         return replace(bare, lacks="the weights do not fit")
     shared = _with_prefixes(bare, needs, free)

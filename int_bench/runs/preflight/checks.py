@@ -17,6 +17,7 @@ from int_bench.config import RunConfig, binding, sources
 from int_bench.config.needs import devices
 from int_bench.config.needs.hardware import Memory, cuda_devices, host_memory
 from int_bench.config.needs.memory import Demand, demands
+from int_bench.config.needs.plan import plan
 from int_bench.config.needs.weights import Weights, weights_of
 from int_bench.config.places import file_of, options
 from int_bench.core.protocols import Method
@@ -164,15 +165,27 @@ def _elsewhere(config: RunConfig) -> bool:
 
 
 def _of_memory(needs: Sequence[Demand]) -> Iterator[Fault]:
-    """Models that cannot fit: their weights alone are more than there is."""
+    """Models that cannot fit: their weights, or on a GPU the largest call of one request."""
     for place, demanded in by_place(needs).items():
-        size = sum(need.weights for need in demanded)
-        if place is not None and size > place.total:
+        if place is None:
+            continue
+        size, all_of_it = sum(need.weights for need in demanded), in_bytes(place.total)
+        on_gpu = place in (cuda_devices() or ())
+        planned = plan(demanded, place.total) if on_gpu else None
+        remedy = "models=small, or another device"
+        if size > (planned.room if planned else place.total):
+            what = f"{in_bytes(size)} of weights do not fit into {place.name}'s {all_of_it}"
+        elif planned and planned.lacks:
+            what = f"{planned.lacks} of {place.name}'s {all_of_it}"
+        elif planned and size > planned.room - (place.total - place.free):
             what = (
-                f"{in_bytes(size)} of weights do not fit into {place.name}'s "
-                f"{in_bytes(place.total)}"
+                f"{in_bytes(size)} of weights do not fit into the {in_bytes(place.free)} that are "
+                f"free of {place.name}'s {all_of_it}"
             )
-            yield Fault("memory", what, "models=small, or another device", Exit.USAGE)
+            remedy = f"end what else computes there, {remedy}"
+        else:
+            continue
+        yield Fault("memory", what, remedy, Exit.USAGE)
 
 
 def by_place(needs: Sequence[Demand]) -> dict[Memory | None, list[Demand]]:
