@@ -1,7 +1,8 @@
 """Trains the selection half of SAPNet on bags of proposals: L_psm and L_prm of Eq. (9).
 
-Source: Wei et al., CVPR 2024 (arXiv 2312.15895). Reading: the paper's stem is a ResNet-50 that is
-shared with the mask head; here the selector has a trunk of its own, trained with it.
+Source: Wei et al., CVPR 2024 (arXiv 2312.15895). The paper's stem is a ResNet-50 that is
+shared with the mask head: :mod:`int_bench.learning.solov2.end_to_end`. Reading: here, where labels
+are chosen first, the selector has a small trunk of its own, trained with it.
 """
 
 from __future__ import annotations
@@ -15,23 +16,16 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from int_bench.backbones.common import adapter
-from int_bench.backbones.selector import bms, pnpg, prm
+from int_bench.backbones.selector import bms
 from int_bench.backbones.selector.boxes import iou
+from int_bench.backbones.selector.losses import selection_loss
 from int_bench.backbones.selector.model import FROZEN, KIND
 from int_bench.backbones.selector.network import SelectionNetwork
 from int_bench.backbones.selector.options import Bms, Choices, Pnpg, Prm, Psm
-from int_bench.backbones.selector.selection import (
-    Bags,
-    First,
-    certainty,
-    final_boxes,
-    first_loss,
-    first_stage,
-    second_stage,
-)
+from int_bench.backbones.selector.selection import final_boxes, first_stage, second_stage
 from int_bench.core.files import expanded
 from int_bench.core.limits import AtLeast, Count, Share, Within
 from int_bench.core.protocols import Backbone
@@ -39,12 +33,10 @@ from int_bench.data.dataset import Dataset, InstanceDataset
 from int_bench.learning.bag_batches import TrainingImages
 from int_bench.learning.loop import Recipe, device
 from int_bench.learning.propose import propose
-from int_bench.learning.training import Fitting
+from int_bench.learning.training import Counting, Fitting
 from int_bench.methods.sapnet.proposing import Proposing
 
 _say = partial(print, file=sys.stderr, flush=True)
-LAMBDA = 0.25
-"""Weight of L_psm in Eq. (9)."""
 _VALIDATED = 128
 """Images whose objects a report measures."""
 
@@ -145,55 +137,9 @@ class SelectionTraining:
         released = self.psm.pdg == "released"
         pictures, bags = images.batch(chosen, mirrored, centres=released)
         maps = model.network.trunk(pictures)
-        first = first_stage(model.network.head, maps, bags, self.choices)
-        losses = {"psm": first_loss(first, bags, self.choices)}
-        total = LAMBDA * losses["psm"]
-        if self.prm.enabled and model.next_step() >= self.prm.start_step:
-            losses.update(self._refinement(model.network, maps, bags, first, generator))
-            total = total + prm.loss(losses["positive"], losses["negative"])
-        return total, {name: loss.detach() for name, loss in losses.items()}
-
-    def _refinement(
-        self,
-        network: SelectionNetwork,
-        maps: Sequence[Tensor],
-        bags: Bags,
-        first: First,
-        generator: np.random.Generator,
-    ) -> dict[str, Tensor]:
-        """SAPNet's Eq. (5) to (7)."""
-        sure = certainty(first, bags)
-        second = second_stage(network.head, maps, bags, first, self.choices)
-        positive = prm.positive_loss(second.bags, bags.labels, sure)
-        if self.pnpg.npg == "none":
-            return {"positive": positive, "negative": torch.zeros_like(positive)}
-        places, boxes = self._negatives(bags, first, generator)
-        classes, _ = network.head(maps, places, boxes[:, None], 1)
-        counted = torch.ones_like(places, dtype=torch.bool)
-        negative = prm.negative_loss(classes[:, 0], counted, sure, self.prm.neg_norm)
-        return {"positive": positive, "negative": negative}
-
-    def _negatives(
-        self, bags: Bags, first: First, generator: np.random.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """The images (U,) and boxes (U, 4) of Algorithm 1; only those that count."""
-        places, boxes = [], []
-        low, high = self.pnpg.t_neg
-        for image in bags.images.unique():
-            rows = bags.images == image
-            width, height = (int(side) for side in bags.limits[rows][0, :2])
-            drawn = pnpg.background_boxes(generator, self.pnpg.background, (height, width))
-            drawn = drawn.to(bags.boxes)
-            proposals = bags.boxes[rows][bags.valid[rows]]
-            drawn = drawn[pnpg.is_background(drawn, proposals, low)]
-            boxes.append(drawn)
-            places.append(image.expand(len(drawn)))
-        smallest = (self.pnpg.smallest_side * bags.limits[:, :2].amin(dim=1)) ** 2
-        selected = bags.boxes[torch.arange(len(bags.labels)), first.index]
-        parts, counted = pnpg.part_boxes(generator, selected, self.pnpg.parts, high, smallest)
-        boxes.append(parts[counted])
-        places.append(bags.images[:, None].expand_as(counted)[counted])
-        return torch.cat(places), torch.cat(boxes)
+        refined = self.prm.enabled and model.next_step() >= self.prm.start_step
+        learnt = selection_loss(model.network.head, maps, bags, self.choices, generator, refined)
+        return learnt.total, {name: loss.detach() for name, loss in learnt.parts.items()}
 
     def _validate(self, model: _Counted, images: TrainingImages) -> Mapping[str, float]:
         """Share of bags whose class is right, and IoU of the selected and the true boxes."""
@@ -228,17 +174,7 @@ class SelectionTraining:
         adapter.write(folder, KIND, FROZEN, sizes, network.state_dict())
 
 
-class _Counted(nn.Module):
-    """A network and how many losses of it were asked for, which a checkpoint keeps."""
-
-    calls: Tensor
-
+class _Counted(Counting):
     def __init__(self, network: SelectionNetwork) -> None:
         super().__init__()
         self.network = network
-        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
-
-    def next_step(self) -> int:
-        """Counts; the number before."""
-        self.calls += 1
-        return int(self.calls) - 1

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset
@@ -36,6 +37,21 @@ class Fitting:
     loss: Loss
     validate: Validation | None
     export: Callable[[Path], None]
+
+
+class Counting(nn.Module):
+    """A model that counts how many losses of it were asked for, which a checkpoint keeps."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def next_step(self) -> int:
+        """Counts; the number before."""
+        self.calls += 1
+        return int(self.calls) - 1
 
 
 class Training(Protocol):

@@ -19,9 +19,10 @@ from int_bench.data.dataset import objects_of
 from int_bench.data.world.crowd_dataset import CrowdScenes
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.learning.loop import fit
+from int_bench.learning.solov2.batches import batch_of, turned
 from int_bench.learning.solov2.labels import Pictures
 from int_bench.learning.solov2.selected import selected
-from int_bench.learning.solov2.training import TrainSoloV2, _turned, batch_of
+from int_bench.learning.solov2.training import TrainSoloV2
 from int_bench.methods.sapnet.proposing import Proposing
 
 DATA, HELD = (CrowdScenes(split=split, count=3, size=64) for split in ("train", "val"))
@@ -92,10 +93,10 @@ def test_a_picture_is_turned_with_its_masks() -> None:
     pictures = Pictures(DATA, None, 0)
     labelled = pictures[0]
     inked = labelled._replace(image=np.repeat(labelled.masks.any(0)[..., None], 3, 2) * np.uint8(9))
-    turned = [_turned(inked, turn) for turn in range(8)]
-    for part in turned:
+    ways = [turned(inked, turn) for turn in range(8)]
+    for part in ways:
         assert (part.image[..., 0] > 0).tolist() == part.masks.any(0).tolist()
-    assert len({part.masks.tobytes() for part in turned}) == 8
+    assert len({part.masks.tobytes() for part in ways}) == 8
 
 
 def test_batches_are_padded_and_scaled_with_their_labels() -> None:
@@ -104,7 +105,7 @@ def test_batches_are_padded_and_scaled_with_their_labels() -> None:
         image=parts[0].image[:40], masks=parts[0].masks[:, :40], further=parts[0].further[:, :, :40]
     )
     half = Architecture(short=32)
-    images, labels, further = batch_of(parts, half, DATA.categories)
+    images, _, labels, further, _ = batch_of(parts, half, DATA.categories)
     assert images.shape == (2, 3, 32, 64) and not images[1, :, :, 32:].any()
     assert labels[1].masks.shape[1:] == (32, 64) and not labels[1].masks[:, :, 32:].any()
     full = torch.from_numpy(parts[1].masks).sum().item()

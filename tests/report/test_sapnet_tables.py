@@ -83,7 +83,9 @@ def test_ours_stands_behind_its_row_with_difference_and_verdict():
         ("sapnet:1", {"labels": "sam_top1"}, "24.6"),
         ("sapnet:1", {"labels": "truth"}, "34.8"),
         ("sapnet:1", {"trunk": "resnet101", "mps": False}, "34.6"),
+        ("sapnet:1", {"shared": True}, "31.2"),
         ("sapnet:3", {}, "30.18"),
+        ("sapnet:3", {"shared": True}, "31.2"),
         ("sapnet:4", {}, "31.2"),
         ("sapnet:4", {"mps": False}, "30.8"),
         ("sapnet:4", {"mps": False, "selector": {**FULL, "bms": {"after": "off"}}}, "29.7"),
@@ -169,6 +171,16 @@ def test_true_masks_have_full_precision_and_facts_are_the_trainings(tmp_path):
     assert made.numbers["AP"] == made.numbers["AP50"] == 100.0 and made.complete
     assert made.intervals["AP"] == Interval(100.0, 100.0) and made.images == 3
     assert made.facts == Facts("truth", "small", False, None)
+
+
+def test_a_training_end_to_end_has_a_selector_of_its_own(tmp_path):
+    pytest.importorskip("faster_coco_eval")
+    (tmp_path / "trained").mkdir()
+    method = {"labels": "end_to_end", "mps": True, "architecture": {"trunk": "resnet50"}, **FULL}
+    (tmp_path / "trained" / "run.json").write_text(json.dumps({"config": {"method": method}}))
+    made = instance_scores(stored(tmp_path / "run", "sapnet", CONFIG, perfect))
+    assert made.facts == Facts("sapnet", "resnet50", True, method, shared=True)
+    assert sapnet_table("sapnet:3", [made]).rows[-1].cells["row"] == "ours: SAPNet, end to end"
 
 
 def test_boxes_of_masks_have_a_precision_of_their_own(tmp_path):

@@ -22,8 +22,8 @@ SAMPLES = 2
 class SmallTrunk(nn.Module):
     """Three convolutions, for pictures of some hundred pixels; features at a quarter of them.
 
-    The paper's trunk is a ResNet with an FPN, which fits in its place: a module whose ``strides``
-    and ``channels`` say what its list of maps is.
+    The paper's trunk, a ResNet with an FPN, is that of the segmenter, which the head shares where
+    both are trained end to end.
     """
 
     strides = (4,)
@@ -70,6 +70,9 @@ class SelectionHead(nn.Module):
         outputs = (classes + int(background), classes)
         self.classes = nn.ModuleList(nn.Linear(width, number) for number in outputs)
         self.instances = nn.ModuleList(nn.Linear(width, number) for number in outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
 
     def forward(
         self, maps: Sequence[Tensor], images: Tensor, boxes: Tensor, stage: int
@@ -115,9 +118,6 @@ class SelectionNetwork(nn.Module):
         self.trunk = SmallTrunk()
         trunk = self.trunk
         self.head = SelectionHead(trunk.channels, trunk.strides, classes, width, background)
-        for module in self.head.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
 
 
 def normalised(pictures: Sequence[Tensor]) -> Tensor:

@@ -38,6 +38,12 @@ class Outputs:
     categories: tuple[Tensor, ...]
     features: Tensor
 
+    def float(self) -> Outputs:
+        """The same in float32."""
+        kernels = tuple(level.float() for level in self.kernels)
+        categories = tuple(level.float() for level in self.categories)
+        return Outputs(kernels, categories, self.features.float())
+
 
 class Head(nn.Module):
     """The three branches of SOLOv2 over a feature pyramid.

@@ -109,12 +109,9 @@ def _bounds(centres: Tensor, boxes: Tensor, grids: Sequence[int], size: tuple[in
 def _centres(masks: Tensor) -> tuple[Tensor, Tensor]:
     """Centres of mass, (N, 2) float32, row and column of pixels from 0, and areas, (N,) float32.
 
-    Pixels are counted by products in float32, exact up to 16 million of a row or column and many
-    times faster than sums of bool; an empty mask has no centre (NaN).
+    An empty mask has no centre: NaN.
     """
-    height, width = masks.shape[-2:]
-    pixels = masks.float()
-    rows, columns = pixels @ torch.ones(width), torch.ones(height) @ pixels
+    rows, columns = _counts(masks)
     areas = rows.long().sum(1).float()
     moments = [
         (counts.long() * torch.arange(counts.shape[1])).sum(1) / areas for counts in (rows, columns)
@@ -134,7 +131,26 @@ def shrunk(masks: Tensor) -> Tensor:
     return rows[..., middle - 1 :: STRIDE] + rows[..., middle::STRIDE] >= 2
 
 
-def box_of(mask: Tensor) -> Sequence[float]:
-    """The tight box of a mask that is not empty: x0, y0, x1, y1, half open."""
-    rows, columns = torch.nonzero(mask.any(1)).flatten(), torch.nonzero(mask.any(0)).flatten()
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+def _counts(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """Pixels of each row (N, H) and of each column (N, W), whole numbers in float32.
+
+    By products, which are exact here and many times faster than sums of bool.
+    """
+    height, width = masks.shape[-2:]
+    pixels = masks.float()
+    return pixels @ torch.ones(width), torch.ones(height) @ pixels
+
+
+def boxes_of(masks: Tensor) -> Tensor:
+    """Tight boxes, (N, H, W) bool to (N, 4) float32: x0, y0, x1, y1, half open; 0 of an empty mask.
+
+    >>> boxes_of(torch.tensor([[[False, False], [True, True]], [[False] * 2] * 2])).tolist()
+    [[0.0, 1.0, 2.0, 2.0], [0.0, 0.0, 0.0, 0.0]]
+    """
+    ends = []
+    for counts in reversed(_counts(masks)):
+        there = (counts > 0).to(torch.uint8)
+        last = there.shape[1] - there.flip(1).argmax(1)
+        ends.append((there.argmax(1), torch.where(there.amax(1) > 0, last, 0)))
+    (left, right), (top, bottom) = ends
+    return torch.stack([left, top, right, bottom], 1).float()

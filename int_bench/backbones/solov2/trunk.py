@@ -55,6 +55,8 @@ class Features(nn.Module):
             extra,
             norm_layer=partial(nn.GroupNorm, architecture.groups),
         )
+        levels = len(self.trunk.channels) + (extra is not None)
+        self.strides = tuple(4 * 2**level for level in range(levels))
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         """(B, 3, H, W), normalised, to features at strides 4, 8, 16 (ResNet: 32 and 64 too)."""

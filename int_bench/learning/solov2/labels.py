@@ -28,14 +28,16 @@ class Labelled(NamedTuple):
     Attributes:
         image: (H, W, 3) uint8 RGB.
         masks: (N, H, W) bool.
-        further: (N, F, H, W) bool; F is 0 or 3.
+        further: (N, F, H, W) bool; F is 0, 3, or the bag's size.
         categories: (N,) by name.
+        points: (N, 2) float32, x and y in pixels.
     """
 
     image: Image
     masks: Masks
     further: Masks
     categories: tuple[str, ...]
+    points: NDArray[np.float32]
 
     @property
     def size(self) -> int:
@@ -45,9 +47,10 @@ class Labelled(NamedTuple):
 
 @dataclass(frozen=True)
 class Chosen:
-    """An object's chosen proposal and three further ones (Eq. 11), or none of these."""
+    """An object's chosen proposal, and three further ones (Eq. 11), its whole bag, or none."""
 
     category: str
+    point: tuple[float, float]
     mask: Callable[[tuple[int, int]], Masks]
     further: tuple[Callable[[tuple[int, int]], Masks], ...] = ()
 
@@ -98,12 +101,18 @@ class Pictures:
             objects = objects_of(self._data, sample)
             masks = np.stack([known.mask for known in objects]) if objects else _none(size)
             names = tuple(known.category for known in objects)
-            return Labelled(image, masks, _none(size, len(objects)), names)
+            points = _points([known.point for known in objects])
+            return Labelled(image, masks, _none(size, len(objects)), names, points)
         chosen = self._chosen[sample.id]
         masks = np.stack([part.mask(size) for part in chosen])
         rows = [[make(size) for make in part.further] for part in chosen]
         further = np.array(rows, dtype=np.bool_).reshape(len(chosen), -1, *size)
-        return Labelled(image, masks, further, tuple(part.category for part in chosen))
+        names = tuple(part.category for part in chosen)
+        return Labelled(image, masks, further, names, _points([part.point for part in chosen]))
+
+
+def _points(points: Sequence[tuple[float, float]]) -> NDArray[np.float32]:
+    return np.array(points, dtype=np.float32).reshape(-1, 2)
 
 
 def _none(size: tuple[int, int], objects: int | None = None) -> Masks:

@@ -65,6 +65,35 @@ def selected(
     return chosen
 
 
+def bags(
+    data: Dataset, proposing: Proposing, segmenter: Any, folder: Path
+) -> dict[str, list[Chosen]]:
+    """The whole bag of each object in place of further proposals, by the id of an image's sample.
+
+    The mask is the surest proposal that has a pixel; an object without one is left out.
+
+    Args:
+        data: of objects with points and classes.
+        proposing: what makes the bags.
+        segmenter: what proposes.
+        folder: of bags, which may be there.
+
+    Raises:
+        UsageError: the data set knows no objects, or the folder holds other bags.
+        MissingAsset: a model cannot be loaded.
+    """
+    stored = propose(data, segmenter, proposing, folder, say)
+    kept: dict[str, list[Chosen]] = {}
+    for image in stored:
+        for bag in image.bags:
+            make = [partial(decode_runs, runs) for runs in bag.runs]
+            there = [index for index, runs in enumerate(bag.runs) if any(runs[1::2])]
+            if there:
+                chosen = Chosen(bag.category, bag.point, make[there[0]], tuple(make))
+                kept.setdefault(image.sample, []).append(chosen)
+    return kept
+
+
 def _request(image: ImageBags, pixels: Any) -> SelectProposal:
     objects = [
         ObjectBag(bag.category, bag.point, tuple(map(tight_box, bag.masks(image.size))))
@@ -81,4 +110,4 @@ def _chosen(bag: StoredBag, index: int, scores: Sequence[float], further: bool) 
     order = np.argsort([-score for score in scores], kind="stable")
     more = [int(order[rank]) for rank in ranks(len(bag.runs))] if further else []
     make = [partial(decode_runs, bag.runs[which]) for which in (index, *more)]
-    return Chosen(bag.category, make[0], tuple(make[1:]))
+    return Chosen(bag.category, bag.point, make[0], tuple(make[1:]))

@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate, pad
 
 from int_bench.backbones.common.precision import pick_device
 from int_bench.backbones.solov2.architecture import Architecture
@@ -32,29 +30,29 @@ from int_bench.backbones.solov2.losses import (
 from int_bench.backbones.solov2.model import write
 from int_bench.backbones.solov2.mps import multi_mask_loss
 from int_bench.backbones.solov2.pixels import normalised, seen_size
-from int_bench.backbones.solov2.targets import box_of
 from int_bench.core.files import expanded
 from int_bench.core.limits import Above, AtLeast, Count, Device, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, InstanceDataset, objects_of
 from int_bench.errors import UsageError
-from int_bench.learning.solov2.labels import Labelled, Pictures, Source
+from int_bench.learning.solov2.batches import Turned, batch_of, drawn
+from int_bench.learning.solov2.labels import Pictures, Source
 from int_bench.learning.solov2.selected import selected
 from int_bench.learning.training import Fitting, recipe_of
 from int_bench.methods.sapnet.proposing import Proposing
 from int_bench.metrics.instances import Precision, ScoredMask
 
-_MIB = 2**20
+MIB = 2**20
+"""Bytes."""
 
 
 @dataclass(frozen=True)
-class TrainSoloV2:
-    """Trains a network on true masks or on chosen proposals; see the module.
+class SoloOptions:
+    """What every training of a network is told.
 
     Attributes:
         architecture: its sizes.
-        labels: what it learns from.
-        mps: learn from three further masks of each bag too (Eq. 11); of ``sapnet`` alone.
+        mps: learn from three further masks of each bag too (Eq. 11); of SAPNet's labels alone.
         bags: folder of `int-bench propose`; null makes them first.
         proposing: what makes the bags.
         pretrained: file of torchvision's weights of the ResNet; null begins at random.
@@ -75,14 +73,13 @@ class TrainSoloV2:
     RUNTIME: ClassVar[tuple[str, ...]] = ("bags", "save_every", "memory", "device")
 
     architecture: Architecture = field(default_factory=Architecture)
-    labels: Source = "sapnet"
     mps: bool = True
     bags: str | None = None
     proposing: Proposing = field(default_factory=Proposing)
     pretrained: str | None = None
     category_weight: Annotated[float, Above(0)] = 1.0
     class_entropy: Annotated[float, AtLeast(0)] = 0.0
-    turned: Literal["sideways", "all"] = "all"
+    turned: Turned = "all"
     steps: Count = 1000
     batch: Count = 16
     learning_rate: Annotated[float, Above(0)] = 3e-3
@@ -96,6 +93,68 @@ class TrainSoloV2:
     validated: Count = 64
     memory: Count = 512
     device: Device = "auto"
+
+    def network(self, classes: int) -> SoloNet:
+        """A network at its beginning, on the CPU.
+
+        Raises:
+            UsageError: ``pretrained`` is given, and the trunk is no ResNet.
+            MissingAsset: it is not there or no such network's.
+        """
+        torch.manual_seed(self.seed)
+        net = SoloNet(self.architecture, classes)
+        if self.pretrained is not None:
+            net.features.read_imagenet(self.pretrained)
+        return net
+
+    def forward_pass(self, place: torch.device) -> torch.autocast:
+        """Within it the network computes in ``dtype``."""
+        return torch.autocast(place.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
+
+    def loss(
+        self,
+        outputs: Outputs,
+        labels: Sequence[Labels],
+        further: Sequence[Tensor] | None,
+        size: tuple[int, int],
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch: dice of the masks, Eq. 11's further masks, focal of the classes.
+
+        Args:
+            outputs: of the network, in any precision.
+            labels: by picture.
+            further: by picture (N, 3, H, W) bool; None where only the labels teach.
+            size: (height, width) of the padded pictures.
+
+        Returns:
+            The loss, a scalar, and its terms.
+        """
+        outputs = outputs.float()
+        classes = outputs.categories[0].shape[1]
+        cells = assigned(labels, self.architecture, classes, size)
+        masks = mask_loss(outputs, cells, [part.masks for part in labels])
+        categories = category_loss(outputs, cells)
+        figures = {"masks": masks.detach(), "categories": categories.detach()}
+        total = masks + self.category_weight * categories
+        if self.class_entropy:
+            entropy = class_entropy(outputs, cells)
+            total = total + self.class_entropy * entropy
+            figures["classes"] = entropy.detach()
+        if further is not None:
+            more = multi_mask_loss(outputs, labels, further, self.architecture, classes, size)
+            total, figures = total + more, {**figures, "further": more.detach()}
+        return total, figures
+
+
+@dataclass(frozen=True)
+class TrainSoloV2(SoloOptions):
+    """Trains a network on true masks or on chosen proposals; see the module.
+
+    Attributes:
+        labels: what it learns from.
+    """
+
+    labels: Source = "sapnet"
 
     @property
     def roles(self) -> frozenset[str]:
@@ -112,30 +171,31 @@ class TrainSoloV2:
             UsageError: the data sets know no objects, or not of the same classes.
             MissingAsset: ``pretrained`` is not there or no such network's.
         """
-        classes = _classes(data, validation)
+        classes = classes_of(data, validation)
         chosen = None
         if self.labels != "truth":
             further = self.mps and self.labels == "sapnet"
             bags = expanded(self.bags) if self.bags else scratch / "bags"
             chosen = selected(data, self.labels, further, self.proposing, backbones, bags)
-        pictures = Pictures(data, chosen, self.memory * _MIB)
+        pictures = Pictures(data, chosen, self.memory * MIB)
         if len(pictures) == 0:
             raise UsageError(f"{data.name} has no object to learn from; choose another split.")
-        torch.manual_seed(self.seed)
-        net = SoloNet(self.architecture, len(classes))
-        if self.pretrained is not None:
-            net.features.read_imagenet(self.pretrained)
-        net = net.to(pick_device(self.device))
+        net = self.network(len(classes)).to(pick_device(self.device))
         return Fitting(
             model=net,
             recipe=recipe_of(self, "sapnet"),
             loss=_Loss(self, net, pictures, classes),
-            validate=_Check(self, net, validation, classes),
+            validate=Check(self, net, validation, classes),
             export=partial(write, net=net, architecture=self.architecture, classes=classes),
         )
 
 
-def _classes(data: Dataset, validation: Dataset) -> tuple[str, ...]:
+def classes_of(data: Dataset, validation: Dataset) -> tuple[str, ...]:
+    """The categories that are trained, by number.
+
+    Raises:
+        UsageError: the data sets know no objects, or not of the same classes.
+    """
     for part in (data, validation):
         if not isinstance(part, InstanceDataset):
             raise UsageError(
@@ -154,118 +214,35 @@ def _classes(data: Dataset, validation: Dataset) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class _Loss:
-    """The loss of a batch: dice of the masks, Eq. 11's further masks, focal of the classes."""
-
     options: TrainSoloV2
     net: SoloNet
     pictures: Pictures
     classes: Sequence[str]
 
     def __call__(self, rng: np.random.Generator) -> tuple[Tensor, Mapping[str, Tensor]]:
-        options, count = self.options, len(self.pictures)
-        drawn = rng.choice(count, min(options.batch, count), replace=False)
-        turns = rng.integers(8 if options.turned == "all" else 2, size=len(drawn))
-        parts = [
-            _turned(self.pictures[int(index)], int(turn))
-            for index, turn in zip(drawn, turns, strict=True)
-        ]
-        images, labels, further = batch_of(parts, options.architecture, self.classes)
-        outputs = self._outputs(images.to(next(self.net.parameters()).device))
-        size = (images.shape[2], images.shape[3])
-        cells = assigned(labels, options.architecture, len(self.classes), size)
-        masks = mask_loss(outputs, cells, [part.masks for part in labels])
-        categories = category_loss(outputs, cells)
-        figures = {"masks": masks.detach(), "categories": categories.detach()}
-        total = masks + options.category_weight * categories
-        if options.class_entropy:
-            classes = class_entropy(outputs, cells)
-            total = total + options.class_entropy * classes
-            figures["classes"] = classes.detach()
-        if options.mps and options.labels == "sapnet":
-            more = multi_mask_loss(
-                outputs, labels, further, options.architecture, len(self.classes), size
-            )
-            total, figures = total + more, {**figures, "further": more.detach()}
-        return total, figures
-
-    def _outputs(self, images: Tensor) -> Outputs:
-        half = self.options.dtype == "bfloat16"
-        with torch.autocast(images.device.type, torch.bfloat16, enabled=half):
-            outputs: Outputs = self.net(images)
-        if not half:
-            return outputs
-        kernels, categories = (
-            tuple(level.float() for level in part) for part in (outputs.kernels, outputs.categories)
-        )
-        return Outputs(kernels, categories, outputs.features.float())
+        options = self.options
+        parts = drawn(self.pictures, options.batch, options.turned, rng)
+        batch = batch_of(parts, options.architecture, self.classes)
+        images = batch.images.to(next(self.net.parameters()).device)
+        with options.forward_pass(images.device):
+            outputs = self.net(images)
+        size = (batch.images.shape[2], batch.images.shape[3])
+        more = options.mps and options.labels == "sapnet"
+        return options.loss(outputs, batch.labels, batch.further if more else None, size)
 
 
-def batch_of(
-    parts: Sequence[Labelled], architecture: Architecture, classes: Sequence[str]
-) -> tuple[Tensor, list[Labels], list[Tensor]]:
-    """Pictures as the network sees them, padded to one size, their labels, their further masks.
-
-    Returns:
-        (B, 3, H, W) float32; by picture :class:`Labels`, and (N, F, H, W) bool.
-    """
-    images = [normalised(part.image, architecture) for part in parts]
-    height = max(image.shape[1] for image in images)
-    width = max(image.shape[2] for image in images)
-    batch = torch.stack(
-        [pad(image, (0, width - image.shape[2], 0, height - image.shape[1])) for image in images]
-    )
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels, further = [], []
-    for part in parts:
-        size = (part.image.shape[0], part.image.shape[1])
-        seen = seen_size(size, architecture)
-        kept = [index for index, mask in enumerate(part.masks) if mask.any()]
-        masks = _seen(part.masks[kept], seen, (height, width))
-        kinds = torch.tensor([numbers[part.categories[index]] for index in kept])
-        boxes = torch.tensor([box_of(m) if m.any() else (0.0,) * 4 for m in masks])
-        labels.append(Labels(masks, boxes.reshape(-1, 4), kinds.long()))
-        flat = part.further[kept].reshape(-1, *size)
-        more = _seen(flat, seen, (height, width))
-        further.append(more.reshape(len(kept), part.further.shape[1], height, width))
-    return batch, labels, further
-
-
-def _seen(
-    masks: NDArray[np.bool_],
-    seen: tuple[int, int],
-    padded: tuple[int, int],
-) -> Tensor:
-    """Masks (N, H, W) as the network sees the picture, (N, *padded) bool."""
-    made = torch.from_numpy(np.ascontiguousarray(masks))
-    if tuple(made.shape[1:]) != seen and len(made):
-        made = interpolate(made[None].float(), seen, mode="bilinear")[0] >= 0.5
-    return pad(made, (0, padded[1] - seen[1], 0, padded[0] - seen[0]))
-
-
-def _turned(labelled: Labelled, turn: int) -> Labelled:
-    """Flipped sideways (1), upside down (2), at the diagonal (4), or several of them."""
-    arrays: list[NDArray[Any]] = [labelled.image.transpose(2, 0, 1), *labelled[1:3]]
-    if turn & 1:
-        arrays = [array[..., ::-1] for array in arrays]
-    if turn & 2:
-        arrays = [array[..., ::-1, :] for array in arrays]
-    if turn & 4:
-        arrays = [array.swapaxes(-1, -2) for array in arrays]
-    image = np.ascontiguousarray(arrays[0].transpose(1, 2, 0))
-    return Labelled(image, arrays[1], arrays[2], labelled.categories)
-
-
-class _Check:
+class Check:
     """Mask AP over the first pictures of the validation split."""
 
     def __init__(
-        self, options: TrainSoloV2, net: SoloNet, data: Dataset, classes: Sequence[str]
+        self, options: SoloOptions, net: SoloNet, data: Dataset, classes: Sequence[str]
     ) -> None:
         self._architecture, self._net, self._classes = options.architecture, net, classes
-        pictures = Pictures(data, None, options.memory * _MIB)
+        pictures = Pictures(data, None, options.memory * MIB)
         self._data, self._samples = data, pictures.samples[: options.validated]
 
     def __call__(self) -> Mapping[str, float]:
+        """AP, AP50 and AP75, 0..1."""
         precision, architecture = Precision(self._classes), self._architecture
         place = next(self._net.parameters()).device
         for sample in self._samples:

@@ -46,6 +46,10 @@ def measure_of(which: str) -> Measure:
 
 def name_of(which: str, run: InstanceScores) -> str:
     """What Table ``which`` calls what a run learnt from, or selected by."""
+    return _printed(which, run) + (", end to end" if run.facts.shared else "")
+
+
+def _printed(which: str, run: InstanceScores) -> str:
     names = _SELECTIONS if which == "7" else _METHODS
     return names.get(run.facts.labels, run.label)
 
@@ -57,15 +61,16 @@ def belongs(which: str, texts: Mapping[str, str], run: InstanceScores) -> bool:
         return False
     facts = run.facts
     if which == "7":
-        return texts["method"] == name_of(which, run)
+        return texts["method"] == _printed(which, run)
     if which in ("1", "2", "9"):
         star = texts["method"].endswith("*")  # trained without MPS
-        same = texts["method"].removesuffix("*") == name_of(which, run)
+        same = texts["method"].removesuffix("*") == _printed(which, run)
         return same and texts["backbone"] in _TRUNKS.get(facts.trunk, ()) and _whole(facts, star)
     if facts.trunk != "resnet50":
         return False
     if which == "3":
-        return texts["training"] == _STAGES.get(facts.labels) and _whole(facts)
+        stage = "end to end" if facts.shared else _STAGES.get(facts.labels)
+        return texts["training"] == stage and _whole(facts)
     return facts.labels in ("sapnet", "mil_single") and _parts(facts) == _asked(texts)
 
 

@@ -49,12 +49,14 @@ class Facts:
         trunk: of the network.
         mps: whether further masks taught it, too.
         selector: the options of the selector's training, if that is here.
+        shared: whether selection and segmenter shared a trunk, end to end.
     """
 
     labels: str = ""
     trunk: str = ""
     mps: bool = False
     selector: Mapping[str, Any] | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -225,12 +227,16 @@ def facts_of(run: Run) -> Facts:
         return Facts()
     method, config = options
     architecture = method.get("architecture") or {}
-    selector = _trained(config, "selector")
+    labels, selector = str(method.get("labels", "")), _trained(config, "selector")
+    shared = labels == "end_to_end"  # its own options are those of a selector, too
+    if shared:
+        labels, selector = "sapnet", options
     return Facts(
-        labels=str(method.get("labels", "")),
+        labels=labels,
         trunk=str(architecture.get("trunk", "small")),
-        mps=bool(method.get("mps")) and method.get("labels") == "sapnet",
+        mps=bool(method.get("mps")) and labels == "sapnet",
         selector=None if selector is None else selector[0],
+        shared=shared,
     )
 
 
