@@ -99,13 +99,13 @@ def turned(labelled: Labelled, turn: int) -> Labelled:
     """Flipped sideways (1), upside down (2), at the diagonal (4), or several of them."""
     arrays: list[NDArray[Any]] = [labelled.image.transpose(2, 0, 1), *labelled[1:3]]
     height, width = labelled.image.shape[:2]
-    points = labelled.points
+    points = labelled.points.copy()
     if turn & 1:
         arrays = [array[..., ::-1] for array in arrays]
-        points = points * np.float32([-1, 1]) + np.float32([width, 0])
+        points[:, 0] = width - points[:, 0]
     if turn & 2:
         arrays = [array[..., ::-1, :] for array in arrays]
-        points = points * np.float32([1, -1]) + np.float32([0, height])
+        points[:, 1] = height - points[:, 1]
     if turn & 4:
         arrays = [array.swapaxes(-1, -2) for array in arrays]
         points = np.ascontiguousarray(points[:, ::-1])

@@ -14,7 +14,7 @@ from int_bench.backbones.solov2.losses import Labels, assigned, class_entropy, d
 from int_bench.backbones.solov2.matrix_nms import matrix_nms
 from int_bench.backbones.solov2.mps import WEIGHT, multi_mask_loss, ranks
 from int_bench.backbones.solov2.pixels import normalised, padded_size, seen_size
-from int_bench.backbones.solov2.targets import box_of, shrunk
+from int_bench.backbones.solov2.targets import boxes_of, shrunk
 from int_bench.errors import UsageError
 
 TINY = Architecture(
@@ -40,8 +40,8 @@ def square(top, left, side, size=32):
 
 
 def labels(*masks):
-    boxes = torch.tensor([box_of(mask) for mask in masks])
-    return Labels(torch.stack(masks), boxes, torch.arange(len(masks)) % 3)
+    stacked = torch.stack(masks)
+    return Labels(stacked, boxes_of(stacked), torch.arange(len(masks)) % 3)
 
 
 def constant(feature, value=1.0, classes=3):

@@ -23,7 +23,7 @@ from int_bench.backbones.solov2.losses import (
 )
 from int_bench.backbones.solov2.matrix_nms import matrix_nms
 from int_bench.backbones.solov2.mps import multi_mask_loss
-from int_bench.backbones.solov2.targets import assign, box_of, shrunk
+from int_bench.backbones.solov2.targets import assign, boxes_of, shrunk
 
 FULL = Architecture(
     trunk="resnet50",
@@ -53,16 +53,12 @@ def ellipses(rows, size):
     return torch.from_numpy(np.stack(drawn))
 
 
-def boxes(masks):
-    return torch.tensor([box_of(mask) for mask in masks])
-
-
 def test_each_instance_is_learnt_by_the_same_cells(released):
     cells, areas = [], []
     for picture, rows in enumerate(released["target_ellipses"]):
         masks = ellipses(rows, (480, 640))
         kinds = torch.from_numpy(released["target_categories"][picture])
-        made = assign(masks, boxes(masks), kinds, FULL, 80, (480, 640))
+        made = assign(masks, boxes_of(masks), kinds, FULL, 80, (480, 640))
         labels = np.concatenate([level.numpy().ravel() for level in made.categories])
         assert (labels == released["target_labels"][picture]).all()
         where = zip(made.level.tolist(), made.cell.tolist(), strict=True)
@@ -106,7 +102,7 @@ def test_the_loss_of_a_batch_and_of_further_masks(released):
         for rows in released["loss_ellipses"]
     ]
     kinds = torch.from_numpy(released["loss_categories"])
-    labels = [Labels(bag[:, 0], boxes(bag[:, 0]), k) for bag, k in zip(bags, kinds, strict=True)]
+    labels = [Labels(bag[:, 0], boxes_of(bag[:, 0]), k) for bag, k in zip(bags, kinds, strict=True)]
     outputs = outputs_of(released)
     cells = assigned(labels, SMALL, 4, SIZE)
     masks = mask_loss(outputs, cells, [part.masks for part in labels])
