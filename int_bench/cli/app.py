@@ -90,8 +90,8 @@ _RUN = """Segment a data set and score the masks; given again it resumes.
 Several methods over the same models, in one table: method=int,promac or method=all."""
 _ABLATE = """The full method beside its variants, sharing what they can.
 
-module=HCG,PSNM,PNM,SMG (or all): without a part. patches=original,halves,quarters,
-original+halves (or o,h,q,oh,ohq, all): fewer patches. iterations=1..6 (or 1,3,5): cut short."""
+module=HCG,PSNM,PNM,SMG (or all; SAPNet's PDG,PNPG,BMS,MPS are trained): without a part.
+patches=original,halves,quarters,original+halves (or o,h,q,oh,ohq, all); iterations=1..6."""
 
 
 @app.command("ablate", help=_ABLATE)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import json
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -16,6 +17,7 @@ from int_bench.cli.process import terminable
 from int_bench.cli.screen import (
     Command,
     Meter,
+    drawn,
     print_json,
     print_scores,
     quiet_libraries,
@@ -31,6 +33,7 @@ from int_bench.engine.trace import Trace
 from int_bench.errors import Exit, MissingAsset, UsageError, UserError
 from int_bench.report.columns import chosen_columns
 from int_bench.report.scores import spread_as_json
+from int_bench.report.tables import Table
 from int_bench.runs.execute import Variant
 from int_bench.runs.executors.compute import Done, OnRecord, compute
 from int_bench.runs.kept.work import Spent, spent_of
@@ -42,6 +45,7 @@ from int_bench.runs.reader import Run
 from int_bench.runs.records import OK, Record
 from int_bench.runs.scorable import scorable
 from int_bench.runs.sinks.telling import Trackers, trackers
+from int_bench.runs.training.parts import is_trained
 from int_bench.runs.variants import RunRequest, ablations, batches, labelled, sweep
 from int_bench.scoring.evaluate import Evaluation
 from int_bench.scoring.score import Rules, Scorable, Scored, remarks_of, score_runs
@@ -61,6 +65,11 @@ def ablate_command(command: Command) -> int:
     """Run the full method and its variants; one table."""
     if command.print_config:
         raise UsageError("--print-config is of `int-bench run`: give it one variant's overrides.")
+    if is_trained(command.overrides):
+        # Imports what trains, which no other variants need.
+        from int_bench.cli.training.ablation import ablate_trained
+
+        return ablate_trained(command, run_all)
     return run_all(command, ablations(command.overrides))
 
 
@@ -72,8 +81,17 @@ def _print_config(overrides: Sequence[str]) -> int:
     return Exit.DONE
 
 
-def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
+def run_all(
+    command: Command,
+    requests: Sequence[RunRequest],
+    tables: Callable[[Sequence[Scored]], Sequence[Table]] = lambda scored: (),
+) -> int:
     """Run what is asked for, what can share a broker over one, score it and print the table.
+
+    Args:
+        command: as it was typed.
+        requests: what is run.
+        tables: further tables of what was scored, in the order of the requests.
 
     Returns:
         The exit code: 0, 4 if a sample failed, 130 if interrupted.
@@ -106,13 +124,8 @@ def run_all(command: Command, requests: Sequence[RunRequest]) -> int:
             return _interrupted(command, runs)
     for batch, cost in zip(shared, done, strict=True):
         _tell_of_speed(batch.runs, cost)
-    _print(
-        command,
-        scored,
-        seeds_of([labelled(run.config, run.path) for run in prepared]),
-        done,
-        time.monotonic() - started,
-    )
+    seeds = seeds_of([labelled(run.config, run.path) for run in prepared])
+    _print(command, scored, seeds, done, time.monotonic() - started, tables(scored))
     return Exit.DONE if all(run.complete for run in scored) else Exit.INCOMPLETE
 
 
@@ -187,6 +200,7 @@ def _print(
     seeds: Sequence[Seeds],
     done: Sequence[Done],
     seconds: float,
+    tables: Sequence[Table],
 ) -> None:
     mended = [text for batch in done for text in batch.mended]
     say_some(mended, "`int-bench check` names all")
@@ -195,13 +209,16 @@ def _print(
         key = "runs" if command.verb == "run" else "variants"
         counters = sum((Counter(batch.counters) for batch in done), Counter[str]())
         reports = [{"work": _work_of(batch), "sharing": batch.sharing.as_json()} for batch in done]
-        more = reports[0] if len(reports) == 1 else {"brokers": reports}
+        more: dict[str, Any] = reports[0] if len(reports) == 1 else {"brokers": reports}
+        more |= {"tables": [json.loads(table.to_json()) for table in tables]} if tables else {}
         print_json(scored, seconds, counters, key, more | spread_as_json(scored, seeds))
         return
     for batch in done:
         for block in (batch.work.lines() if command.verbose else [], batch.sharing.lines()):
             print("\n".join([*block, ""]), end="\n" if block else "")
     print_scores(scored, seeds, chosen_columns(command.columns))
+    for table in tables:
+        print(f"\n{drawn(table)}", end="")
 
 
 def _tell_of_speed(runs: Sequence[Prepared], done: Done) -> None:

@@ -97,7 +97,7 @@ def train(
     `run ... backbone.segmenter.adapter=FOLDER`.
     """
     from int_bench.cli.screen import Command
-    from int_bench.cli.train import train_command
+    from int_bench.cli.training.train import train_command
 
     return train_command(Command("train", tuple(overrides or ()), limit, out, dry_run))
 
@@ -112,7 +112,7 @@ def propose(
 
     The folder that it prints is for `train method=sapnet_select train.bags=FOLDER`.
     """
-    from int_bench.cli.propose import propose_command
     from int_bench.cli.screen import Command
+    from int_bench.cli.training.propose import propose_command
 
     return propose_command(Command("propose", tuple(overrides or ()), limit, out, dry_run))

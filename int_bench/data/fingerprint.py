@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from int_bench.data.dataset import SampleFile
 
 _EDGE = 2**14
 """Bytes hashed at either end: an image that was replaced differs there, whatever its size."""
+
+_KEY = 16  # hexadecimal digits
 
 
 def images_hash(samples: Sequence[SampleFile]) -> str | None:
@@ -22,6 +25,23 @@ def images_hash(samples: Sequence[SampleFile]) -> str | None:
 def truths_hash(samples: Sequence[SampleFile]) -> str | None:
     """A hash (hex sha256) of the ground truth of samples in order; None where none is a file."""
     return _hash_of([sample.mask_path for sample in samples])
+
+
+@lru_cache(maxsize=2)
+def image_keys(samples: tuple[SampleFile, ...], drawn: str) -> tuple[str, ...]:
+    """Of each sample what identifies its image (16 hex digits), wherever and as what it lies.
+
+    Args:
+        samples: objects of one image follow one another.
+        drawn: what, with the image's id, identifies an image that is no file.
+    """
+    keys: list[str] = []
+    for (path, topic), alike in groupby(samples, key=lambda s: (s.image_path, s.topic)):
+        edges = (
+            hashlib.sha256(f"{drawn} {topic}".encode()).digest() if path is None else _edges(path)
+        )
+        keys += [edges.hex()[:_KEY]] * len(list(alike))
+    return tuple(keys)
 
 
 def _hash_of(paths: Iterable[Path | None]) -> str | None:

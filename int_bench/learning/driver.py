@@ -15,9 +15,6 @@ from int_bench.errors import OutOfMemory, UsageError
 from int_bench.learning.loop import Listener, Report, fit
 from int_bench.learning.training import Training
 
-_QUIET_S = 60.0
-"""Seconds without a word on how far it is."""
-
 
 @dataclass(frozen=True)
 class Place:
@@ -32,6 +29,7 @@ class Place:
         resumed: told of the step that the loop goes on from.
         tell: told of each report, and of a batch that is halved, as JSON-ready records.
         say: told the same in words.
+        step: told of every step: how many are done, of how many, and that in words.
     """
 
     folder: Path
@@ -42,12 +40,12 @@ class Place:
     resumed: Callable[[int], None]
     tell: Callable[[Mapping[str, Any]], None]
     say: Callable[[str], None]
+    step: Callable[[int, int, str], None]
 
 
 class _Told(Listener):
     def __init__(self, place: Place) -> None:
         self._place = place
-        self._said = 0.0
 
     def begun(self, step: int) -> None:
         self._place.resumed(step)
@@ -55,9 +53,7 @@ class _Told(Listener):
             self._place.say(f"Going on after step {step}.")
 
     def stepped(self, report: Report) -> None:
-        if report.seconds - self._said > _QUIET_S:
-            self._said = report.seconds
-            self._say(report)
+        self._place.step(report.step, report.steps, _in_words(report))
 
     def reported(self, report: Report) -> None:
         record: dict[str, Any] = {
@@ -70,14 +66,15 @@ class _Told(Listener):
             checked = report.validation
             record["validation"] = {name: _number(checked[name]) for name in checked}
         self._place.tell(record)
-        self._said = report.seconds
-        self._say(report)
+        self._place.say(_in_words(report))
+        self._place.step(report.step, report.steps, _in_words(report))
 
-    def _say(self, report: Report) -> None:
-        left = f"{in_seconds(report.left)} left" if report.left else "done"
-        figures = {**report.figures, **{f"val {k}": v for k, v in report.validation.items()}}
-        told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
-        self._place.say(f"step {report.step} of {report.steps}, {left}: {told}")
+
+def _in_words(report: Report) -> str:
+    left = f"{in_seconds(report.left)} left" if report.left else "done"
+    figures = {**report.figures, **{f"val {k}": v for k, v in report.validation.items()}}
+    told = ", ".join(f"{name} {value:.4g}" for name, value in figures.items())
+    return f"step {report.step} of {report.steps}, {left}: {told}"
 
 
 def _number(value: float) -> float | None:

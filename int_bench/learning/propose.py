@@ -43,7 +43,7 @@ def propose(
     """Make the bags of all objects of a data set, or go on where an earlier sitting stopped.
 
     Images are taken block by block, and every image is encoded once. An image that cannot be read
-    has no bags, and its line says why.
+    has no bags, an object that cannot has none, and the image's line says why.
 
     Args:
         data: of objects, or of images of objects.
@@ -62,12 +62,17 @@ def propose(
             "dataset=camoworld_crowd."
         )
     images = _images(data)
-    store = BagStore(folder, about(data, segmenter, proposing))
+    store = BagStore(folder, about(data, segmenter, proposing), len(images))
+    problems: list[str] = []
     for start in range(store.count, len(images), BLOCK):
         block = images[start : start + BLOCK]
-        store.add(_bags(data, segmenter, proposing, block))
+        lines = _bags(data, segmenter, proposing, block)
+        store.add(lines)
+        problems += [line.problem for line in lines if line.problem]
         if store.count % _SAID_EVERY == 0 or store.count == len(images):
             say(f"Bags of {store.count} of {many(len(images), 'image')} are made.")
+    if problems:
+        say(f"Of {many(len(problems), 'image')} not every object has a bag: {problems[0]}")
     return store
 
 
@@ -83,27 +88,22 @@ def about(data: Dataset, segmenter: Proposer, proposing: Proposing) -> dict[str,
     }
 
 
-def _images(data: Dataset) -> list[tuple[SampleFile, frozenset[str] | None]]:
-    """A sample of each image in their order, and which of its objects are samples; None: all."""
-    samples: dict[str, SampleFile] = {}
-    objects: dict[str, set[str]] = {}
+def _images(data: Dataset) -> list[tuple[SampleFile, ...]]:
+    """The samples of each image, in their order: its objects, or itself."""
+    samples: dict[str, list[SampleFile]] = {}
     for sample in data.samples():
-        samples.setdefault(sample.topic, sample)
-        objects.setdefault(sample.topic, set()).add(sample.id)
-    return [
-        (sample, None if sample.image_id is None else frozenset(objects[topic]))
-        for topic, sample in samples.items()
-    ]
+        samples.setdefault(sample.topic, []).append(sample)
+    return [tuple(of_image) for of_image in samples.values()]
 
 
 def _bags(
     data: InstanceDataset,
     segmenter: Proposer,
     proposing: Proposing,
-    block: Iterable[tuple[SampleFile, frozenset[str] | None]],
+    block: Iterable[Sequence[SampleFile]],
 ) -> list[ImageBags]:
     """The lines of a block; its prompts are asked together."""
-    read = [_read(data, sample, wanted) for sample, wanted in block]
+    read = [_read(data, samples) for samples in block]
     prompts = [
         [proposing.requests(picture, instance) for instance in instances]
         for _, picture, instances, _ in read
@@ -121,15 +121,23 @@ def _bags(
 
 
 def _read(
-    data: InstanceDataset, sample: SampleFile, wanted: frozenset[str] | None
+    data: InstanceDataset, samples: Sequence[SampleFile]
 ) -> tuple[SampleFile, Picture, list[Instance], str]:
-    """An image, its objects by id, and what is wrong with it."""
+    """An image, its objects by id, and what is wrong with it, or with the first that is wrong."""
+    first, known, problem = samples[0], dict[str, Instance](), ""
     try:
-        picture, objects = Picture(data.load_image(sample)), data.objects(sample)
+        picture = Picture(data.load_image(first))
     except SampleError as error:
-        return sample, Picture(_NOTHING), [], str(error)
-    taken = [known for known in objects if wanted is None or known.id in wanted]
-    return sample, picture, sorted(taken, key=lambda instance: instance.id), ""
+        return first, Picture(_NOTHING), [], str(error)
+    for sample in samples:
+        try:
+            objects = data.objects(sample)
+        except SampleError as error:
+            problem = problem or str(error)
+            continue
+        own = objects if sample.image_id is None else objects[:1]
+        known |= {instance.id: instance for instance in own}
+    return first, picture, [known[name] for name in sorted(known)], problem
 
 
 def _stored(instance: Instance, proposals: Sequence[Segmentation]) -> StoredBag:

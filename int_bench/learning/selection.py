@@ -7,7 +7,6 @@ are chosen first, the selector has a small trunk of its own, trained with it.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,10 +32,10 @@ from int_bench.data.dataset import Dataset, InstanceDataset
 from int_bench.learning.bag_batches import TrainingImages
 from int_bench.learning.loop import Recipe, device
 from int_bench.learning.propose import propose
+from int_bench.learning.store import say
 from int_bench.learning.training import Counting, Fitting
 from int_bench.methods.sapnet.proposing import Proposing
 
-_say = partial(print, file=sys.stderr, flush=True)
 _VALIDATED = 128
 """Images whose objects a report measures."""
 
@@ -57,9 +56,10 @@ class SelectionTraining:
         proposing: what makes a bag.
         psm, pnpg, prm, bms: what the method does; see ``backbones.selector.options``.
         report_every: steps between reports.
+        save_every: seconds between checkpoints.
     """
 
-    RUNTIME: ClassVar[tuple[str, ...]] = ("bags", "report_every")
+    RUNTIME: ClassVar[tuple[str, ...]] = ("bags", "report_every", "save_every")
 
     seed: Annotated[int, Within(0, 9223372036854775807)] = 0
     steps: Count = 1200
@@ -75,6 +75,7 @@ class SelectionTraining:
     prm: Prm = field(default_factory=Prm)
     bms: Bms = field(default_factory=Bms)
     report_every: Count = 100
+    save_every: Annotated[float, AtLeast(0)] = 60.0
 
     @property
     def roles(self) -> frozenset[str]:
@@ -103,7 +104,7 @@ class SelectionTraining:
         """
         segmenter: Any = backbones["segmenter"]
         folder = scratch / "bags" if self.bags is None else expanded(self.bags)
-        store = propose(data, segmenter, self.proposing, folder, _say)
+        store = propose(data, segmenter, self.proposing, folder, say)
         assert isinstance(data, InstanceDataset)
         images = TrainingImages(data, list(store), device())
         torch.manual_seed(self.seed)
@@ -118,6 +119,7 @@ class SelectionTraining:
             clip=5.0,
             autocast=False,
             report_every=self.report_every,
+            save_every=self.save_every,
             seed=self.seed,
         )
         return Fitting(

@@ -5,7 +5,8 @@ touches the disk (before and after a file is opened, flushed, renamed, removed),
 with what that has left, and lets it end; then every file that it leaves is compared, apart from
 seconds, machines and dates. No clock decides anything. Commands: ``run`` with 1, 4 and 16
 images in flight, ``ablate`` (two iterations out of one run), several methods at once, ``eval``,
-``table``, ``data make``, ``upgrade``, which writes a whole run folder anew, and ``train``.
+``table``, ``data make``, ``upgrade``, which writes a whole run folder anew, ``train`` of a decoder
+and of a selector, ``propose``, and ``run`` with the selector.
 
     python -m scripts.experiments.kills --kills 600
 """
@@ -33,6 +34,11 @@ import typer
 from int_bench.cli.app import exit_code
 
 SCENES = "dataset.count=6"
+CROWD = ["dataset=camoworld_crowd", "dataset.split=train", "dataset.count=4",
+         "backbone/segmenter=zoo_sam_granular"]  # fmt: skip
+SELECTOR = ["train", "method=sapnet_select", *CROWD, "train.steps=6", "train.batch=2",
+            "train.width=16", "train.report_every=2", "train.prm.start_step=2",
+            "train.save_every=0", "out=trained"]  # fmt: skip
 FORMAT_1 = Path(__file__).parents[2] / "tests" / "runs" / "format1"
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "run, 1 in flight": [["run", "method=centre_box", SCENES, "in_flight=1", "out=runs"]],
@@ -49,8 +55,15 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "train": [["train", "method=sam_decoder", "dataset=camoworld_crowd", "dataset.count=20",
                "train.steps=6", "train.batch=4", "train.report_every=2", "train.validated=4",
                "train.save_every=0", "out=trained"]],
+    "propose": [["propose", *CROWD, "dataset.count=40", "out=bags"]],
+    "train a selector": [SELECTOR],
+    "select": [SELECTOR, ["run", "method=sapnet_select", *CROWD, "allow_train=true", "out=runs",
+                          "backbone.selector.checkpoint=FINAL"]],
 }  # fmt: skip
-"""The last command of each is killed; those before it prepare its folder."""
+"""The last command of each is killed; those before it prepare its folder.
+
+``FINAL`` is the folder that a training has left.
+"""
 _TOUCHES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.truncate", "os.link", "os.rmdir"})
 _OWN = ("seconds", "host", "counters")  # of a record: what depends on who computed, and when
 _DONE, _INCOMPLETE = 0, 4
@@ -60,8 +73,11 @@ _PRELOADED = [
     "int_bench.runs.executors.inline",
     *(f"int_bench.backbones.{name}" for name in ("llava", "stable_diffusion", "sam", "clip")),
     "int_bench.backbones.grounding_dino",
-    "int_bench.cli.train",
+    "int_bench.cli.training.train",
+    "int_bench.cli.training.propose",
     "int_bench.learning.sam_decoder",
+    "int_bench.learning.selection",
+    "int_bench.backbones.selector",
 ]
 """What commands import anyway, once for all."""
 
@@ -144,6 +160,8 @@ def perform(command: Sequence[str], place: Path, moment: int | None, sender: Any
     """In the child: the command, with every touch of the disk counted."""
     os.setsid()
     os.chdir(place)
+    if finals := sorted(Path().glob("trained/*/*/*/final")):
+        command = [word.replace("FINAL", str(finals[0])) for word in command]
     for number, name in ((1, os.devnull), (2, place.with_name("stderr"))):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
     moments = Moments(place, moment)

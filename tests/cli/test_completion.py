@@ -17,6 +17,7 @@ OVERRIDES = {
     ("run", ("models=paper",), "backbone.vlm.pref"): {"backbone.vlm.prefix_cache_mb="},
     ("ablate", (), "mod"): {"module=", "models="},
     ("ablate", (), "module=HCG,P"): {"module=HCG,PNM", "module=HCG,PSNM"},
+    ("ablate", (), "module=PDG,M"): {"module=PDG,MPS"},
     ("ablate", (), "patches=h"): {"patches=halves"},
 }
 

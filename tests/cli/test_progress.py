@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from int_bench.cli import process, screen
+from int_bench.cli.training.progress import StepMeter
 
 
 @pytest.fixture
@@ -55,3 +56,24 @@ def test_a_slow_command_that_is_silent_says_what_it_does(monkeypatch, capsys):
             pass
         assert ("looking at the configuration" in capsys.readouterr().err) == said
     assert sys.stderr is not None and not process._silent
+
+
+def test_steps_are_a_line_a_minute_without_a_terminal(clock, capsys):
+    with StepMeter() as meter:
+        meter.step(1, 9, "step 1 of 9")
+        clock[0] = 61.0
+        meter.step(2, 9, "step 2 of 9")
+        meter.step(3, 9, "step 3 of 9")
+    assert capsys.readouterr().err == "step 2 of 9\n"
+
+
+def test_steps_are_a_bar_on_a_terminal_and_reports_stand_above_it(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with StepMeter() as meter:
+        meter.say("Bags of 2 of 2 images are made.")
+        meter.step(1, 9, "step 1 of 9, 8 s left: loss [2]")
+        meter.say("step 1 of 9: val AP 0")
+    said = capsys.readouterr().err
+    assert "━" in said and "8 s left: loss [2]" in said
+    assert said.index("val AP 0") < said.rindex("8 s left")

@@ -6,6 +6,7 @@ import pytest
 
 from int_bench.cli.app import exit_code
 from int_bench.errors import Exit
+from tests.data.instances.coco_files import annotation, content, write_set
 
 
 def test_it_prints_the_folder_of_the_bags_and_makes_none_twice(tmp_path, capsys):
@@ -34,3 +35,18 @@ def test_what_makes_no_bags_is_refused(tmp_path, capsys, word, said):
     words = ["propose", "dataset=camoworld_crowd", word, "--out", str(tmp_path)]
     assert exit_code(words) == Exit.USAGE
     assert said in capsys.readouterr().err
+
+
+def test_an_object_that_cannot_be_used_costs_no_other(tmp_path, capsys):
+    crowd, empty = annotation(3, iscrowd=1), annotation(1, segmentation=[])
+    told = write_set(tmp_path, content(empty, annotation(2), crowd, annotation(4, 2, 7)))
+    words = ["propose", *told, "models=tiny", "--out", str(tmp_path / "bags")]
+    assert exit_code(words) == Exit.DONE
+    said = capsys.readouterr()
+    (stored,) = (tmp_path / "bags").glob("coco/*/bags.jsonl")
+    lines = [json.loads(line) for line in stored.read_text().splitlines()]
+    objects = [[bag["id"] for bag in line["bags"]] for line in lines]
+    assert objects == [["000000000001-2"], ["000000000002-4"]]
+    assert (
+        "Of 1 image not every object has a bag: Object 000000000001-1 of data set coco" in said.err
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from int_bench.core.requests import Instances, Segmentation, Selection
 from int_bench.core.types import Picture
 from int_bench.data.dataset import objects_of
 from int_bench.data.world.crowd_dataset import CrowdScenes
-from int_bench.errors import MissingAsset, UsageError
+from int_bench.errors import MissingAsset, SampleError, UsageError
 from int_bench.learning.loop import fit
 from int_bench.learning.solov2.batches import batch_of, turned
 from int_bench.learning.solov2.labels import Pictures
@@ -182,3 +183,32 @@ def test_what_cannot_be_trained_on_is_a_sentence(tmp_path: Any) -> None:
 def test_at_test_time_there_is_neither_sam_nor_a_selector() -> None:
     config = load_config(["method=sapnet", "backbone.instance_segmenter.adapter=final"])
     assert set(config.backbone) == {"instance_segmenter"}
+
+
+class Torn(CrowdScenes):
+    """Scenes of which the first, or all, cannot be read."""
+
+    lost = ("train-00000",)
+
+    def load_image(self, sample: Any) -> Any:
+        if sample.topic in self.lost:
+            raise SampleError(f"Image {sample.topic} is cut short.")
+        return super().load_image(sample)
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_and_named_once(capsys):
+    pictures = Pictures(Torn(split="train", count=2, size=64), None, 2**20)
+    for _ in range(2):
+        assert np.array_equal(pictures[0].image, pictures[1].image)
+    assert capsys.readouterr().err == "Image train-00000 is cut short. It is left out.\n"
+    Torn.lost = ("train-00000", "train-00001")
+    with pytest.raises(SampleError, match="is cut short"):
+        Pictures(Torn(split="train", count=2, size=64), None, 2**20)[0]
+
+
+def test_a_class_of_validation_that_is_not_trained_is_one_sentence():
+    class Others(CrowdScenes):
+        categories = ("x",)
+
+    with pytest.raises(UsageError, match="the class 'x', which is not among those"):
+        TrainSoloV2(labels="truth").begin(DATA, Others(split="val"), {}, Path())

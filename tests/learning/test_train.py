@@ -123,6 +123,50 @@ def test_samples_that_were_trained_on_are_refused_or_marked(whole, command, here
     assert code == 0 and "TRAINED ON THESE SAMPLES" in out
 
 
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["dataset.name=other"], 2),  # the same scenes
+        (["dataset.unit=image"], 2),
+        (["dataset.points=uniform", "dataset.truth=group"], 2),
+        (["dataset.seed=1"], 0),  # others, of the same ids
+    ],
+)
+def test_an_image_is_known_whatever_its_data_set_is_called(words, code, whole, command):
+    adapter = f"backbone.segmenter.adapter={whole / 'final'}"
+    got, _, err = command(*RUN, "dataset.split=train", adapter, *words, "--dry-run")
+    assert got == code and ("was trained on" in err) == (code == 2)
+
+
+def test_files_are_known_by_their_content(pairs, command, here):
+    from tests.conftest import write_pairs
+
+    def folder(name: str, path: Path) -> list[str]:
+        shown = (f"dataset.images={path}/images", f"dataset.masks={path}/masks")
+        return ["dataset=folder", f"dataset.name={name}", *shown, "task=cod", "models=tiny"]
+
+    few = ("train.steps=1", "train.batch=2")
+    code, out, err = command("train", "method=sam_decoder", *folder("mine", pairs), *few)
+    assert code == 0, err
+    copied = shutil.copytree(pairs, here / "copied")
+    (copied / "images" / "a1.png").rename(copied / "images" / "z1.png")
+    (copied / "masks" / "a1.png").rename(copied / "masks" / "z1.png")
+    run = ("run", "method=oracle_box_sam", f"backbone.segmenter.adapter={out.strip()}", "--dry-run")
+    code, _, err = command(*run, *folder("another", copied))
+    assert code == 2 and "was trained on 5 samples of the 6 of another, 'a2' first" in err
+    others = write_pairs(here / "others", 6, (30, 30))
+    assert command(*run, *folder("mine", others))[0] == 0
+
+
+def test_a_card_without_images_is_of_names(whole, adapter, command):
+    card = json.loads((adapter / "card.json").read_text())
+    del card["trained_on"]["images"]
+    (adapter / "card.json").write_text(json.dumps(card))
+    words = (*RUN, "dataset.split=train", f"backbone.segmenter.adapter={adapter}", "--dry-run")
+    assert command(*words)[0] == 2
+    assert command(*words, "dataset.name=other")[0] == 0
+
+
 @pytest.fixture
 def adapter(whole, here) -> Path:
     """A copy that may be spoiled."""

@@ -46,6 +46,37 @@ def test_everything_missing_is_named_at_once_with_its_command(command, bare, her
     assert not (here / "results").exists()
 
 
+CROWD = ("run", "dataset=camoworld_crowd", "dataset.split=test")
+SEGMENTER, SELECTOR = "backbone.instance_segmenter.adapter", "backbone.selector.checkpoint"
+
+
+@pytest.mark.parametrize("dry", [["--dry-run"], []])
+@pytest.mark.parametrize(
+    ("words", "lack", "training", "key"),
+    [
+        (("method=sapnet", f"{SEGMENTER}=no"), "no is not there", "sapnet", SEGMENTER),
+        (("method=sapnet",), "the folder of its training is not named", "sapnet", SEGMENTER),
+        (("method=sapnet_select", f"{SELECTOR}=no"), "no is not", "sapnet_select", SELECTOR),
+        (("method=plm_point",), "is not named", "plm", "backbone.segmenter.adapter"),
+        (("method=plm_point", "backbone.segmenter.adapter=there"), "no readable config.json",
+         "plm", "backbone.segmenter.adapter"),
+        (("method=sam_point", "backbone.segmenter.adapter=/no/final"), "/no/final is not there",
+         "sam_decoder", "backbone.segmenter.adapter"),
+    ],
+)  # fmt: skip
+def test_what_was_not_trained_is_said_before_models_are_loaded(
+    words, lack, training, key, dry, command, here
+):
+    (here / "there").mkdir()
+    (here / "there" / "card.json").write_text(
+        '{"trained_on": {"dataset": "x", "ids": [], "images": []}}'
+    )
+    code, _, err = command(*CROWD, *words, *dry)
+    assert code == 3 and lack in err and "loading the models" not in err
+    assert f"int-bench train method={training} dataset=NAME" in err and f"{key}=" in err
+    assert not (here / "results").exists()
+
+
 def test_a_device_that_is_not_here_is_one_sentence(command, bare):
     code, _, err = command("run", "device=cuda:1", "--dry-run")
     assert code == 2 and len(err.splitlines()) == 1

@@ -17,14 +17,16 @@ import torch
 import xxhash
 from torch import Tensor, nn
 
+from int_bench.backbones.common.adapter_config import (
+    CONFIG_FILE,
+    FORMAT,
+    WEIGHTS_FILE,
+    read_config,
+)
 from int_bench.backbones.common.loading import ZOO_PREFIX, resolve
 from int_bench.core.files import expanded, read_plain, write_whole
-from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.errors import MissingAsset
 
-FORMAT = 1
-CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
-_LARGEST_CONFIG = 2**20  # bytes
 _AGAIN = "train it again for this model with `int-bench train`, or leave the key out"
 
 
@@ -117,12 +119,7 @@ def read(folder: str | Path, kind: str, frozen: str) -> Adapter:
             anything but floating-point numbers; in one sentence.
     """
     place = Path(resolve(str(folder))) if str(folder).startswith(ZOO_PREFIX) else expanded(folder)
-    config = read_config(place)
-    if config["kind"] != kind:
-        raise MissingAsset(
-            f"The adapter {place} is a {config['kind']}, and this model takes a {kind}; name "
-            "another folder."
-        )
+    config = read_config(place, kind)
     if config["frozen"] != frozen:
         raise MissingAsset(
             f"The adapter {place} belongs to other weights ({config['frozen'][:17]}) than this "
@@ -130,32 +127,6 @@ def read(folder: str | Path, kind: str, frozen: str) -> Adapter:
             f"{_AGAIN}."
         )
     return Adapter(place, config["sizes"], _weights(place))
-
-
-def read_config(folder: Path) -> dict[str, Any]:
-    """The checked content of an adapter's ``config.json``: kind, format, frozen, sizes.
-
-    Raises:
-        MissingAsset: it is not there or not readable, or of another format.
-    """
-    path = folder / CONFIG_FILE
-    try:
-        node = Node(parsed(read_plain(path, _LARGEST_CONFIG)))
-        kind, form = node.text("kind"), node.whole("format", least=1)
-        frozen, sizes = node.text("frozen"), node.node("sizes").raw
-    except OSError as error:
-        raise MissingAsset(
-            f"{folder} is no adapter: it holds no readable {CONFIG_FILE}; name the folder `final` "
-            "of a training."
-        ) from error
-    except Malformed as error:
-        raise MissingAsset(f"{path} is no adapter's description: {error}.") from error
-    if form != FORMAT:
-        raise MissingAsset(
-            f"{path} is of format {form}, and this version of int-bench reads format {FORMAT}; "
-            "install the version that wrote it, or train it again."
-        )
-    return {"kind": kind, "format": form, "frozen": frozen, "sizes": sizes}
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

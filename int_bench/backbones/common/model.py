@@ -88,6 +88,8 @@ class LocalModel(Model):
         ROLE: as in ``backbone.<role>``.
         HOLDS: a part of the name of a tensor that its weights have and other models' do not.
         WEIGHTS: fields that decide what is loaded, besides device and precision.
+        ADAPTERS: options that name what `int-bench train` left: its kind, and what trains it.
+        NEEDS: those of them without which there is no model.
         PASSES: of ``max_batch`` rows that are worth one call on CUDA: requests of equal shapes are
             computed together, so where shapes are many, more requests fill the passes.
 
@@ -99,6 +101,8 @@ class LocalModel(Model):
     HOLDS: ClassVar[str] = ""
     RUNTIME: ClassVar[tuple[str, ...]] = ("device", "max_batch")
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision")
+    ADAPTERS: ClassVar[dict[str, tuple[str, str]]] = {}
+    NEEDS: ClassVar[tuple[str, ...]] = ()
     PASSES: ClassVar[int] = 1
 
     checkpoint: str

@@ -64,6 +64,7 @@ class Sam(LocalModel):
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float16"}
     WEIGHTS: ClassVar[tuple[str, ...]] = ("checkpoint", "revision", "model", "filename", "adapter")
     ADAPTER: ClassVar[str] = "sam_decoder"
+    ADAPTERS: ClassVar[dict[str, tuple[str, str]]] = {"adapter": ("sam_decoder", "sam_decoder")}
 
     checkpoint: str = "zoo:sam"
     model: PublishedSize | None = None

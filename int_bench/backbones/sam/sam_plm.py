@@ -83,6 +83,11 @@ class SamPlm(Sam):
     """
 
     ADAPTER: ClassVar[str] = "sam_plm"
+    ADAPTERS: ClassVar[dict[str, tuple[str, str]]] = {
+        "adapter": ("sam_plm", "plm"),
+        "decoder": ("sam_decoder", "sam_decoder"),
+    }
+    NEEDS: ClassVar[tuple[str, ...]] = ("adapter",)
     STAMP: ClassVar[str] = "after the abstract and figures of 2403.09199; details ours"
     WEIGHTS: ClassVar[tuple[str, ...]] = (
         "checkpoint",

@@ -57,6 +57,9 @@ class Selector(LocalModel):
     """
 
     ROLE: ClassVar[str] = "selector"
+    ADAPTERS: ClassVar[dict[str, tuple[str, str]]] = {
+        "checkpoint": ("sapnet_selector", "sapnet_select")
+    }
     PRECISION: ClassVar[dict[str, str]] = {"E1": "float32", "E2": "float32"}
 
     max_batch: Count = field(default=8, kw_only=True)

@@ -53,6 +53,8 @@ class SoloV2(LocalModel):
 
     ROLE: ClassVar[str] = "instance_segmenter"
     WEIGHTS: ClassVar[tuple[str, ...]] = ("adapter",)
+    ADAPTERS: ClassVar[dict[str, tuple[str, str]]] = {"adapter": ("solov2", "sapnet")}
+    NEEDS: ClassVar[tuple[str, ...]] = ("adapter",)
 
     checkpoint: str = "solov2"
     adapter: str | None = None

@@ -59,10 +59,11 @@ def _axes(verb: str) -> dict[str, Sequence[str]]:
     if verb != "ablate":
         return {}
     from int_bench.config.places import options
+    from int_bench.runs.training.parts import PARTS
     from int_bench.runs.variants import modules
 
     return {
-        "module": (*modules(), "all"),
+        "module": (*modules(), *PARTS, "all"),
         **_ABLATE,
         "reading": (*options("reading"), "all"),
         "iterations": ("1..6",),

@@ -6,17 +6,19 @@ Told from names and folders alone; nothing is downloaded, loaded or read whole.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from int_bench.backbones.common.adapter_config import read_config
 from int_bench.config import binding
 from int_bench.config.contents import ZOO, commit_of, hub_folder
 from int_bench.config.needs.checkpoints import TAGS, Checkpoint, known_as
 from int_bench.config.places import file_of, options
 from int_bench.config.run_config import RunConfig
 from int_bench.core.files import expanded
+from int_bench.errors import MissingAsset
 
 Kind = Literal["shipped", "file", "hub", "unknown"]
 _ENDINGS = (".safetensors", ".bin", ".pt", ".pth")
@@ -43,6 +45,7 @@ class Weights:
         lacks: what is not as it should be; empty if all is there.
         known: what is known of it beforehand.
         key: of the model that names it.
+        training: what trains it; empty of other weights.
     """
 
     role: str
@@ -54,6 +57,7 @@ class Weights:
     lacks: str
     known: Checkpoint
     key: str = "checkpoint"
+    training: str = ""
 
     @property
     def fetchable(self) -> bool:
@@ -65,6 +69,9 @@ class Weights:
     @property
     def remedy(self) -> str:
         """The command or the key that mends what it lacks."""
+        if self.training:
+            command = f"int-bench train method={self.training} dataset=NAME"
+            return f"{command} prints the folder for backbone.{self.role}.{self.key}="
         if self.fetchable:
             return f"int-bench models fetch {self.word}"
         if self.kind == "shipped" and not self.lacks.startswith(_ANOTHERS):
@@ -97,19 +104,41 @@ def _word(role: str, choice: str, node: Mapping[str, Any]) -> str:
 def _of_model(node: Mapping[str, Any]) -> Iterator[Weights]:
     """The weights of one model; a model without a checkpoint needs none."""
     revision, target = node.get("revision"), str(node[binding.TARGET])
-    if node.get("checkpoint") is not None:
+    trained: Mapping[str, tuple[str, str]] = binding.constant(target, "ADAPTERS", {})
+    needed: Sequence[str] = binding.constant(target, "NEEDS", ())
+    for key, (kind, training) in trained.items():
+        if node.get(key) is not None or key in needed:
+            yield replace(_adapter(node.get(key), kind), key=key, training=training)
+    if node.get("checkpoint") is not None and "checkpoint" not in trained:
         checkpoint = str(node["checkpoint"])
         if node.get("pretrained") is not None:
             part = _tagged(checkpoint, str(node["pretrained"]))
         else:
             part = _named(checkpoint, revision)
         yield _compared(part, binding.constant(target, "HOLDS", ""))
-    if node.get("adapter") is not None:
+    if node.get("adapter") is not None and "adapter" not in trained:
         yield replace(_named(str(node["adapter"]), None), key="adapter")
     # A model of two parts, e.g. a detector with a text encoder of its own.
     encoder = node.get("text_encoder", _default(target, "text_encoder"))
     if isinstance(encoder, str):
         yield _named(encoder, revision)
+
+
+def _adapter(name: str | None, kind: str) -> Weights:
+    """The folder that a training left; None where none was named."""
+    if name is None:
+        unnamed, lacks = "the folder of its training", "is not named"
+        return Weights("", "", unnamed, "file", Path(), None, lacks, known_as(""))
+    if name.startswith("zoo:"):
+        return _named(name, None)
+    folder = expanded(name)
+    lacks = _lacks_of_path(folder)
+    if not lacks:
+        try:
+            read_config(folder, kind)
+        except MissingAsset as error:
+            lacks = f"cannot be used: {str(error).rstrip('.')}"
+    return Weights("", "", name, "file", folder, None, lacks, known_as(""))
 
 
 def _compared(part: Weights, own: str) -> Weights:

@@ -75,13 +75,15 @@ class BagStore:
     Args:
         folder: made where it is not there.
         about: what decides the bags, JSON-ready.
+        images: that the data set has; None where that is not known.
 
     Raises:
         UsageError: the folder holds bags of something else.
     """
 
-    def __init__(self, folder: Path, about: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, about: Mapping[str, Any], images: int | None = None) -> None:
         self.folder = folder
+        self._images = images
         self._lines = folder / LINES_FILE
         described = f"{json.dumps({'format': FORMAT, **about}, indent=2)}\n".encode()
         make_folder(folder)
@@ -118,7 +120,7 @@ class BagStore:
             ends.extend(file.tell() for line in iter(file.readline, b"") if line.endswith(b"\n"))
             size = file.seek(0, os.SEEK_END)
         whole = len(ends) - 1
-        if size != ends[-1]:
+        if size != ends[-1] or whole != (self._images or whole):
             whole -= whole % BLOCK
             os.truncate(self._lines, ends[whole])
         return whole

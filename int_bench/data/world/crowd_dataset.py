@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +50,8 @@ class CrowdScenes:
         points_seed: of the points.
         models: the model preset that the set is run with by default.
     """
+
+    SCENES: ClassVar[tuple[str, ...]] = ("seed",)
 
     name: str = "camoworld_crowd"
     task: str = "cod"

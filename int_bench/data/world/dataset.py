@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -46,6 +46,8 @@ class DrawnScenes:
         named: what a sample's true name tells: what hides, or what the decoys look like, to see
             how far a wrong name leads (world 2).
     """
+
+    SCENES: ClassVar[tuple[str, ...]] = ("task", "seed", "world")
 
     name: str = "camoworld"
     task: Literal["cod", "polyp", "skin"] = "cod"

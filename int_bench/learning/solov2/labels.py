@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from int_bench.core.types import Image
 from int_bench.data.dataset import Dataset, SampleFile, objects_of
+from int_bench.errors import SampleError
+from int_bench.learning.store import say
 
 Source = Literal["truth", "sam_top1", "mil_single", "sapnet"]
 Masks = NDArray[np.bool_]
@@ -75,30 +77,45 @@ class Pictures:
         self.samples = tuple(learnt)
         self._kept: OrderedDict[int, Labelled] = OrderedDict()
         self._bytes = 0
+        self._lost: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Labelled:
-        """One picture.
+        """One picture; the next that can be decoded where it, or its annotation, cannot.
 
         Raises:
-            SampleError: it, or an annotation of it, cannot be decoded.
+            SampleError: none can.
         """
         labelled = self._kept.get(index)
         if labelled is None:
-            labelled = self._kept[index] = self._read(self.samples[index])
+            try:
+                labelled = self._read(self.samples[index])
+            except SampleError as error:
+                return self[self._after(index, error)]
+            self._kept[index] = labelled
             self._bytes += labelled.size
         self._kept.move_to_end(index)
         while self._bytes > self._most and len(self._kept) > 1:
             self._bytes -= self._kept.popitem(last=False)[1].size
         return labelled
 
+    def _after(self, index: int, error: SampleError) -> int:
+        """The picture that stands in for one that cannot be decoded."""
+        if index not in self._lost:
+            self._lost.add(index)
+            say(f"{error} It is left out.")
+        if len(self._lost) == len(self):
+            raise error
+        return (index + 1) % len(self)
+
     def _read(self, sample: SampleFile) -> Labelled:
         image = self._data.load_image(sample)
         size = (image.shape[0], image.shape[1])
         if self._chosen is None:
-            objects = objects_of(self._data, sample)
+            # Asked for as an image, so that a bad annotation costs its own object alone.
+            objects = objects_of(self._data, replace(sample, id=sample.topic, image_id=None))
             masks = np.stack([known.mask for known in objects]) if objects else _none(size)
             names = tuple(known.category for known in objects)
             points = _points([known.point for known in objects])

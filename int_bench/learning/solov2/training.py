@@ -34,7 +34,7 @@ from int_bench.core.files import expanded
 from int_bench.core.limits import Above, AtLeast, Count, Device, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, InstanceDataset, objects_of
-from int_bench.errors import UsageError
+from int_bench.errors import SampleError, UsageError
 from int_bench.learning.solov2.batches import Turned, batch_of, drawn
 from int_bench.learning.solov2.labels import Pictures, Source
 from int_bench.learning.solov2.selected import selected
@@ -246,13 +246,16 @@ class Check:
         precision, architecture = Precision(self._classes), self._architecture
         place = next(self._net.parameters()).device
         for sample in self._samples:
-            image = self._data.load_image(sample)
+            try:
+                image, objects = self._data.load_image(sample), objects_of(self._data, sample)
+            except SampleError:  # a look at the others is worth as much
+                continue
             size = (image.shape[0], image.shape[1])
             outputs = self._net(normalised(image, architecture)[None].to(place))
             seen = seen_size(size, architecture)
             made = decode(outputs, 0, architecture, seen, size, Decoding())
             names = [self._classes[kind] for kind in made.categories.tolist()]
             rows = zip(made.masks.cpu().numpy(), names, made.scores.tolist(), strict=True)
-            precision.add(objects_of(self._data, sample), [ScoredMask(*row) for row in rows])
+            precision.add(objects, [ScoredMask(*row) for row in rows])
         summary = precision.summary()
         return {name: summary[name] for name in ("AP", "AP50", "AP75")}

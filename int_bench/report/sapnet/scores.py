@@ -14,6 +14,7 @@ from int_bench.core.details import Details
 from int_bench.core.files import read_plain
 from int_bench.core.geometry import area
 from int_bench.core.typed import Malformed, parsed
+from int_bench.core.types import Values
 from int_bench.data.dataset import InstanceDataset, SampleFile
 from int_bench.data.images import read_mask
 from int_bench.data.instances.rle import mask_of
@@ -34,6 +35,8 @@ _SELECTIONS = {
     "oracle_of_bag": "oracle",
 }
 """Methods that select proposals, and the labels that they make."""
+PAIRED = ("mIoU_box", "gap")
+"""Means over objects; the others are of all images together."""
 GROUPS = 20
 """Of images, each left out once."""
 _WIDE = 1.96
@@ -73,6 +76,8 @@ class InstanceScores:
             in percent, and gap, a difference of shares.
         intervals: of these, over images or objects.
         facts: what the network learnt from.
+        parts: what intervals are made of: by object what is a mean, else without each group of
+            images.
     """
 
     folder: Path
@@ -83,6 +88,14 @@ class InstanceScores:
     numbers: Mapping[str, float]
     intervals: Mapping[str, Interval]
     facts: Facts = field(default_factory=Facts)
+    parts: Mapping[str, Values] = field(default_factory=dict)
+
+    def gain(self, base: InstanceScores, key: str) -> Interval | None:
+        """The interval of the difference from a run on the same samples; None without one."""
+        own, others = self.parts.get(key), base.parts.get(key)
+        if own is None or others is None or own.shape != others.shape:
+            return None
+        return _interval(key, self.numbers[key] - base.numbers[key], own - others)
 
 
 def instance_scores(folder: Path, measure: Measure = "masks") -> InstanceScores:
@@ -111,14 +124,15 @@ def instance_scores(folder: Path, measure: Measure = "masks") -> InstanceScores:
     else:
         facts, scores = facts_of(run), _average_precision(folder, data, done, measure)
     finite = {key: value for key, value in scores[0].items() if np.isfinite(value)}
-    whole = len(done) == len(samples)
-    return InstanceScores(
-        folder, manifest.label, manifest.dataset, len(done), whole, finite, scores[1], facts
-    )
+    parts = {key: part for key, part in scores[1].items() if np.isfinite(part).all()}
+    known = {key: _interval(key, finite[key], parts[key]) for key in finite if key in parts}
+    intervals = {key: interval for key, interval in known.items() if interval}
+    whole, of_set = len(done) == len(samples), (manifest.label, manifest.dataset)
+    return InstanceScores(folder, *of_set, len(done), whole, finite, intervals, facts, parts)
 
 
-_Scores = tuple[dict[str, float], dict[str, Interval]]
-"""Numbers by name, and their intervals."""
+_Scores = tuple[dict[str, float], dict[str, Values]]
+"""Numbers by name, and what their intervals are made of."""
 
 
 def _average_precision(
@@ -127,7 +141,7 @@ def _average_precision(
     done: Sequence[tuple[SampleFile, Record]],
     measure: Measure,
 ) -> _Scores:
-    """In percent, with intervals over images."""
+    """In percent."""
     if "instances" not in done[0][1].iterations[-1].details:
         raise MissingAsset(
             f"{folder} recorded no instances; average precision is of method=sapnet."
@@ -150,13 +164,13 @@ def _average_precision(
         precision.add(data.objects(sample), predicted, crowds(sample))
     summary = precision.of_boxes if measure == "boxes" else precision.summary
     percent = {key: 100 * value for key, value in summary().items()}
-    return percent, _intervals(summary, percent, len(done))
+    return percent, _without_groups(summary, len(done))
 
 
 def _selection(
     run: Run, data: InstanceDataset, done: Sequence[tuple[SampleFile, Record]]
 ) -> _Scores:
-    """mIoU_box in percent and the gap of Eq. (10), with intervals over objects.
+    """mIoU_box in percent and the gap of Eq. (10), means over objects.
 
     An object without a box counts 0. There is no gap of a run whose records do not tell the areas
     of the proposals, as those of earlier versions.
@@ -169,13 +183,11 @@ def _selection(
         if fullest is not None:
             taken = filling(read_mask(run.mask(0, sample.id), 127))
             fillings.append((taken, filling(own.mask), fullest))
-    values = {"mIoU_box": np.array(overlaps)}
+    values = {"mIoU_box": np.array(overlaps)}  # by the names of PAIRED
     if len(fillings) == len(done):
         selected, true, fullest_of = (np.array(column) for column in zip(*fillings, strict=True))
         values["gap"] = gaps(selected, true, fullest_of)
-    numbers = {key: float(part.mean()) for key, part in values.items() if part.size}
-    intervals = {key: bootstrap_interval(values[key]) for key in numbers}
-    return numbers, {key: interval for key, interval in intervals.items() if interval}
+    return {key: float(part.mean()) for key, part in values.items() if part.size}, values
 
 
 def _fullest(details: Details) -> float | None:
@@ -198,12 +210,10 @@ def _mask(counts: str, size: tuple[int, ...], folder: Path) -> Any:
         raise MissingAsset(f"{folder}: a recorded instance is damaged: {error}.") from error
 
 
-def _intervals(
-    summary: Callable[[Sequence[int]], Mapping[str, float]],
-    percent: Mapping[str, float],
-    images: int,
-) -> dict[str, Interval]:
-    """Jackknife over groups of images: twenty times AP without one of them."""
+def _without_groups(
+    summary: Callable[[Sequence[int]], Mapping[str, float]], images: int
+) -> dict[str, Values]:
+    """Each number in percent, twenty times: without one of the groups of images."""
     groups = min(GROUPS, images)
     if groups < 2:
         return {}
@@ -211,13 +221,15 @@ def _intervals(
         summary([index for index in range(images) if index % groups != group])
         for group in range(groups)
     ]
-    intervals = {}
-    for key, value in percent.items():
-        left = 100 * np.array([scores[key] for scores in without])
-        if np.isfinite(left).all():
-            error = float(np.sqrt((groups - 1) * np.mean((left - left.mean()) ** 2)))
-            intervals[key] = Interval(value - _WIDE * error, value + _WIDE * error)
-    return intervals
+    return {key: 100 * np.array([numbers[key] for numbers in without]) for key in without[0]}
+
+
+def _interval(key: str, value: float, parts: Values) -> Interval | None:
+    """The bootstrap's over objects, or the jackknife's over groups of images."""
+    if key in PAIRED:
+        return bootstrap_interval(parts)
+    error = float(np.sqrt((len(parts) - 1) * np.mean((parts - parts.mean()) ** 2)))
+    return Interval(value - _WIDE * error, value + _WIDE * error)
 
 
 def facts_of(run: Run) -> Facts:

@@ -1,22 +1,28 @@
 """No model is measured on what it was trained on unless somebody says so, and then tables say so.
 
-What a model was trained on is told by ``card.json`` in the folder of its weights or adapter. A
-sample is known by the name of its data set and its id.
+What a model was trained on is told by ``card.json`` in the folder of its weights or adapter. An
+image is known by its content, or by how it is drawn; where a card of an earlier version tells no
+images, a sample is known by the name of its data set and its id.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
-from int_bench.config import RunConfig
+from int_bench.config import RunConfig, binding
+from int_bench.config.annotations import TARGET
 from int_bench.config.contents import ZOO
+from int_bench.config.identity import named
 from int_bench.core.files import expanded, read_plain
 from int_bench.core.text import many
 from int_bench.core.typed import Malformed, Node, parsed
 from int_bench.data.dataset import SampleFile
+from int_bench.data.fingerprint import image_keys
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.training.folder import CARD
 
@@ -46,6 +52,14 @@ class Seen:
         return f"the {self.role} ({self.folder}) learned from {len(self.ids)} of {self.of}"
 
 
+class _Known(NamedTuple):
+    """The data set, the samples and the images that a card tells of."""
+
+    dataset: str
+    ids: frozenset[str]
+    images: frozenset[str]
+
+
 def seen(config: RunConfig, samples: Sequence[SampleFile]) -> Iterator[Seen]:
     """The models of a run that were trained on some of its samples.
 
@@ -60,12 +74,28 @@ def seen(config: RunConfig, samples: Sequence[SampleFile]) -> Iterator[Seen]:
             card = folder / CARD
             if not card.exists() and key == "checkpoint":
                 continue
-            dataset, ids = _trained_on(card, card.stat().st_mtime_ns if card.exists() else 0)
-            if dataset != config.dataset_name:
-                continue
-            common = tuple(sample.id for sample in samples if sample.id in ids)
+            known = _trained_on(card, card.stat().st_mtime_ns if card.exists() else 0)
+            common = tuple(_common(known, config, samples))
             if common:
                 yield Seen(role, folder, common, len(samples))
+
+
+def images_of(config: RunConfig, samples: Sequence[SampleFile]) -> tuple[str, ...]:
+    """What identifies the image of each sample, whatever its data set is called."""
+    node = config.dataset
+    deciding = binding.constant(str(node[TARGET]), "SCENES", ("name",))
+    whole = named(node)
+    drawn = json.dumps([whole["class"], *(whole.get(key) for key in deciding)])
+    return image_keys(tuple(samples), drawn)
+
+
+def _common(known: _Known, config: RunConfig, samples: Sequence[SampleFile]) -> Iterator[str]:
+    """The ids of the samples that a card tells of."""
+    if known.images:
+        keys = images_of(config, samples)
+        yield from (s.id for s, key in zip(samples, keys, strict=True) if key in known.images)
+    elif known.dataset == config.dataset_name:
+        yield from (sample.id for sample in samples if sample.id in known.ids)
 
 
 def refuse(config: RunConfig, samples: Sequence[SampleFile]) -> None:
@@ -96,11 +126,12 @@ def _folder(value: object) -> Path | None:
 
 
 @lru_cache(maxsize=8)
-def _trained_on(card: Path, changed: int) -> tuple[str, frozenset[str]]:
-    """The data set and the samples that a card names; ``changed`` is when it was written."""
+def _trained_on(card: Path, changed: int) -> _Known:
+    """What a card tells; ``changed`` is when it was written."""
     try:
         node = Node(parsed(read_plain(card, _LARGEST))).node("trained_on")
-        return node.text("dataset"), frozenset(map(str, node.items("ids")))
+        ids, images = node.items("ids"), node.items("images", [])
+        return _Known(node.text("dataset"), frozenset(map(str, ids)), frozenset(map(str, images)))
     except OSError as error:
         raise MissingAsset(
             f"{card.parent} has no readable {CARD}, which says what was trained on; copy the whole "

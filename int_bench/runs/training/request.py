@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from int_bench.config import RunConfig, binding, build
 from int_bench.config.annotations import complaint
@@ -13,11 +14,12 @@ from int_bench.data.dataset import Dataset
 from int_bench.data.subset import Part
 from int_bench.errors import MissingAsset, UsageError
 from int_bench.runs.prepare import Prepared, prepare, unlimited
+from int_bench.runs.training.folder import SCRATCH
 from int_bench.runs.variants import RunRequest
 
 ROOT = "results/train"
 _SPLIT, _COUNT = "dataset.split", "dataset.count"
-_SCENES, _LOOKED_AT = 1200, 200
+SCENES, _LOOKED_AT = 1200, 200
 """Scenes of drawn data sets that are trained on and looked at, where no number is given."""
 _VALIDATION = ("val", "validation")
 _TENTH = 10
@@ -58,8 +60,8 @@ class TrainRequest:
         kept = [word for word in rest if not word.startswith(selected)]
         if "count" in (binding.signature(str(dataset[binding.TARGET])) or {}):
             drawn = any(word.startswith(f"{_COUNT}=") for word in words)
-            rest += [] if drawn else [f"{_COUNT}={_SCENES}"]
-            count = dataset["count"] if drawn else _SCENES
+            rest += [] if drawn else [f"{_COUNT}={SCENES}"]
+            count = dataset["count"] if drawn else SCENES
             kept.append(f"{_COUNT}={min(int(count), _LOOKED_AT)}")
         return cls(
             load_training([*rest, f"{_SPLIT}={split}"]),
@@ -106,6 +108,18 @@ def selector_first(overrides: Sequence[str]) -> list[str] | None:
     rest = [word for word in overrides if not word.startswith(("method=", f"{TRAIN}."))]
     bags = [word for word in overrides if word.startswith(_OF_BAGS)]
     return [f"method={selector}", *rest, *bags]
+
+
+def bags_of(selector: Path, overrides: Sequence[str]) -> list[str]:
+    """Where further trainings take their bags from: a selector's scratch, unless told otherwise.
+
+    Args:
+        selector: the folder ``final`` of its training.
+        overrides: what the user gave.
+    """
+    if any(word.startswith(f"{TRAIN}.bags=") for word in overrides):
+        return []
+    return [f"{TRAIN}.bags={selector.parent / SCRATCH / 'bags'}"]
 
 
 def _translated(overrides: Sequence[str]) -> list[str]:

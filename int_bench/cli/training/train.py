@@ -2,28 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from int_bench.cli import plan
 from int_bench.cli.process import terminable
 from int_bench.cli.screen import Command, quiet_libraries, say
+from int_bench.cli.training.progress import StepMeter
 from int_bench.config import build, build_backbones
-from int_bench.config.overrides import quoted
 from int_bench.core.text import many, shown
 from int_bench.data.dataset import Dataset
 from int_bench.data.instances.samples import untrained
 from int_bench.errors import Exit, MissingAsset
-from int_bench.runs.preflight.checks import preflight
+from int_bench.runs.preflight.checks import Preflight, preflight
 from int_bench.runs.prepare import Prepared
-from int_bench.runs.training.folder import CHECKPOINT, SCRATCH, TrainFolder, hash_of_ids
-from int_bench.runs.training.request import TrainRequest, selector_first
+from int_bench.runs.training.folder import CHECKPOINT, TrainFolder, hash_of_ids
+from int_bench.runs.training.guard import images_of
+from int_bench.runs.training.request import TrainRequest, bags_of, selector_first
 from int_bench.runs.variants import RunRequest
 
 _WIDE = 10
 _NAMED = 5
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A training that was looked over, before anything is loaded or made.
+
+    Attributes:
+        command: that asks for it.
+        request: its configuration.
+        report: what is missing for it or cannot work.
+        prepared: its data and its folder; None where the data cannot be used.
+        validation: what it is looked at with.
+    """
+
+    command: Command
+    request: TrainRequest
+    report: Preflight
+    prepared: Prepared | None
+    validation: Dataset | None
+
+    @classmethod
+    def of(cls, command: Command, untrained: Collection[str] = ()) -> Planned:
+        """Look over what a command asks for.
+
+        Args:
+            command: ``train`` with its overrides.
+            untrained: roles of models that will have been trained by then.
+        """
+        request = TrainRequest.of(command.overrides)
+        prepared, validation, lack = None, None, None
+        try:
+            prepared, validation = request.prepare()
+        except MissingAsset as error:
+            lack = error
+        models = {k: v for k, v in request.config.backbone.items() if k not in untrained}
+        known = replace(request.config, backbone=models)
+        report = preflight([RunRequest(known)], [], [], lack)
+        return cls(command, request, report, prepared, validation)
+
+    @property
+    def folder(self) -> TrainFolder:
+        """Where it is trained."""
+        assert self.prepared is not None
+        return TrainFolder(self.prepared.path)
+
+    @property
+    def state(self) -> str:
+        """How far it is, in words."""
+        return "done" if self.folder.done else "begun" if self.folder.lines() else "not begun"
+
+    def finish(self, resume: str) -> Path | None:
+        """Train to the end; the folder of the adapter, or None if interrupted.
+
+        Args:
+            resume: the command that goes on after Ctrl-C.
+        """
+        folder, prepared, validation = self.folder, self.prepared, self.validation
+        assert prepared is not None and validation is not None
+        if not folder.done:
+            for note in (*prepared.stamps, *self.report.notes):
+                say(f"{note}.")
+            try:
+                with terminable():
+                    _train(self.command, prepared, validation, folder)
+            except KeyboardInterrupt:
+                say(f"Interrupted; what is done is safe in {folder.path}.")
+                say(f"Resume with: {resume}")
+                return None
+        return folder.final
 
 
 def train_command(command: Command) -> int:
@@ -39,10 +109,8 @@ def train_command(command: Command) -> int:
         code, selector = _finished(before)
         if selector is None:
             return code
-        chosen = f"backbone.selector.checkpoint={quoted(str(selector))}"
-        added = ["backbone/selector=sapnet", chosen]
-        if not any(word.startswith("train.bags=") for word in command.given):
-            added.append(f"train.bags={quoted(str(selector.parent / SCRATCH / 'bags'))}")
+        chosen = ("backbone/selector=sapnet", f"backbone.selector.checkpoint={selector}")
+        added = [*chosen, *bags_of(selector, command.given)]
         command = replace(command, given=(*command.given, *added))
     code, final = _finished(command)
     if final is not None:
@@ -52,33 +120,16 @@ def train_command(command: Command) -> int:
 
 def _finished(command: Command) -> tuple[int, Path | None]:
     """The exit code of one training, and the folder of its adapter when it is there."""
-    request = TrainRequest.of(command.overrides)
-    prepared, validation, lack = None, None, None
-    try:
-        prepared, validation = request.prepare()
-    except MissingAsset as error:
-        lack = error
-    report = preflight([RunRequest(request.config)], [], [], lack)
-    if command.dry_run and prepared is not None:
-        _describe(prepared, validation)
-    _tell_unseen(prepared, validation)
-    if report.faults:
-        return plan.complain(report), None
+    planned = Planned.of(command)
+    if command.dry_run and planned.prepared is not None:
+        _describe(planned, planned.prepared)
+    _tell_unseen(planned.prepared, planned.validation)
+    if planned.report.faults:
+        return plan.complain(planned.report), None
     if command.dry_run:
         return Exit.DONE, None
-    assert prepared is not None and validation is not None
-    folder = TrainFolder(prepared.path)
-    if not folder.done:
-        for note in (*prepared.stamps, *report.notes):
-            say(f"{note}.")
-        try:
-            with terminable():
-                _train(command, prepared, validation, folder)
-        except KeyboardInterrupt:
-            say(f"Interrupted; what is done is safe in {folder.path}.")
-            say(f"Resume with: {command.text}")
-            return Exit.INTERRUPTED, None
-    return Exit.DONE, folder.final
+    final = planned.finish(command.text)
+    return (Exit.INTERRUPTED if final is None else Exit.DONE), final
 
 
 def _train(command: Command, prepared: Prepared, validation: Dataset, folder: TrainFolder) -> None:
@@ -89,7 +140,7 @@ def _train(command: Command, prepared: Prepared, validation: Dataset, folder: Tr
     training, backbones = build(config.method, "method"), build_backbones(config)
     identities = {role: dict(model.identity) for role, model in backbones.items()}
     description = {**prepared.description(identities), "kind": "train"}
-    with folder.open(description):
+    with folder.open(description), StepMeter() as meter:
         parts = [int(line["parts"]) for line in folder.lines() if "parts" in line]
         place = Place(
             folder=folder.path,
@@ -99,7 +150,8 @@ def _train(command: Command, prepared: Prepared, validation: Dataset, folder: Tr
             parts=max(parts, default=1),
             resumed=folder.resume,
             tell=folder.tell,
-            say=say,
+            say=meter.say,
+            step=meter.step,
         )
         train(training, prepared.dataset, validation, backbones, place)
         folder.finish(_card(command, description, prepared))
@@ -120,6 +172,7 @@ def _card(command: Command, description: Mapping[str, Any], prepared: Prepared) 
             "n": len(ids),
             "ids_hash": hash_of_ids(ids),
             "ids": list(ids),
+            "images": list(dict.fromkeys(images_of(prepared.config, prepared.samples))),
         },
     }
 
@@ -134,11 +187,10 @@ def _tell_unseen(prepared: Prepared | None, validation: Dataset | None) -> None:
         say(f"Validation shows {', '.join(unseen[:_NAMED])}{more}; no sample to train on does.")
 
 
-def _describe(prepared: Prepared, validation: Dataset | None) -> None:
+def _describe(planned: Planned, prepared: Prepared) -> None:
     """What would be trained, on what, and how far it is."""
-    config, folder = prepared.config, TrainFolder(prepared.path)
+    config, validation = prepared.config, planned.validation
     seen = "" if validation is None else f", {len(validation.samples())} to look at it with"
-    state = "done" if folder.done else "begun" if folder.lines() else "not begun"
     lines = [
         f"{'data set':<{_WIDE}} {config.dataset_name}: {many(len(prepared.samples), 'sample')} to "
         f"train on{seen}",
@@ -147,5 +199,5 @@ def _describe(prepared: Prepared, validation: Dataset | None) -> None:
     for role, node in config.backbone.items():
         source = node.get("checkpoint") or node.get("model")
         lines.append(f"{role:<{_WIDE}} {config.choices.get(f'backbone/{role}')}: {source} (frozen)")
-    lines.append(f"{'folder':<{_WIDE}} {prepared.path} ({state})")
+    lines.append(f"{'folder':<{_WIDE}} {prepared.path} ({planned.state})")
     print("\n".join(map(shown, lines)), flush=True)
