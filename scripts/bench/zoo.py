@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
@@ -79,11 +80,15 @@ def plain(zoo: Zoo, forgetful: bool = True) -> Masks:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run of the engine: masks, totals, and the most memory seen between two images."""
+    """A run of the engine: masks, totals, and the most memory seen between two images.
+
+    ``inside`` are the CPU seconds of the models' thread, which does nothing but their calls.
+    """
 
     masks: Masks
     counters: Mapping[str, int]
     bytes: int
+    inside: float
 
 
 def engine(
@@ -99,7 +104,13 @@ def engine(
         ids: which samples, in which order; None for all.
     """
     jobs = zoo.jobs()
-    broker = Broker(zoo.backbones(), most, memo_mb * 2**20, in_flight)
+    inside = {"models": 0.0}
+
+    def observe(track: str, *_: object) -> None:
+        if track in inside:
+            inside[track] = time.thread_time()
+
+    broker = Broker(zoo.backbones(), most, memo_mb * 2**20, in_flight, observe=observe)
     masks: Masks = {}
     peak = 0
     for outcome in broker.run(Job(name, jobs[name]) for name in ids or jobs):
@@ -107,7 +118,7 @@ def engine(
             raise outcome.error or RuntimeError(f"no prediction of {outcome.key}")
         masks[str(outcome.key)] = _masks(outcome.value)
         peak = max(peak, resident_bytes())
-    return Finished(masks, broker.counters, peak)
+    return Finished(masks, broker.counters, peak, inside["models"])
 
 
 def _masks(prediction: Prediction) -> list[HardMask]:
