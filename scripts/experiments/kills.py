@@ -34,10 +34,10 @@ import typer
 from int_bench.cli.app import exit_code
 
 SCENES = "dataset.count=6"
-CROWD = ["dataset=camoworld_crowd", "dataset.split=train", "dataset.count=4",
+CROWD = ["dataset=camoworld_crowd", "dataset.split=train",
          "backbone/segmenter=zoo_sam_granular"]  # fmt: skip
-SELECTOR = ["train", "method=sapnet_select", *CROWD, "train.steps=6", "train.batch=2",
-            "train.width=16", "train.report_every=2", "train.prm.start_step=2",
+SELECTOR = ["train", "method=sapnet_select", *CROWD, "dataset.count=4", "train.steps=6",
+            "train.batch=2", "train.width=16", "train.report_every=2", "train.prm.start_step=2",
             "train.save_every=0", "out=trained"]  # fmt: skip
 FORMAT_1 = Path(__file__).parents[2] / "tests" / "runs" / "format1"
 COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
@@ -55,9 +55,10 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "train": [["train", "method=sam_decoder", "dataset=camoworld_crowd", "dataset.count=20",
                "train.steps=6", "train.batch=4", "train.report_every=2", "train.validated=4",
                "train.save_every=0", "out=trained"]],
-    "propose": [["propose", *CROWD, "dataset.count=40", "out=bags"]],
+    "propose": [["propose", *CROWD, "dataset.count=24", "out=bags"]],
     "train a selector": [SELECTOR],
-    "select": [SELECTOR, ["run", "method=sapnet_select", *CROWD, "allow_train=true", "out=runs",
+    "select": [SELECTOR, ["run", "method=sapnet_select", *CROWD, "dataset.count=2",
+                          "allow_train=true", "out=runs",
                           "backbone.selector.checkpoint=FINAL"]],
 }  # fmt: skip
 """The last command of each is killed; those before it prepare its folder.

@@ -55,6 +55,18 @@ def test_with_a_method_every_part_is_measured_by_what_it_makes():
     assert "out=there/train" in network.variants[0].selector
 
 
+def test_end_to_end_every_part_is_of_the_one_training():
+    (ablation,) = trained_ablations(["module=BMS,MPS", "method=sapnet_e2e", *WORLD])
+    assert ablation.method == "sapnet" and "dataset.unit=image" in ablation.words
+    assert [words_of(variant)[0] for variant in ablation.variants] == [
+        [],
+        ["train.bms.after=off"],
+        ["train.mps=false"],
+    ]
+    assert all(variant.segmenter is None for variant in ablation.variants)
+    assert ablation.variants[0].selector[0] == "method=sapnet_e2e"
+
+
 @pytest.mark.parametrize(
     ("words", "trained"),
     [
@@ -62,6 +74,7 @@ def test_with_a_method_every_part_is_measured_by_what_it_makes():
         (["module=HCG"], False),
         (["module=all"], False),
         (["module=all", "method=sapnet"], True),
+        (["module=all", "method=sapnet_e2e_r50"], True),
         (["module=PDG", "method=int"], False),
         (["patches=all", "method=sapnet"], False),
     ],

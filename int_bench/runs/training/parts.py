@@ -32,7 +32,9 @@ OF_SEGMENTER: Mapping[str, tuple[str, ...]] = {"MPS": ("mps=false",)}
 PARTS = {**OF_SELECTOR, **OF_SEGMENTER}
 SELECTOR, SEGMENTER = "sapnet_select", "sapnet"
 """Trainings where no method is given, and the methods that run what they leave."""
-_CLASSES = {"SelectionTraining": SELECTOR, "TrainSoloV2": SEGMENTER}
+_CLASSES = {"SelectionTraining": SELECTOR, "TrainSoloV2": SEGMENTER, "TrainEndToEnd": SEGMENTER}
+_WHOLE = ("SelectionTraining", "TrainEndToEnd")
+"""Trainings that need no selector of another one."""
 _MEASURED = {SELECTOR: 200, SEGMENTER: 512}
 """Scenes of a drawn data set that are measured at most."""
 _CHOSEN = frozenset(
@@ -50,8 +52,8 @@ class Variant:
 
     Attributes:
         part: that it lacks; empty for the whole method.
-        selector: overrides of the training of its selector.
-        segmenter: of its network's, but for the selector; None where the selection is measured.
+        selector: overrides of the training of its selector, or of both end to end.
+        segmenter: of its network's, but for the selector; None where there is no further training.
     """
 
     part: str
@@ -170,7 +172,8 @@ def _ablation(
 ) -> TrainedAblation:
     """The variants of one training; ``beside`` are the others that the command is of."""
     method = _CLASSES[_class(training)]
-    trainings = [training] if method == SELECTOR else [SELECTOR, training]
+    alone = _class(training) in _WHOLE
+    trainings = [training] if alone else [SELECTOR, training]
     for part in parts:
         name = training if part in OF_SEGMENTER else trainings[0]
         if _node(name) == _node(name, _without(part, PARTS)):
@@ -178,8 +181,8 @@ def _ablation(
     shared = [_training_words(name, {*trainings, *beside}, words) for name in trainings]
     variants = []
     for part in ("", *parts):
-        selector = (*shared[0], *_without(part, OF_SELECTOR))
-        network = None if method == SELECTOR else (*shared[1], *_without(part, OF_SEGMENTER))
+        selector = (*shared[0], *_without(part, PARTS if alone else OF_SELECTOR))
+        network = None if alone else (*shared[1], *_without(part, OF_SEGMENTER))
         variants.append(Variant(part, selector, network))
     return TrainedAblation(method, tuple(variants), tuple(_run_words(method, words)))
 
