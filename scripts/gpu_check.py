@@ -29,7 +29,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
 from int_bench.backbones.common.precision import allow_tf32
-from scripts import gpu_orders, gpu_profile, gpu_steps
+from scripts import gpu_orders, gpu_profile, gpu_steps, gpu_training
 from scripts.gpu_steps import Bench
 
 PACKAGES = (
@@ -64,7 +64,7 @@ STEPS = (
     Step("product E2", 80, partial(gpu_orders.product, exactness="E2")),
     Step("reference", 80, gpu_orders.reference),
     Step("tuned", 120, gpu_orders.tuned),
-    Step("smoke", 60, gpu_profile.smoke),
+    Step("smoke", 120, gpu_training.smoke),
     Step("profile", 110, gpu_profile.verbs),
 )
 

@@ -1,16 +1,12 @@
-"""Steps of ``scripts.gpu_check`` that say where a GPU's time goes, and that training runs on it."""
+"""Steps of ``scripts.gpu_check`` that say where a GPU's time goes."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,12 +31,6 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "turned": ((18, 602, 40, 128), (18, 602, 128), (18, 602, 128)),
 }
 """Of the first level of the UNet for two pictures, and of LLaVA-13B's prefill of 18."""
-
-
-TRAINING = (
-    "method=sam_decoder", "dataset=camoworld_crowd", "dataset.count=12", "train.steps=20",
-    "train.batch=2", "train.report_every=10",
-)  # fmt: skip
 
 
 def fused(bench: Bench) -> Found:
@@ -72,19 +62,6 @@ def _arguments(name: str, tensors: list[Any]) -> tuple[Any, ...]:
     if name == "turned":
         return tensors[0].transpose(1, 2), *tensors[1:]
     return tuple(tensors)
-
-
-def smoke(bench: Bench) -> Found:
-    """Twenty steps of ``int-bench train`` on the device, on the shipped models."""
-    if bench.cuda and not bench.full:
-        return {"skipped": "a process of its own knows no GPU that is not there"}
-    with tempfile.TemporaryDirectory() as folder:
-        words = [*TRAINING, f"device={bench.device}", "--out", folder]
-        asked = [sys.executable, "-m", "int_bench", "train", *words]
-        done = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=120)
-        adapters = len(list(Path(folder).rglob("final/model.safetensors")))
-    said = {} if done.returncode == 0 else {"said": done.stderr[-600:]}
-    return {**said, "gates": {"exit code": done.returncode == 0, "an adapter": adapters == 1}}
 
 
 @dataclass

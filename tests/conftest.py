@@ -17,9 +17,13 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 from PIL import Image  # noqa: E402
 
 from int_bench.cli import app as cli  # noqa: E402
+
+settings.register_profile("busy", deadline=None)  # no test hangs on how fast the machine is
+settings.load_profile("busy")
 
 HANGING = 600
 """Seconds after which a test that hangs is ended; none that passes depends on it."""

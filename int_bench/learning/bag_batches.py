@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ from torch import Tensor
 
 from int_bench.backbones.selector.network import normalised
 from int_bench.backbones.selector.selection import Bags
-from int_bench.core.geometry import tight_box
 from int_bench.data.dataset import InstanceDataset, SampleFile
 from int_bench.data.instances.bags import ImageBags
 from int_bench.errors import MissingAsset
@@ -37,14 +36,14 @@ class TrainingImages:
 
     Args:
         data: the training split.
-        stored: bags of its images, in their order.
+        stored: bags of its images, in their order, each looked at once.
         place: where batches go.
     """
 
     _MOST = 2**29  # bytes of pictures that are remembered
 
     def __init__(
-        self, data: InstanceDataset, stored: Sequence[ImageBags], place: torch.device
+        self, data: InstanceDataset, stored: Iterable[ImageBags], place: torch.device
     ) -> None:
         self.categories = data.categories
         self._data, self._place = data, place
@@ -123,7 +122,7 @@ class TrainingImages:
 def _objects(sample: SampleFile, image: ImageBags, categories: Sequence[str]) -> _Objects:
     boxes, valid = [], []
     for bag in image.bags:
-        tight = [tight_box(mask) for mask in bag.masks(image.size)]
+        tight = bag.boxes(image.size[0])
         boxes.append([box or (0.0, 0.0, 1.0, 1.0) for box in tight])
         valid.append([box is not None for box in tight])
     truths = np.array([bag.truth for bag in image.bags], dtype=np.float32)

@@ -106,7 +106,7 @@ class SelectionTraining:
         folder = scratch / "bags" if self.bags is None else expanded(self.bags)
         store = propose(data, segmenter, self.proposing, folder, say)
         assert isinstance(data, InstanceDataset)
-        images = TrainingImages(data, list(store), device())
+        images = TrainingImages(data, store, device())
         torch.manual_seed(self.seed)
         network = SelectionNetwork(len(images.categories), self.width, self.psm.background)
         model = _Counted(network).to(device())

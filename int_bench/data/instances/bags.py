@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ class StoredBag:
         category: its class, by name.
         point: x, y in pixels.
         truth: the true box, for measures and for what the authors' code takes from it.
-        runs: of each proposal's mask.
+        runs: of each proposal's mask; four bytes each once they are read, as COCO has some
+            thousand million of them.
         scores: their predicted IoUs.
     """
 
@@ -44,12 +46,16 @@ class StoredBag:
     category: str
     point: tuple[float, float]
     truth: Box
-    runs: tuple[tuple[int, ...], ...]
+    runs: tuple[Sequence[int], ...]
     scores: tuple[float, ...]
 
     def masks(self, size: tuple[int, int]) -> list[HardMask]:
         """The proposals, (H, W) bool of ``size`` each."""
         return [decode_runs(runs, size) for runs in self.runs]
+
+    def boxes(self, height: int) -> list[Box | None]:
+        """The tight box of each proposal on an image of that height; None of an empty one."""
+        return [box_of_runs(runs, height) for runs in self.runs]
 
 
 @dataclass(frozen=True)
@@ -141,7 +147,7 @@ def read_bags(folder: Path) -> Iterator[ImageBags]:
         for number, line in enumerate(file, start=1):
             try:
                 yield _image(json.loads(line))
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, OverflowError) as error:
                 raise MissingAsset(
                     f"{path}: line {number} is damaged; remove it and all below it, and make the "
                     "rest again with the same `int-bench propose`."
@@ -158,6 +164,28 @@ def decode_runs(runs: Sequence[int], size: tuple[int, int]) -> HardMask:
     return np.repeat(values, runs).reshape(size, order="F")
 
 
+def box_of_runs(runs: Sequence[int], height: int) -> Box | None:
+    """The tight box of a mask by its runs, which are not decoded; None where it is empty.
+
+    >>> box_of_runs((1, 3), 2)  # the upper left of four pixels is background
+    (0.0, 0.0, 2.0, 2.0)
+    >>> box_of_runs((3, 1), 2)
+    (1.0, 1.0, 2.0, 2.0)
+    """
+    ends = np.cumsum(runs)
+    first, last = ends[0:-1:2], ends[1::2] - 1  # pixels of each run of the object, both included
+    there = last >= first
+    first, last = first[there], last[there]
+    if not first.size:
+        return None
+    columns = first // height, last // height
+    if (columns[0] != columns[1]).any():  # a run over the edge of a column fills both its ends
+        top, bottom = 0, height - 1
+    else:
+        top, bottom = int((first % height).min()), int((last % height).max())
+    return float(columns[0].min()), float(top), float(columns[1].max() + 1), float(bottom + 1)
+
+
 def _line(image: ImageBags) -> bytes:
     bags = [
         {
@@ -165,7 +193,7 @@ def _line(image: ImageBags) -> bytes:
             "category": bag.category,
             "point": bag.point,
             "truth": bag.truth,
-            "runs": bag.runs,
+            "runs": [list(runs) for runs in bag.runs],
             "scores": bag.scores,
         }
         for bag in image.bags
@@ -175,19 +203,26 @@ def _line(image: ImageBags) -> bytes:
 
 
 def _image(line: Mapping[str, Any]) -> ImageBags:
+    height, width = (int(side) for side in line["size"])
     bags = tuple(
         StoredBag(
             str(bag["id"]),
             str(bag["category"]),
             (float(bag["point"][0]), float(bag["point"][1])),
             _box(bag["truth"]),
-            tuple(tuple(int(n) for n in runs) for runs in bag["runs"]),
+            tuple(_runs(runs, height * width) for runs in bag["runs"]),
             tuple(float(score) for score in bag["scores"]),
         )
         for bag in line["bags"]
     )
-    height, width = (int(side) for side in line["size"])
     return ImageBags(str(line["sample"]), (height, width), bags, str(line["problem"]))
+
+
+def _runs(numbers: Sequence[int], pixels: int) -> Sequence[int]:
+    runs = array("I", numbers)
+    if sum(runs) != pixels:
+        raise ValueError(f"runs of {sum(runs)} pixels, not {pixels}")
+    return runs
 
 
 def _box(values: Sequence[float]) -> Box:

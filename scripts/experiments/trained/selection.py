@@ -128,7 +128,7 @@ def selected(bags: Path, adapter: Path) -> dict[str, Judged]:
 
 
 def _bag(bag: StoredBag, image: ImageBags) -> ObjectBag:
-    return ObjectBag(bag.category, bag.point, tuple(map(tight_box, bag.masks(image.size))))
+    return ObjectBag(bag.category, bag.point, tuple(bag.boxes(image.size[0])))
 
 
 def _iou(first: HardMask, second: HardMask) -> float:

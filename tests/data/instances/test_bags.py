@@ -1,17 +1,20 @@
 """Bags on disk: run lengths, resuming, damage."""
 
+from array import array
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from int_bench.core.geometry import encode_runs
+from int_bench.core.geometry import encode_runs, tight_box
 from int_bench.data.instances.bags import (
     BLOCK,
     BagStore,
     ImageBags,
     StoredBag,
+    box_of_runs,
     decode_runs,
     read_bags,
 )
@@ -25,6 +28,7 @@ def test_a_mask_comes_back_from_its_runs(mask):
     runs = encode_runs(mask)
     assert sum(runs) == mask.size
     assert np.array_equal(decode_runs(runs, mask.shape), mask)
+    assert box_of_runs(runs, len(mask)) == tight_box(mask)
 
 
 def test_runs_go_column_by_column_and_begin_with_background():
@@ -41,7 +45,8 @@ def test_runs_of_another_size_are_refused(runs):
 def _image(number: int) -> ImageBags:
     mask = np.zeros((4, 6), dtype=bool)
     mask[1 : 2 + number % 3, 2:] = True
-    bag = StoredBag("a", "frog", (2.5, 1.5), (2.0, 1.0, 6.0, 3.0), (encode_runs(mask),), (0.25,))
+    runs = array("I", encode_runs(mask))
+    bag = StoredBag("a", "frog", (2.5, 1.5), (2.0, 1.0, 6.0, 3.0), (runs,), (0.25,))
     return ImageBags(f"image{number}", (4, 6), (bag,))
 
 
@@ -83,7 +88,8 @@ def test_no_bags_and_damaged_bags_are_sentences(tmp_path):
     with pytest.raises(MissingAsset, match=r"no bags in .*int-bench propose"):
         list(read_bags(tmp_path))
     BagStore(tmp_path, ABOUT).add([_image(0)])
-    with (tmp_path / "bags.jsonl").open("ab") as file:
-        file.write(b'{"sample": 1}\n')
-    with pytest.raises(MissingAsset, match="line 2 is damaged"):
-        list(read_bags(tmp_path))
+    whole = (tmp_path / "bags.jsonl").read_bytes()
+    for damaged in (b'{"sample": 1}\n', whole.replace(b'"size":[4,6]', b'"size":[4,7]')):
+        (tmp_path / "bags.jsonl").write_bytes(whole + damaged)
+        with pytest.raises(MissingAsset, match="line 2 is damaged"):
+            list(read_bags(tmp_path))
