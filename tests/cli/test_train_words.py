@@ -3,7 +3,7 @@
 import pytest
 
 from int_bench.cli.app import exit_code
-from int_bench.errors import Exit
+from int_bench.errors import Exit, MissingAsset
 from int_bench.runs.training.request import selector_first
 
 WORLD = ["dataset=camoworld_crowd", "dataset.count=2"]
@@ -31,3 +31,41 @@ def test_a_dry_run_describes_the_selector(tmp_path, capsys):
     said = capsys.readouterr()
     assert "method     sapnet_select" in said.out
     assert "A selector is trained first: int-bench train method=sapnet_select" in said.err
+
+
+@pytest.mark.parametrize("labels", ["truth", "sapnet"])
+def test_weights_to_begin_with_are_looked_for_before_anything_else(labels, tmp_path, capsys):
+    words = ["method=sapnet_r50", *WORLD, f"train.labels={labels}", "train.pretrained=x.pth"]
+    assert exit_code(["train", *words, "--out", str(tmp_path / "out")]) == Exit.MISSING
+    assert "Of train.pretrained=x.pth there is no such file; torch" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    if labels == "sapnet":
+        with pytest.raises(MissingAsset):
+            selector_first(words)
+
+
+_VIT_H = "backbone/segmenter=sam_vit_h"
+_NETWORK = "backbone.instance_segmenter.adapter=final"
+_SELECTOR = "backbone.selector.checkpoint=final"
+
+
+@pytest.mark.parametrize("name", ["coco", "voc_sbd"])
+@pytest.mark.parametrize(
+    ("words", "weights"),
+    [
+        (["propose", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
+        (["train", "method=sapnet_select", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
+        (["train", "method=sapnet_r50", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
+        (["train", "method=plm", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
+        (["train", "method=sam_decoder", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
+        (["run", "method=sapnet", "dataset.unit=image", _NETWORK], "final is not there"),
+        (["run", "method=sapnet_select", _VIT_H, _SELECTOR], "final is not there"),
+    ],
+)
+def test_full_size_lacks_data_and_weights_alone(name, words, weights, here, capsys):
+    assert exit_code([*words, f"dataset={name}", "models_dir=models"]) == Exit.MISSING
+    said = capsys.readouterr().err
+    file = "annotations/instances_" if name == "coco" else "VOCdevkit/VOC2012"
+    assert f"{here}/data/{file}" in said and f"`int-bench data check dataset={name}`" in said
+    assert weights in said and "next step: " in said
+    assert "nothing was loaded or made" in said and not list(here.iterdir())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from int_bench.config import RunConfig, binding, build
 from int_bench.config.annotations import complaint
 from int_bench.config.compose import TRAIN, composed, load_training
 from int_bench.config.places import options
+from int_bench.core.files import expanded
 from int_bench.data.dataset import Dataset
 from int_bench.data.subset import Part
 from int_bench.errors import MissingAsset, UsageError
@@ -72,9 +74,10 @@ class TrainRequest:
         """The training split with its folder, and the validation split.
 
         Raises:
-            UserError: a split cannot be used.
+            UserError: a split cannot be used, or a file of weights to begin with is not there.
             UsageError: the splits share a sample.
         """
+        _find_pretrained(self.config.method)
         prepared = prepare([RunRequest(self.config)])[0]
         if self.validation is None:
             return _held_out(prepared)
@@ -97,6 +100,9 @@ def selector_first(overrides: Sequence[str]) -> list[str] | None:
 
     Returns:
         The overrides of that training; None where nothing has to be.
+
+    Raises:
+        MissingAsset: the segmenter's own file of weights to begin with is not there.
     """
     words = _translated(overrides)
     if any(word.startswith("backbone/selector=") for word in words):
@@ -105,6 +111,7 @@ def selector_first(overrides: Sequence[str]) -> list[str] | None:
     selector = _SELECTORS.get(str(training.get("labels")))
     if selector is None:
         return None
+    _find_pretrained(training)
     rest = [word for word in overrides if not word.startswith(("method=", f"{TRAIN}."))]
     bags = [word for word in overrides if word.startswith(_OF_BAGS)]
     return [f"method={selector}", *rest, *bags]
@@ -120,6 +127,16 @@ def bags_of(selector: Path, overrides: Sequence[str]) -> list[str]:
     if any(word.startswith(f"{TRAIN}.bags=") for word in overrides):
         return []
     return [f"{TRAIN}.bags={selector.parent / SCRATCH / 'bags'}"]
+
+
+def _find_pretrained(training: Mapping[str, Any]) -> None:
+    """Refuse a training whose ``pretrained`` is not there: it is read after hours of other work."""
+    path = training.get("pretrained")
+    if isinstance(path, str) and not expanded(path).is_file():
+        raise MissingAsset(
+            f"Of train.pretrained={path} there is no such file; torchvision's weights of a ResNet "
+            "are at download.pytorch.org/models (resnet50-0676ba61.pth, resnet101-63fe2227.pth)."
+        )
 
 
 def _translated(overrides: Sequence[str]) -> list[str]:

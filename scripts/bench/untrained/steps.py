@@ -62,7 +62,10 @@ class Case:
 
 CASES = {
     "sapnet_select": Case(
-        ("method=sapnet_select", "train.width=1024", "train.pnpg.background=500", "train.prm.start_step=0"),
+        (
+            "method=sapnet_select", "train.width=1024", "train.pnpg.background=500",
+            "train.prm.start_step=0",
+        ),
         8, 12 * PICTURES // 8, ("method=sapnet_select",),
     ),
     "sapnet_r50": Case(("method=sapnet_r50", *_BOTH), 16, 88_000, ("method=sapnet", *_BOTH)),
