@@ -48,7 +48,7 @@ def finish(
     """Print the table, write ``<folder>/<name>.json``, and return the exit code: 1 below a bar.
 
     Args:
-        name: of the benchmark and its file.
+        name: of the benchmark's module below this room; its last part is that of the file.
         rows: the numbers.
         sizes: what was run, JSON-ready.
         folder: where the file goes; None writes none.
@@ -68,7 +68,9 @@ def finish(
             "rows": [asdict(row) | {"passed": row.passed} for row in rows],
             "passed": all(row.passed for row in rows),
         }
-        (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+        (folder / f"{name.rpartition('.')[2]}.json").write_text(
+            json.dumps(content, indent=1) + "\n"
+        )
     return int(not all(row.passed for row in rows))
 
 

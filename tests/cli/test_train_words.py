@@ -45,27 +45,29 @@ def test_weights_to_begin_with_are_looked_for_before_anything_else(labels, tmp_p
 
 
 _VIT_H = "backbone/segmenter=sam_vit_h"
-_NETWORK = "backbone.instance_segmenter.adapter=final"
-_SELECTOR = "backbone.selector.checkpoint=final"
+_LACKS = "sam_vit_h_4b8939.pth (2.6 GB) is not there"
 
 
-@pytest.mark.parametrize("name", ["coco", "voc_sbd"])
 @pytest.mark.parametrize(
-    ("words", "weights"),
+    ("words", "lack"),
     [
-        (["propose", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
-        (["train", "method=sapnet_select", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
-        (["train", "method=sapnet_r50", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
-        (["train", "method=plm", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
-        (["train", "method=sam_decoder", _VIT_H], "sam_vit_h_4b8939.pth (2.6 GB) is not there"),
-        (["run", "method=sapnet", "dataset.unit=image", _NETWORK], "final is not there"),
-        (["run", "method=sapnet_select", _VIT_H, _SELECTOR], "final is not there"),
+        ("propose dataset=coco dataset.split=train", _LACKS),
+        ("train method=sapnet_select dataset=coco", _LACKS),
+        ("train method=sapnet_r50 dataset=voc_sbd", _LACKS),
+        ("train method=plm dataset=coco", _LACKS),
+        ("train method=sam_decoder dataset=voc_sbd", _LACKS),
+        ("run method=sapnet_select dataset=coco backbone.selector.checkpoint=/no/final",
+         "/no/final is not there"),
+        ("run method=sapnet dataset=coco dataset.unit=image "
+         "backbone.instance_segmenter.adapter=/no/final", "/no/final is not there"),
     ],
-)
-def test_full_size_lacks_data_and_weights_alone(name, words, weights, here, capsys):
-    assert exit_code([*words, f"dataset={name}", "models_dir=models"]) == Exit.MISSING
+)  # fmt: skip
+def test_full_size_lacks_data_and_weights_alone(words, lack, here, capsys):
+    segmenter = [] if "method=sapnet " in words else [_VIT_H]
+    assert exit_code([*words.split(), *segmenter, "models_dir=models"]) == Exit.MISSING
     said = capsys.readouterr().err
-    file = "annotations/instances_" if name == "coco" else "VOCdevkit/VOC2012"
+    name, file = ("coco", "annotations/instances_") if "coco" in words else (
+        "voc_sbd", "VOCdevkit/VOC2012")  # fmt: skip
     assert f"{here}/data/{file}" in said and f"`int-bench data check dataset={name}`" in said
-    assert weights in said and "next step: " in said
+    assert lack in said and "next step: " in said
     assert "nothing was loaded or made" in said and not list(here.iterdir())

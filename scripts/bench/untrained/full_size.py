@@ -1,7 +1,7 @@
 """A training step at full size, with random weights: processor seconds, operations, bytes.
 
-    OMP_NUM_THREADS=1 python -m scripts.bench.untrained.steps              # some minutes, 8 GB
-    python -m scripts.bench.untrained.steps --only plm --reduced
+    OMP_NUM_THREADS=1 python -m scripts.bench.untrained.full_size              # two minutes, 5 GB
+    python -m scripts.bench.untrained.full_size --only plm --reduced
 
 Steps are those of ``int-bench train``, of one example each (a picture, or an object), on noise: a
 step's cost is its batch times as much. Hours on a GPU are an estimate: operations by
@@ -194,7 +194,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(name, {what: float(f"{value:.4g}") for what, value in found.items()}, flush=True)
     rows.append(Row("peak of this process, GB", peak_resident_bytes() / 1e9))
     note = "GB, s a step and hours are of the batch; hours are an estimate, at the rate of `sizes`."
-    return finish("full_size", rows, sizes, None if given.reduced else ROOT / "results/bench", note)
+    return finish(
+        "untrained.full_size", rows, sizes, None if given.reduced else ROOT / "results/bench", note
+    )
 
 
 if __name__ == "__main__":
