@@ -144,4 +144,5 @@ def _prediction(
         ]
     )
     box: Box | None = boxes[index] if selection is None else selection.box
-    return Prediction((Iteration(Masks(hard, soft, logits, details), own.category, box),), (0,))
+    iteration = Iteration(Masks(hard, soft, logits), own.category, box, details)
+    return Prediction((iteration,), (0,))
