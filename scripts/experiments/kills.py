@@ -55,7 +55,7 @@ COMMANDS: Mapping[str, Sequence[Sequence[str]]] = {
     "train": [["train", "method=sam_decoder", "dataset=camoworld_crowd", "dataset.count=20",
                "train.steps=6", "train.batch=4", "train.report_every=2", "train.validated=4",
                "train.save_every=0", "out=trained"]],
-    "propose": [["propose", *CROWD, "dataset.count=24", "out=bags"]],
+    "propose": [["propose", *CROWD, "dataset.count=24", "allow_train=true", "out=bags"]],
     "train a selector": [SELECTOR],
     "select": [SELECTOR, ["run", "method=sapnet_select", *CROWD, "dataset.count=2",
                           "allow_train=true", "out=runs",
