@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -231,7 +231,7 @@ def _named(image: AnnotatedImage) -> str | None:
 
 def without_caches(dataset: Any) -> dict[str, Any]:
     """The fields of a data set alone: what travels to another process, which reads again."""
-    return {name: vars(dataset)[name] for name in dataset.__dataclass_fields__}
+    return {part.name: vars(dataset)[part.name] for part in fields(dataset)}
 
 
 def untrained(training: Sequence[SampleFile], validation: Sequence[SampleFile]) -> tuple[str, ...]:
