@@ -11,7 +11,6 @@ import numpy as np
 
 from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.solov2.mps import ranks
-from int_bench.core.geometry import tight_box
 from int_bench.core.requests import ObjectBag, Selection, SelectProposal
 from int_bench.core.types import Picture
 from int_bench.data.dataset import Dataset
@@ -95,10 +94,8 @@ def bags(
 
 
 def _request(image: ImageBags, pixels: Any) -> SelectProposal:
-    objects = [
-        ObjectBag(bag.category, bag.point, tuple(map(tight_box, bag.masks(image.size))))
-        for bag in image.bags
-    ]
+    height, _ = image.size
+    objects = [ObjectBag(bag.category, bag.point, tuple(bag.boxes(height))) for bag in image.bags]
     return SelectProposal(Picture(pixels), tuple(objects))
 
 

@@ -87,8 +87,7 @@ def outputs(system: System, seed: int, root: Path) -> dict[str, Path]:
     """
     known: dict[str, Path] = {}
     for step in system.steps:
-        own = "once" if step.once else f"seed{seed}"
-        file = root / system.name / own / f"{step.name}.json"
+        file = _file(system, step, seed, root)
         words = [word.format(seed=seed, **known) for word in step.words]
         record = json.loads(file.read_text()) if file.is_file() else None
         if record is None or record["words"] != words:
@@ -96,6 +95,11 @@ def outputs(system: System, seed: int, root: Path) -> dict[str, Path]:
             write_file(file, json.dumps(record, indent=1).encode())
         known[step.name] = Path(record["printed"])
     return known
+
+
+def _file(system: System, step: Step, seed: int, root: Path) -> Path:
+    """The record of a step."""
+    return root / system.name / ("once" if step.once else f"seed{seed}") / f"{step.name}.json"
 
 
 def _done(words: Sequence[str]) -> dict[str, object]:
@@ -114,8 +118,8 @@ def _done(words: Sequence[str]) -> dict[str, object]:
 
 def seconds(system: System, seed: int, root: Path) -> float:
     """Processor seconds of a seed's steps, those that all seeds share among them."""
-    files = [(root / system.name / f"seed{seed}"), root / system.name / "once"]
-    records = [json.loads(path.read_text()) for f in files for path in sorted(f.glob("*.json"))]
+    files = (_file(system, step, seed, root) for step in system.steps)
+    records = [json.loads(file.read_text()) for file in files]
     return sum(float(record["cpu_s"]) for record in records)
 
 
