@@ -4,25 +4,45 @@ import pytest
 
 from int_bench.cli.app import exit_code
 from int_bench.errors import Exit, MissingAsset
+from int_bench.runs.training.parts import trained_ablations
 from int_bench.runs.training.request import selector_first
 
 WORLD = ["dataset=camoworld_crowd", "dataset.count=2"]
 
 
 @pytest.mark.parametrize(
-    ("words", "first"),
+    ("words", "first", "own"),
     [
-        (["method=sapnet", *WORLD, "train.steps=9", "train.bags=b"],
-         ["method=sapnet_select", *WORLD, "train.bags=b"]),
-        (["method=sapnet_r50", *WORLD, "train.labels=mil_single"],
-         ["method=mil_single", *WORLD]),
-        (["method=sapnet", *WORLD, "train.labels=truth"], None),
-        (["method=sapnet", *WORLD, "backbone/selector=sapnet"], None),
-        (["method=plm", *WORLD], None),
+        (["method=sapnet", *WORLD, "train.steps=9", "train.mps=false", "train.psm.pdg=off"],
+         ["method=sapnet_select", *WORLD, "train.steps=9", "train.psm.pdg=off"],
+         ["method=sapnet", *WORLD, "train.steps=9", "train.mps=false"]),
+        (["method=sapnet_r50", *WORLD, "train.labels=mil_single", "train.bags=b"],
+         ["method=mil_single", *WORLD, "train.bags=b"],
+         ["method=sapnet_r50", *WORLD, "train.labels=mil_single", "train.bags=b"]),
     ],
 )  # fmt: skip
-def test_a_selector_is_trained_first_where_labels_need_one_that_is_not_given(words, first):
-    assert selector_first(words) == first
+def test_a_selector_is_trained_first_and_each_is_told_what_it_takes(words, first, own):
+    assert selector_first(words) == (first, own)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["method=sapnet", *WORLD, "train.labels=truth"],
+        ["method=sapnet", *WORLD, "backbone/selector=sapnet"],
+        ["method=plm", *WORLD],
+    ],
+)
+def test_no_selector_is_trained_where_none_is_needed_or_one_is_given(words):
+    assert selector_first(words) is None
+
+
+def test_the_selector_is_that_of_an_ablation_with_the_same_words():
+    words = ["method=sapnet", *WORLD, "train.steps=9", "train.width=8"]
+    (ablation,) = trained_ablations([*words, "module=MPS"])
+    first, own = selector_first(words)
+    whole = ablation.variants[0]
+    assert (first, own) == (list(whole.selector), list(whole.segmenter))
 
 
 def test_a_dry_run_describes_the_selector(tmp_path, capsys):

@@ -103,15 +103,16 @@ def train_command(command: Command) -> int:
         The exit code: 0; 2 or 3 if something is wrong or missing; 130 if interrupted.
     """
     quiet_libraries()
-    if first := selector_first(command.overrides):
+    if trainings := selector_first(command.overrides):
+        first, own = trainings
         before = replace(command, given=tuple(first), limit=None, out=None)
         say(f"A selector is trained first: {before.text}")
         code, selector = _finished(before)
         if selector is None:
             return code
         chosen = ("backbone/selector=sapnet", f"backbone.selector.checkpoint={selector}")
-        added = [*chosen, *bags_of(selector, command.given)]
-        command = replace(command, given=(*command.given, *added))
+        words = (*own, *chosen, *bags_of(selector, own))
+        command = replace(command, given=words, limit=None, out=None)
     code, final = _finished(command)
     if final is not None:
         print(shown(str(final)))

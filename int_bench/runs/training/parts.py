@@ -7,7 +7,7 @@ it (``method=sapnet``), as in its Table 4; MPS is of the network alone.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from int_bench.config.annotations import complaint
 from int_bench.config.compose import TRAIN, composed
 from int_bench.config.places import options
 from int_bench.errors import UsageError
-from int_bench.runs.training.request import SCENES
+from int_bench.runs.training.request import SCENES, target_of, words_of
 
 OF_SELECTOR: Mapping[str, tuple[str, ...]] = {
     "PDG": ("psm.pdg=off",),
@@ -142,12 +142,8 @@ def _node(training: str, words: Sequence[str] = ()) -> dict[str, Any]:
     return node
 
 
-def _target(training: str) -> str:
-    return str(_node(training)[binding.TARGET])
-
-
 def _class(training: str) -> str:
-    return _target(training).rpartition(".")[2]
+    return target_of(training).rpartition(".")[2]
 
 
 def _parts(text: str, training: str) -> list[str]:
@@ -178,7 +174,10 @@ def _ablation(
         name = training if part in OF_SEGMENTER else trainings[0]
         if _node(name) == _node(name, _without(part, PARTS)):
             raise UsageError(f"method={name} has no {part} that could be left out.")
-    shared = [_training_words(name, {*trainings, *beside}, words) for name in trainings]
+    told = [*_out(words, "train"), *(word for word in words if not word.startswith(_OF_RUNS))]
+    shared = [
+        (f"method={name}", *words_of(name, {*trainings, *beside}, told)) for name in trainings
+    ]
     variants = []
     for part in ("", *parts):
         selector = (*shared[0], *_without(part, PARTS if alone else OF_SELECTOR))
@@ -190,21 +189,6 @@ def _ablation(
 def _without(part: str, parts: Mapping[str, Sequence[str]]) -> list[str]:
     """The overrides that leave a part out; none where it is not among the parts."""
     return [f"{TRAIN}.{word}" for word in parts.get(part, ())]
-
-
-def _training_words(name: str, trainings: Collection[str], words: Sequence[str]) -> list[str]:
-    """The overrides of a training: of ``train.KEY`` those that it takes, or that none takes."""
-    taken = {other: set(binding.signature(_target(other)) or {}) for other in trainings}
-    kept = [f"method={name}", *_out(words, "train")]
-    for word in words:
-        option = _key(word).removeprefix(f"{TRAIN}.").partition(".")[0]
-        others = [other for other in trainings if option in taken[other]]
-        if word.startswith(_OF_RUNS) or (
-            word.startswith(f"{TRAIN}.") and others and name not in others
-        ):
-            continue
-        kept.append(word)
-    return kept
 
 
 def _run_words(method: str, words: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ _VALIDATION = ("val", "validation")
 _TENTH = 10
 _SELECTORS = {"sapnet": "sapnet_select", "mil_single": "mil_single"}
 """By the labels that a segmenter learns from, the training of the selector that chooses them."""
-_OF_BAGS = (f"{TRAIN}.bags=", f"{TRAIN}.proposing.")
 
 
 @dataclass(frozen=True)
@@ -95,26 +94,52 @@ class TrainRequest:
         return prepared, validation
 
 
-def selector_first(overrides: Sequence[str]) -> list[str] | None:
-    """What has to be trained before: the selector of a segmenter's labels, where none is given.
+def selector_first(overrides: Sequence[str]) -> tuple[list[str], list[str]] | None:
+    """The trainings of a segmenter: the selector of its labels, where none is given, and its own.
 
     Returns:
-        The overrides of that training; None where nothing has to be.
+        The overrides of each; None where nothing has to be trained before.
 
     Raises:
         MissingAsset: the segmenter's own file of weights to begin with is not there.
     """
-    words = _translated(overrides)
-    if any(word.startswith("backbone/selector=") for word in words):
+    name = _translated(overrides)[0].partition("=")[2]
+    if any(word.startswith("backbone/selector=") for word in overrides):
         return None
-    training = composed([*words, "method=empty"]).tree[TRAIN]
+    trainings = {name, *_SELECTORS.values()}
+    words = [word for word in overrides if not word.startswith("method=")]
+    own = [f"method={name}", *words_of(name, trainings, words)]
+    training = composed([*_translated(own), "method=empty"]).tree[TRAIN]
     selector = _SELECTORS.get(str(training.get("labels")))
     if selector is None:
         return None
     _find_pretrained(training)
-    rest = [word for word in overrides if not word.startswith(("method=", f"{TRAIN}."))]
-    bags = [word for word in overrides if word.startswith(_OF_BAGS)]
-    return [f"method={selector}", *rest, *bags]
+    return [f"method={selector}", *words_of(selector, trainings, words)], own
+
+
+def words_of(name: str, trainings: Collection[str], words: Sequence[str]) -> list[str]:
+    """The overrides of one training: of ``train.KEY`` those that it takes, or that none takes.
+
+    Args:
+        name: of the training.
+        trainings: all that the command is of.
+        words: what it was given.
+    """
+    taken = {other: set(binding.signature(target_of(other)) or {}) for other in trainings}
+    kept = []
+    for word in words:
+        key, _, option = word.partition("=")[0].partition(".")
+        option = option.partition(".")[0]
+        others = any(option in options_of for options_of in taken.values())
+        if key != TRAIN or option in taken[name] or not others:
+            kept.append(word)
+    return kept
+
+
+def target_of(training: str) -> str:
+    """The class of a training by its name, as a file of ``conf/training`` has it."""
+    tree = composed([f"training={training}", "method=empty"]).tree
+    return str(tree[TRAIN][binding.TARGET])
 
 
 def bags_of(selector: Path, overrides: Sequence[str]) -> list[str]:
