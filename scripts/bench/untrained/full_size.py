@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -138,12 +138,12 @@ def measured(fitting: Fitting) -> dict[str, float]:
     }
 
 
-def at_full_size(case: Case, one: Mapping[str, float], rate: float) -> dict[str, float]:
+def at_full_size(case: Case, example: Mapping[str, float], rate: float) -> dict[str, float]:
     """What the training takes with its batch: GB on a GPU, and hours at a rate of TFLOP/s."""
     return {
-        "GB": case.batch * one["activations GB"] + one["weights and optimizer GB"],
-        "s a step": case.batch * one["TFLOP"] / rate,
-        "hours": case.steps * case.batch * one["TFLOP"] / rate / 3600,
+        "GB": case.batch * example["activations GB"] + example["weights and optimizer GB"],
+        "s a step": case.batch * example["TFLOP"] / rate,
+        "hours": case.steps * case.batch * example["TFLOP"] / rate / 3600,
     }
 
 
@@ -186,17 +186,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     one_thread()
     full, rate, rows = not given.reduced, sustained(), list[Row]()
     sizes: dict[str, Any] = {"TFLOP/s": rate, "picture": COCO, "objects a picture": OBJECTS}
-    work: dict[str, Callable[[], dict[str, float]]] = {"propose": lambda: proposing(full)}
     for name in names:
         if name in CASES:
             with tempfile.TemporaryDirectory() as folder:
-                one = measured(fitting_of(CASES[name], full, Path(folder)))
+                example = measured(fitting_of(CASES[name], full, Path(folder)))
             sizes[name] = {"batch": CASES[name].batch, "steps": CASES[name].steps}
-            found = {**one, **at_full_size(CASES[name], one, rate)}
+            figures = {**example, **at_full_size(CASES[name], example, rate)}
         else:
-            found = work[name]()
-        rows += [Row(f"{name}: {what}", value) for what, value in found.items()]
-        print(name, {what: float(f"{value:.4g}") for what, value in found.items()}, flush=True)
+            figures = proposing(full)
+        rows += [Row(f"{name}: {what}", value) for what, value in figures.items()]
+        print(name, {what: float(f"{value:.4g}") for what, value in figures.items()}, flush=True)
     rows.append(Row("peak of this process, GB", peak_resident_bytes() / 1e9))
     note = "GB, s a step and hours are of the batch; hours are an estimate, at the rate of `sizes`."
     return finish(

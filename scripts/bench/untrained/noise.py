@@ -74,15 +74,15 @@ class Noise:
     def objects(self, sample: SampleFile) -> tuple[Instance, ...]:
         """Ellipses of a twentieth to a quarter of the shorter side, anywhere."""
         draws, side = self._draws(sample), min(self.size)
-        found = []
+        objects = []
         for number in range(self.objects_each):
             x, y = draws.uniform(0.2, 0.8, 2) * self.size[::-1]
             half = float(draws.uniform(side / 20, side / 4)) / 2
             mask = ellipse(self.size, (float(x), float(y)), half)
             box, name = tight_box(mask), self.categories[number % self.classes]
             assert box is not None
-            found.append(Instance(f"{sample.id}-{number}", name, mask, box, (float(x), float(y))))
-        return tuple(found)
+            objects.append(Instance(f"{sample.id}-{number}", name, mask, box, (float(x), float(y))))
+        return tuple(objects)
 
     def manifest(self) -> str:
         """What decides them."""
