@@ -11,7 +11,7 @@ several masks share the loss so that the best one counts most, as SAM is trained
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,7 +33,7 @@ from int_bench.errors import UsageError
 from int_bench.learning.features import Features, embeddings
 from int_bench.learning.marks import marks_of
 from int_bench.learning.mask_losses import Marks, mask_loss, overlaps, partial_entropy
-from int_bench.learning.targets import Targets, targets
+from int_bench.learning.targets import Batch, Targets, targets
 from int_bench.learning.training import Fitting, recipe_of
 
 _SHAKEN = 0.1
@@ -148,6 +148,20 @@ class Prompted:
         decoded = decode_masks(self, embedding, prompts)
         return decoded.masks, decoded.ious
 
+    def answers(
+        self, features: Features, known: Targets, count: int
+    ) -> Iterator[tuple[Batch, Tensor, Tensor]]:
+        """The first ``count`` objects in batches, and what :meth:`decode` makes of their points.
+
+        Yields:
+            The batch, mask logits (B, M, s, s) and predicted IoUs (B, M), on the CPU.
+        """
+        for picked in chunks(range(min(count, len(known.ids))), 32):
+            batch = known.take(picked)
+            embedding = features.take(batch.ids, self.device)
+            logits, scores = self.decode(embedding, batch.points, None)
+            yield batch, logits.cpu(), scores.cpu()
+
 
 @dataclass(frozen=True)
 class _Loss:
@@ -198,12 +212,10 @@ class _Check:
 
     def __call__(self) -> Mapping[str, float]:
         rows: list[Tensor] = []
-        for picked in chunks(range(min(self.count, len(self.targets.ids))), 32):
-            batch = self.targets.take(picked)
-            embedding = self.features.take(batch.ids, self.sam.device)
-            logits, scores = self.sam.decode(embedding, batch.points, None)
-            own = overlaps(logits.cpu() > 0, batch.masks > 0.5)
-            top = own.gather(1, 1 + scores[:, 1:].cpu().argmax(1, keepdim=True))[:, 0]
+        answers = self.sam.answers(self.features, self.targets, self.count)
+        for batch, logits, scores in answers:
+            own = overlaps(logits > 0, batch.masks > 0.5)
+            top = own.gather(1, 1 + scores[:, 1:].argmax(1, keepdim=True))[:, 0]
             rows.append(torch.stack([top, own[:, 1:].amax(1), own[:, 0]], 1))
         top_1, oracle, single = torch.cat(rows).mean(0).tolist()
         return {"top_1": top_1, "oracle": oracle, "single": single}

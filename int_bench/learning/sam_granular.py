@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from int_bench.backbones.common.batching import chunks
 from int_bench.core.limits import Above, AtLeast, Count, Share, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, SampleFile, objects_of
@@ -141,13 +140,11 @@ class _Check:
 
     def __call__(self) -> Mapping[str, float]:
         rows: list[Tensor] = []
-        for picked in chunks(range(min(self.count, len(self.targets.ids))), 32):
-            batch = self.targets.take(picked)
-            embedding = self.features.take(batch.ids, self.sam.device)
-            logits, scores = self.sam.decode(embedding, batch.points, None)
-            hard, masks = logits.cpu()[:, 1:] > 0, batch.masks > 0.5
+        answers = self.sam.answers(self.features, self.targets, self.count)
+        for batch, logits, scores in answers:
+            hard, masks = logits[:, 1:] > 0, batch.masks > 0.5
             with_whole, own = overlaps(hard, masks[:, 1:2]), overlaps(hard, masks)
-            best = scores[:, 1:].cpu().argmax(1, keepdim=True)
+            best = scores[:, 1:].argmax(1, keepdim=True)
             top = with_whole.gather(1, best)
             oracle = with_whole.amax(1, keepdim=True)
             rows.append(torch.cat([top, oracle, own, (best == 2).float()], 1))

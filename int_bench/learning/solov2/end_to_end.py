@@ -38,7 +38,7 @@ from int_bench.errors import UsageError
 from int_bench.learning.solov2.batches import Batch, batch_of, drawn
 from int_bench.learning.solov2.labels import Pictures
 from int_bench.learning.solov2.selected import bags
-from int_bench.learning.solov2.training import MIB, Check, SoloOptions, classes_of
+from int_bench.learning.solov2.training import Check, SoloOptions, classes_of
 from int_bench.learning.training import Counting, Fitting, recipe_of
 
 
@@ -106,9 +106,7 @@ class TrainEndToEnd(SoloOptions):
         classes = classes_of(data, validation)
         folder = expanded(self.bags) if self.bags else scratch / "bags"
         known = bags(data, self.proposing, backbones["segmenter"], folder)
-        pictures = Pictures(data, known, self.memory * MIB)
-        if len(pictures) == 0:
-            raise UsageError(f"{data.name} has no object to learn from; choose another split.")
+        pictures = self.pictures(data, known)
         net = self.network(len(classes))
         head = SelectionHead(
             self.architecture.pyramid,

@@ -36,14 +36,13 @@ from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, InstanceDataset, objects_of
 from int_bench.errors import SampleError, UsageError
 from int_bench.learning.solov2.batches import Turned, batch_of, drawn
-from int_bench.learning.solov2.labels import Pictures, Source
+from int_bench.learning.solov2.labels import Chosen, Pictures, Source
 from int_bench.learning.solov2.selected import selected
 from int_bench.learning.training import Fitting, recipe_of
 from int_bench.methods.sapnet.proposing import Proposing
 from int_bench.metrics.instances import Precision, ScoredMask
 
-MIB = 2**20
-"""Bytes."""
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
@@ -106,6 +105,17 @@ class SoloOptions:
         if self.pretrained is not None:
             net.features.read_imagenet(self.pretrained)
         return net
+
+    def pictures(self, data: Dataset, chosen: Mapping[str, Sequence[Chosen]] | None) -> Pictures:
+        """What is learnt from; see :class:`int_bench.learning.solov2.labels.Pictures`.
+
+        Raises:
+            UsageError: it has no object.
+        """
+        pictures = Pictures(data, chosen, self.memory * _MIB)
+        if len(pictures) == 0:
+            raise UsageError(f"{data.name} has no object to learn from; choose another split.")
+        return pictures
 
     def forward_pass(self, place: torch.device) -> torch.autocast:
         """Within it the network computes in ``dtype``."""
@@ -177,9 +187,7 @@ class TrainSoloV2(SoloOptions):
             further = self.mps and self.labels == "sapnet"
             bags = expanded(self.bags) if self.bags else scratch / "bags"
             chosen = selected(data, self.labels, further, self.proposing, backbones, bags)
-        pictures = Pictures(data, chosen, self.memory * MIB)
-        if len(pictures) == 0:
-            raise UsageError(f"{data.name} has no object to learn from; choose another split.")
+        pictures = self.pictures(data, chosen)
         net = self.network(len(classes)).to(pick_device(self.device))
         return Fitting(
             model=net,
@@ -238,7 +246,7 @@ class Check:
         self, options: SoloOptions, net: SoloNet, data: Dataset, classes: Sequence[str]
     ) -> None:
         self._architecture, self._net, self._classes = options.architecture, net, classes
-        pictures = Pictures(data, None, options.memory * MIB)
+        pictures = Pictures(data, None, options.memory * _MIB)
         self._data, self._samples = data, pictures.samples[: options.validated]
 
     def __call__(self) -> Mapping[str, float]:

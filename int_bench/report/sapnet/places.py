@@ -7,7 +7,7 @@ from typing import Any
 
 from int_bench.report.sapnet.scores import Facts, InstanceScores, Measure
 
-MEASURES: Mapping[str, Measure] = {"7": "selection", "9": "boxes"}
+_MEASURES: Mapping[str, Measure] = {"7": "selection", "9": "boxes"}
 """What a table is of, where it is not AP of masks."""
 _COCO, _VOC = "coco", "voc_sbd"
 _METHODS = {
@@ -41,7 +41,7 @@ _ALL = {
 
 def measure_of(which: str) -> Measure:
     """What Table ``which`` is of."""
-    return MEASURES.get(which, "masks")
+    return _MEASURES.get(which, "masks")
 
 
 def name_of(which: str, run: InstanceScores) -> str:
