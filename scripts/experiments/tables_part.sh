@@ -2,7 +2,7 @@
 # One of several processes that make the tables of the drawn world together, on one thread each:
 #
 #     for i in $(seq 12); do bash scripts/experiments/tables_part.sh $i 12 PARTS & done; wait
-#     python -m scripts.experiments.field --join PARTS && python -m int_bench.zoo.report --only int --n-int 72
+#     python -m scripts.experiments.field --join PARTS && python -m int_bench.zoo.report --only int
 #
 # Part I of N writes to PARTS/I. Stopped at any moment it goes on where it was; what no part has
 # done is computed when all is joined. Further options go to scripts.experiments.field.
