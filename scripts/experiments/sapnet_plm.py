@@ -25,6 +25,7 @@ SYSTEMS: tuple[System, ...] = (
     plm.SYSTEM,
     selection.SYSTEM,
     segmentation.SYSTEM,
+    segmentation.FURTHER,
 )
 """In the order of the page; a later one may stand on an earlier one's shipped adapter."""
 _HEAD = """# First results: SAPNet and PLM/PMM on the drawn world
