@@ -66,8 +66,9 @@ class _Told(Listener):
             checked = report.validation
             record["validation"] = {name: _number(checked[name]) for name in checked}
         self._place.tell(record)
-        self._place.say(_in_words(report))
-        self._place.step(report.step, report.steps, _in_words(report))
+        words = _in_words(report)
+        self._place.say(words)
+        self._place.step(report.step, report.steps, words)
 
 
 def _in_words(report: Report) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -27,7 +26,6 @@ from int_bench.backbones.selector.options import Bms, Choices, Pnpg, Prm, Psm
 from int_bench.backbones.selector.selection import Bags, final_boxes
 from int_bench.backbones.solov2.head import SoloNet
 from int_bench.backbones.solov2.losses import Labels
-from int_bench.backbones.solov2.model import write
 from int_bench.backbones.solov2.mps import ranks
 from int_bench.backbones.solov2.targets import boxes_of
 from int_bench.core.files import expanded
@@ -38,8 +36,8 @@ from int_bench.errors import UsageError
 from int_bench.learning.solov2.batches import Batch, batch_of, drawn
 from int_bench.learning.solov2.labels import Pictures
 from int_bench.learning.solov2.selected import bags
-from int_bench.learning.solov2.training import Check, SoloOptions, classes_of
-from int_bench.learning.training import Counting, Fitting, recipe_of
+from int_bench.learning.solov2.training import SoloOptions, classes_of
+from int_bench.learning.training import Counting, Fitting
 
 
 class SharedNetwork(Counting):
@@ -116,13 +114,8 @@ class TrainEndToEnd(SoloOptions):
             self.psm.background,
         )
         model = SharedNetwork(net, head).to(pick_device(self.device))
-        return Fitting(
-            model=model,
-            recipe=recipe_of(self, "sapnet"),
-            loss=_Loss(self, model, pictures, classes),
-            validate=Check(self, net, validation, classes),
-            export=partial(write, net=net, architecture=self.architecture, classes=classes),
-        )
+        loss = _Loss(self, model, pictures, classes)
+        return self.fitting(model, loss, net, validation, classes)
 
 
 @dataclass(frozen=True)

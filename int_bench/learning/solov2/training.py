@@ -14,7 +14,7 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from int_bench.backbones.common.precision import pick_device
 from int_bench.backbones.solov2.architecture import Architecture
@@ -35,6 +35,7 @@ from int_bench.core.limits import Above, AtLeast, Count, Device, Within
 from int_bench.core.protocols import Backbone
 from int_bench.data.dataset import Dataset, InstanceDataset, objects_of
 from int_bench.errors import SampleError, UsageError
+from int_bench.learning.loop import Loss
 from int_bench.learning.solov2.batches import Turned, batch_of, drawn
 from int_bench.learning.solov2.labels import Chosen, Pictures, Source
 from int_bench.learning.solov2.selected import selected
@@ -117,6 +118,23 @@ class SoloOptions:
             raise UsageError(f"{data.name} has no object to learn from; choose another split.")
         return pictures
 
+    def fitting(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        net: SoloNet,
+        validation: Dataset,
+        classes: Sequence[str],
+    ) -> Fitting:
+        """How ``model`` is trained: its segmenter ``net`` is what is looked at and written."""
+        return Fitting(
+            model=model,
+            recipe=recipe_of(self, "sapnet"),
+            loss=loss,
+            validate=Check(self, net, validation, classes),
+            export=partial(write, net=net, architecture=self.architecture, classes=classes),
+        )
+
     def forward_pass(self, place: torch.device) -> torch.autocast:
         """Within it the network computes in ``dtype``."""
         return torch.autocast(place.type, torch.bfloat16, enabled=self.dtype == "bfloat16")
@@ -189,13 +207,8 @@ class TrainSoloV2(SoloOptions):
             chosen = selected(data, self.labels, further, self.proposing, backbones, bags)
         pictures = self.pictures(data, chosen)
         net = self.network(len(classes)).to(pick_device(self.device))
-        return Fitting(
-            model=net,
-            recipe=recipe_of(self, "sapnet"),
-            loss=_Loss(self, net, pictures, classes),
-            validate=Check(self, net, validation, classes),
-            export=partial(write, net=net, architecture=self.architecture, classes=classes),
-        )
+        loss = _Loss(self, net, pictures, classes)
+        return self.fitting(net, loss, net, validation, classes)
 
 
 def classes_of(data: Dataset, validation: Dataset) -> tuple[str, ...]:
