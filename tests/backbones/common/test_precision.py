@@ -4,7 +4,12 @@ import pytest
 import torch
 
 from int_bench.backbones.clip.surgery import ClipSurgery
-from int_bench.backbones.common.precision import FiniteCheck, pick_device, pick_dtype
+from int_bench.backbones.common.precision import (
+    FiniteCheck,
+    all_finite,
+    pick_device,
+    pick_dtype,
+)
 from int_bench.backbones.grounding_dino.model import GroundingDino
 from int_bench.backbones.grounding_dino.package import GroundingDinoPackage
 from int_bench.backbones.llava.model import Llava
@@ -55,6 +60,17 @@ def test_the_others_are_float32_everywhere_unless_told_otherwise(model):
 
 def test_a_class_that_declares_nothing_is_float32():
     assert pick_dtype("auto", CUDA, {}, HUB) is torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_one_number_that_is_not_finite_is_seen_anywhere(dtype):
+    numbers = torch.tensor([[torch.finfo(dtype).max, 0.0], [torch.finfo(dtype).min, 1.0]])
+    assert all_finite(numbers.to(dtype)) and all_finite(torch.empty(0, dtype=dtype))
+    for wrong in (torch.nan, torch.inf, -torch.inf):
+        for place in range(4):
+            spoilt = numbers.to(dtype)
+            spoilt.view(-1)[place] = wrong
+            assert not all_finite(spoilt)
 
 
 def test_finite_numbers_pass_and_the_first_that_is_not_is_named():
