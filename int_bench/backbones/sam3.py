@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import PIL.Image
@@ -60,11 +61,14 @@ class Sam3(LocalModel):
             text=[request.text for request in requests],
             return_tensors="pt",
         ).to(self.place)
-        output = loaded.model(
+        ids = inputs["input_ids"]
+        compute = partial(
+            loaded.model,
             pixel_values=inputs["pixel_values"].to(self.precision),
-            input_ids=inputs["input_ids"],
+            input_ids=ids,
             attention_mask=inputs["attention_mask"],
         )
+        output = self.flops.of(ids.shape[1], len(requests), compute)
         self.counters["rows"] += len(requests)
         see = self.finite.see
         scores = see("class logits", output.pred_logits).float().sigmoid()

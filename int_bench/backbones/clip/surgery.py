@@ -174,14 +174,16 @@ class ClipSurgery(LocalModel):
         size = self.size or self.loaded.native_size
         check_vision(visual, self.blocks, size)
         squares = self._squares(pictures, size)
-        features = surgery_features(visual, squares, self.blocks, self.attention)
+        surgery = partial(surgery_features, visual, squares, self.blocks, self.attention)
+        features = self.flops.of("tokens", len(squares), surgery)
         self.finite.see("token features", features)
         return normalise(features.float(), self.norm)
 
     def _encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """The model's own image features (B, D), of unit length, float32."""
         squares = self._squares(pictures, self.loaded.native_size)
-        features: Tensor = self.loaded.model.encode_image(squares)
+        encode = partial(self.loaded.model.encode_image, squares)
+        features: Tensor = self.flops.of("images", len(squares), encode)
         self.finite.see("picture features", features)
         return normalise(features.float(), "channel")
 
@@ -222,10 +224,11 @@ class ClipSurgery(LocalModel):
         if kept is not None:
             return kept
         filled = [template.replace("{name}", name) for template in prompts]
-        parts = [
-            clip.model.encode_text(clip.tokenizer(list(part)).to(self.place))
-            for part in chunks(filled, _TEXTS_PER_PASS)
+        rows = [
+            clip.tokenizer(list(part)).to(self.place) for part in chunks(filled, _TEXTS_PER_PASS)
         ]
+        encode = clip.model.encode_text
+        parts = [self.flops.of("texts", len(ids), partial(encode, ids)) for ids in rows]
         self.counters["texts_encoded"] += len(filled)
         features = self.finite.see("text features", torch.cat(parts))
         mean = normalise(features.float(), "channel").mean(0, keepdim=True)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from int_bench.backbones.flops.counting import uncounted
+
 KEPT = 24
 """Shapes of which a graph is kept; the least recently used one goes."""
 
@@ -43,7 +45,8 @@ class Pool:
             self._handle = torch.cuda.graph_pool_handle()
         try:
             # What other threads ask of CUDA meanwhile does not matter.
-            with torch.cuda.graph(graph, pool=self._handle, capture_error_mode="thread_local"):
+            mode = "thread_local"
+            with uncounted(), torch.cuda.graph(graph, self._handle, capture_error_mode=mode):
                 compute()
         except RuntimeError as error:
             reason = " ".join(str(error).split())[:200]

@@ -31,6 +31,7 @@ from int_bench.backbones.common.precision import (
     plain_attention,
     spelled,
 )
+from int_bench.backbones.flops.counting import Flops
 from int_bench.core.limits import Count, Device
 from int_bench.core.requests import Request
 from int_bench.core.types import Picture
@@ -92,6 +93,7 @@ class LocalModel(Model):
         NEEDS: those of them without which there is no model.
         PASSES: of ``max_batch`` rows that are worth one call on CUDA: requests of equal shapes are
             computed together, so where shapes are many, more requests fill the passes.
+        flops: the operations that it has computed, where a family counts them.
 
     Raises:
         UsageError: the device is unknown or not there.
@@ -116,6 +118,7 @@ class LocalModel(Model):
         self.place = pick_device(self.device)
         self.precision = pick_dtype(self.dtype, self.place, self.PRECISION, self.checkpoint)
         self.finite = FiniteCheck()
+        self.flops = Flops()
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -120,7 +120,9 @@ class GroundingDino(LocalModel):
             rows, run = _recurring(rows), self._passes
         batch = [_uploaded([row[name] for row in rows], model.device) for name in NAMES]
         with _unchecked(model.device):
-            both = run(*batch)[:count].clone()  # a replay writes where the last one did
+            # A replay writes where the last one did.
+            shapes = tuple(part.shape[1:] for part in batch)
+            both = self.flops.of(shapes, len(rows), partial(run, *batch), count)[:count].clone()
         # Behind the caption's tokens the logits are minus infinity, as they should be.
         self.finite.see("class logits", both[..., 4 : 4 + tokens], self.precision)
         self.finite.see("boxes", both[..., :4], self.precision)

@@ -11,6 +11,7 @@ import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -102,7 +103,8 @@ class GroundingDinoPackage(LocalModel):
         pixels = self._pixels(request)
         tokens = torch.tensor(model.tokenizer(text)["input_ids"])
         with self.computing():
-            output = model(pixels.to(model.feat_map.weight.device), captions=[text])
+            compute = partial(model, pixels.to(model.feat_map.weight.device), captions=[text])
+            output = self.flops.of((pixels.shape, len(tokens)), 1, compute)
             # Behind the caption's tokens the logits are minus infinity, as they should be.
             self.finite.see("class logits", output["pred_logits"][..., : len(tokens)])
             boxes = self.finite.see("boxes", output["pred_boxes"])[0].cpu()

@@ -11,7 +11,6 @@ explicitly. Autoregression is Eq. (1) of the paper.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from inspect import signature
@@ -27,6 +26,7 @@ from int_bench.backbones.common.batching import chunks
 from int_bench.backbones.common.budget import Budget
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.precision import FiniteCheck
+from int_bench.backbones.llava.flops import LanguageWork
 from int_bench.backbones.llava.kv_block import Block, Node, cache_shape
 from int_bench.backbones.llava.prompt import Ids, Prompt
 from int_bench.backbones.llava.static_steps import StaticBlock, StaticSteps
@@ -92,13 +92,14 @@ class Engine:
         model: torch.nn.Module,
         look: Look,
         budget: Budget,
-        counters: Counter[str],
+        work: LanguageWork,
         finite: FiniteCheck,
     ) -> None:
         self._model = model
         self._finite = finite
+        self._work = work
         self._look = look
-        self._counters = counters
+        self._counters = work.counters
         self._embedding: torch.nn.Module = model.get_input_embeddings()  # type: ignore[operator]
         weight = next(self._embedding.parameters())
         self._device, self._embedding_size = weight.device, weight.element_size()
@@ -195,7 +196,7 @@ class Engine:
             pieces[0] = [torch.cat(pair) for pair in zip(pieces[0], features, strict=True)]
         rows = [torch.cat(row) for row in zip(*pieces, strict=True)]
         ends = [list(accumulate(map(len, row))) for row in zip(*pieces, strict=True)]
-        self._counters["prefill_tokens"] += sum(map(len, rows))
+        self._work.prefill(past, list(map(len, rows)), len(rows) * len(depths))
         block = self._block(past, room=max(map(len, rows)))
         kept = sorted({end - 1 for row in ends for end in row})
         logits = self._forward(block, pad_sequence(rows, batch_first=True), keep=kept)
@@ -235,7 +236,7 @@ class Engine:
 
     def step(self, block: Block | StaticBlock, tokens: Sequence[int]) -> Tensor:
         """One more token for every row of a block that is not full; logits (rows, V) float32."""
-        self._counters["decode_steps"] += len(tokens)
+        self._work.step(block, len(tokens))
         if isinstance(block, StaticBlock):
             return self._finite.see("logits", block.step(tokens))
         embeds = self._embedding(self._ids([(token,) for token in tokens]))
@@ -243,7 +244,7 @@ class Engine:
 
     def prefill_text(self, ids: Ids) -> Path:
         """The computed segment of a prompt without a picture; it is not kept."""
-        self._counters["prefill_tokens"] += len(ids)
+        self._work.prefill([[]], [len(ids)], 1)
         block = self._block([[]], room=len(ids))
         logits = self._forward(block, self._embedding(self._ids([ids])), keep=[len(ids) - 1])
         return [Node(block.written(0, 0, len(ids)), logits[0, 0].clone())]
@@ -279,6 +280,7 @@ class Engine:
         self, paths: Sequence[Path], packed: list[list[int]], names: Sequence[Sequence[Ids]]
     ) -> Tensor:
         """Logits (rows, packed tokens, V) float32 behind every packed token."""
+        self._work.score(paths, list(map(len, packed)))
         width = max(len(row) for row in packed)
         ids = self._ids([tuple(row) + (0,) * (width - len(row)) for row in packed])
         items = torch.full(ids.shape, -1, device=ids.device)

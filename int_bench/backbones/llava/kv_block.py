@@ -77,6 +77,11 @@ class Block:
         return int(self.cache.get_seq_length())
 
     @property
+    def tokens(self) -> int:
+        """Of all rows, so far; a device is waited for."""
+        return int(self._past.sum()) + len(self._past) * (self.filled - self._width)
+
+    @property
     def full(self) -> bool:
         """Whether there is no room for another token."""
         return self.filled == self._kv.shape[4]

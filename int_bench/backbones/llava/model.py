@@ -35,6 +35,7 @@ from int_bench.backbones.common.square import Colour, to_square
 from int_bench.backbones.llava.budget import budget
 from int_bench.backbones.llava.contrastive import Contrasted, decode
 from int_bench.backbones.llava.engine import Engine, Writer
+from int_bench.backbones.llava.flops import LanguageWork
 from int_bench.backbones.llava.fused import fused
 from int_bench.backbones.llava.kv_block import check_attention
 from int_bench.backbones.llava.prompt import ChatFormat, VlmRequest
@@ -227,7 +228,8 @@ class Llava(LocalModel):
         loaded: _Loaded = self.loaded
         model, processor = loaded.model, loaded.processor
         room = budget(self.place, self.prefix_cache_mb, self.max_batch)
-        engine = Engine(model, self._look, room, self.counters, self.finite)
+        work = LanguageWork(model, self.counters, self.flops)
+        engine = Engine(model, self._look, room, work, self.finite)
         chat, stop = ChatFormat(processor), _stop_ids(model, processor)
         return _Ready(model, processor, chat, engine, stop)
 
@@ -261,7 +263,9 @@ class Llava(LocalModel):
             for name, tensor in inputs.items()
         }
         self.counters["vision_passes"] += len(pictures)
-        output = ready.model.get_image_features(**inputs, return_dict=True)
+        look = partial(ready.model.get_image_features, **inputs, return_dict=True)
+        shape = inputs["pixel_values"].shape
+        output = self.flops.of(shape[1:], shape[0], look)
         return [self.finite.see("image tokens", tokens) for tokens in output.pooler_output]
 
     def _joined(self, pictures: Sequence[Picture]) -> dict[str, Tensor]:

@@ -114,6 +114,11 @@ class StaticBlock:
         step.begin(self._past, width, width)
 
     @property
+    def tokens(self) -> int:
+        """Of all rows, so far."""
+        return sum(self._past) + len(self._past) * (self.filled - self._width)
+
+    @property
     def full(self) -> bool:
         """Whether there is no room for another token."""
         return self.filled == self._step.kv.shape[4]

@@ -25,6 +25,7 @@ from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.precision import whole_float32
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.decoding import Decoded, Prompts, decode_masks, embed_prompts
+from int_bench.backbones.sam.flops import encoder_flops
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam, put_decoder
 from int_bench.backbones.sam.windows import moved_less
 from int_bench.core.limits import Count
@@ -162,6 +163,7 @@ class Sam(LocalModel):
         squares = torch.stack([self._square(picture) for picture in pictures])
         encoded = self.loaded.image_encoder(squares.to(self.precision))
         self.counters["images_encoded"] += len(pictures)
+        self.flops.total += len(pictures) * encoder_flops(self.loaded.image_encoder)
         return self.finite.see("picture embeddings", encoded, self.precision).float()
 
     def _square(self, picture: Picture) -> Tensor:
@@ -211,7 +213,8 @@ class Sam(LocalModel):
             padded = len({len(request.points) for request in requests}) > 1
             points, boxes = self._points(requests), self._boxes(requests)
             prompts = embed_prompts(self.loaded, points, boxes, padded)
-            decoded = decode_masks(self.loaded, stacked, self._adapted(prompts, stacked))
+            decode = partial(decode_masks, self.loaded, stacked, self._adapted(prompts, stacked))
+            decoded = self.flops.of(prompts.sparse.shape[1], len(requests), decode)
         chosen = decoded._replace(masks=decoded.masks[:, choices], ious=decoded.ious[:, choices])
         self.counters["rows"] += len(requests)
         self.finite.see("mask logits", chosen.masks)

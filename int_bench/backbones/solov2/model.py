@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -113,7 +114,8 @@ class SoloV2(LocalModel):
         network: Network = self.loaded
         architecture = network.architecture
         pictures = torch.stack([normalised(r.image.pixels, architecture) for r in requests])
-        outputs: Outputs = network.net(pictures.to(self.place, self.precision))
+        compute = partial(network.net, pictures.to(self.place, self.precision))
+        outputs: Outputs = self.flops.of(pictures.shape[1:], len(requests), compute)
         self.counters["rows"] += len(requests)
         for name, value in (("mask features", outputs.features), ("kernels", outputs.kernels[0])):
             self.finite.see(name, value)

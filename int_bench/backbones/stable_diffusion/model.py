@@ -118,7 +118,7 @@ class StableDiffusion(LocalModel):
             "outputs of the UNet": pipeline.unet,
             "decodings of the VAE": pipeline.vae.decoder,
         }
-        with self.computing(), self.finite.watching(stages):
+        with self.computing(), self.finite.watching(stages), self.flops.watching(stages):
             filled = self._generate(pipeline, requests, squares)
         rows = zip(requests, frames, filled, strict=True)
         return [self._back(request, frame, image) for request, frame, image in rows]
@@ -202,7 +202,8 @@ class StableDiffusion(LocalModel):
         if remembered is not None:
             return remembered
         pipeline = self.loaded
-        embedding, _ = pipeline.encode_prompt(text, pipeline.unet.device, 1, False)
+        encode = partial(pipeline.encode_prompt, text, pipeline.unet.device, 1, False)
+        embedding, _ = self.flops.of("text", 1, encode)
         self.finite.see("text embeddings", embedding)
         self.counters["texts_encoded"] += 1
         self._embeddings.put(text, embedding)

@@ -1,0 +1,50 @@
+"""What models count as their operations, against torch's own counter around the same calls."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from int_bench.backbones.flops.counting import Flops
+from scripts.bench.verbs import ASKED, ask, build, numbers
+
+aten = torch.ops.aten
+MORE = {
+    aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(
+        q, k, v
+    ),
+    # Four projections, the products of queries and keys, and of weights and values.
+    aten._native_multi_head_attention: lambda q, k, v, width, *_, **__: (
+        q[0] * q[1] * (4 * 2 * width * width + 2 * 2 * k[1] * width)
+    ),
+}
+"""What torch's counter does not know."""
+
+
+@pytest.mark.parametrize("verb", ASKED)
+def test_a_model_counts_what_torch_counts(verb):
+    model = build(ASKED[verb][0].role, "cpu")
+    answers, counts = [], []
+    for _ in range(2):  # while shapes are new, and when they are known
+        model.forget()
+        before = model.flops.total
+        answer = ask(model, verb)
+        counts.append(model.flops.total - before)
+        answers.append(answer if isinstance(answer[0], str) else numbers(answer))
+    model.forget()
+    with FlopCounterMode(display=False, custom_mapping=MORE) as torchs:
+        ask(model, verb)
+    assert counts[0] == counts[1] == pytest.approx(torchs.get_total_flops(), rel=1e-3)
+    assert np.array_equal(*answers)  # to be counted changes no bit
+
+
+def test_rows_that_are_padding_are_not_counted_and_failures_neither():
+    flops, left, right = Flops(), torch.ones(4, 3), torch.ones(3, 5)
+    for wanted, total in ((None, 120), (2, 180), (4, 300)):
+        flops.of("key", 4, lambda: left @ right, wanted)
+        assert flops.total == total
+    with pytest.raises(RuntimeError):
+        flops.of("other", 4, lambda: left @ left)
+    assert flops.total == 300
