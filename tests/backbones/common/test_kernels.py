@@ -37,6 +37,8 @@ def test_the_fused_functions_are_the_plain_ones():
     told = {**os.environ, "TRITON_INTERPRET": "1"}
     asked = [sys.executable, "-c", INTERPRETED]
     done = subprocess.run(asked, env=told, capture_output=True, text=True, check=False)
+    if "InterpreterError" in done.stderr and "only 0-dimensional arrays" in done.stderr:
+        pytest.skip("the interpreter of this Triton does not know this numpy")  # 3.6 and 2.5
     assert done.stdout.endswith("the same\n"), done.stderr[-2000:]
 
 
