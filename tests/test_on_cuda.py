@@ -87,8 +87,8 @@ COSTS = {
     "inpaint": Cost(1362, 2, 10, 3512),
     "detect": Cost(684, 1, 7, 13363),
     "segment": Cost(271, 1, 5, 4352),
-    "heatmap": Cost(196, 1, 2, 6054),
-    "similarity": Cost(150, 1, 2, 6311),
+    "heatmap": Cost(154, 1, 2, 4347),
+    "similarity": Cost(118, 1, 2, 3211),
 }
 
 

@@ -7,16 +7,19 @@ activation follows what the weights were trained with, and a contradiction is an
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
 import torch
+from torch import Tensor
 
 from int_bench.backbones.common.loading import load_errors, missing, resolve
 from int_bench.backbones.common.lru import Lru
+from int_bench.core.types import Image
 from int_bench.errors import MissingAsset, UsageError
 
 _CONFIG_FILE = "open_clip_config.json"
@@ -45,10 +48,10 @@ class Clip:
     """A loaded CLIP; ``texts`` keeps text features by (templates, text) for the whole process."""
 
     model: Any
-    tokenizer: Callable[[list[str]], torch.Tensor]
+    tokenizer: Callable[[list[str]], Tensor]
     device: torch.device
     dtype: torch.dtype
-    texts: Lru[tuple[tuple[str, ...], str], torch.Tensor] = field(
+    texts: Lru[tuple[tuple[str, ...], str], Tensor] = field(
         default_factory=lambda: Lru(_KEPT_TEXTS)
     )
 
@@ -57,19 +60,19 @@ class Clip:
         """Side of the square in pixels that the position embedding was trained for."""
         return int(self.model.visual.image_size[0])
 
-    def preprocess(self, size: int) -> Callable[[PIL.Image.Image], torch.Tensor]:
-        """Image to (3, size, size): squashed as the authors do, normalised as the weights want.
+    def square(self, pixels: Image, size: int) -> Tensor:
+        """(3, size, size) float32: squashed as the authors do, normalised as the weights want.
 
-        Reading: open_clip's own default crops the centre, which would cut off parts of a patch.
+        The numbers of open_clip's own transform. Reading: its default crops the centre, which
+        would cut off parts of a patch.
         """
-        from open_clip.transform import PreprocessCfg, image_transform_v2
-
-        config = PreprocessCfg(**self.model.visual.preprocess_cfg)
-        config = replace(config, size=(size, size), resize_mode="squash")
-        transform: Callable[[PIL.Image.Image], torch.Tensor] = image_transform_v2(
-            config, is_train=False
-        )
-        return transform
+        config = self.model.visual.preprocess_cfg
+        linear = config["interpolation"] == "bilinear"
+        kind = PIL.Image.Resampling.BILINEAR if linear else PIL.Image.Resampling.BICUBIC
+        squashed = np.asarray(PIL.Image.fromarray(pixels).resize((size, size), kind))
+        planes = torch.from_numpy(squashed.transpose(2, 0, 1).copy()).to(torch.float32)
+        mean, std = (torch.tensor(config[name])[:, None, None] for name in ("mean", "std"))
+        return planes.div_(255).sub_(mean).div_(std)
 
 
 def load_clip(source: ClipSource, device: torch.device, dtype: torch.dtype) -> Clip:

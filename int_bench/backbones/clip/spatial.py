@@ -2,12 +2,12 @@
 
 Source: Li et al., "CLIP Surgery for Better Explainability with Enhancement in Open-Vocabulary
 Tasks" (arXiv 2304.05653), in the variant of Eq. (9)'s forerunners (k-k attention). A second forward
-pass over the model's own modules: nothing is copied, hooked or patched.
+pass over the model's own modules: nothing is copied, hooked or patched. What nobody reads is not
+computed: of the last block as trained, at most the class token.
 """
 
 from __future__ import annotations
 
-from types import MethodType
 from typing import Any, Literal, TypeAlias
 
 import torch
@@ -45,7 +45,34 @@ def check_vision(visual: Any, blocks: int, size: int) -> None:
         )
 
 
-def surgery_features(visual: Any, images: Tensor, blocks: int, attention: Attention) -> Tensor:
+def reads_class_token(visual: Any) -> bool:
+    """Whether a vision tower's answer is the class token of a plain ViT (see `class_features`)."""
+    layers: Any = getattr(getattr(visual, "transformer", None), "resblocks", ())
+    plain = len(layers) > 0 and isinstance(layers[0].attn, torch.nn.MultiheadAttention)
+    return plain and visual.attn_pool is None and visual.pool_type == "tok"
+
+
+def class_features(visual: Any, images: Tensor) -> Tensor:
+    """What ``VisionTransformer.forward`` gives, of the last block the class token alone.
+
+    Args:
+        visual: an open_clip ``VisionTransformer`` that passed `reads_class_token`.
+        images: (B, 3, S, S), normalised, of the model's own size.
+
+    Returns:
+        (B, D) projected features, not normalised.
+    """
+    tokens = _embed(visual, images)
+    *earlier, last = visual.transformer.resblocks
+    for block in earlier:
+        tokens = _block(block, tokens)
+    projected: Tensor = visual.ln_post(_class_token(last, tokens)[:, 0]) @ visual.proj
+    return projected
+
+
+def surgery_features(
+    visual: Any, images: Tensor, blocks: int, attention: Attention, class_token: bool = True
+) -> Tensor:
     """Token features after architecture surgery.
 
     In the last ``blocks`` blocks a new path branches off. It adds up attention of keys (or values)
@@ -58,22 +85,27 @@ def surgery_features(visual: Any, images: Tensor, blocks: int, attention: Attent
         images: (B, 3, H, W), normalised; sides are multiples of the patch size.
         blocks: how many of the last blocks have the new path.
         attention: ``kk`` (GenSAM, ProMaC) or ``vv`` (CLIP Surgery).
+        class_token: whether it is wanted.
 
     Returns:
-        (B, 1 + g_h * g_w, D) projected features, class token first, not normalised.
+        (B, 1 + g_h * g_w, D) projected features, class token first, not normalised; one token
+        less without it.
     """
     original = _embed(visual, images)
     layers = list(visual.transformer.resblocks)
     for block in layers[:-blocks]:
-        original = block(original)
-    new = original
-    for block in layers[-blocks:]:
-        attended, attended_itself = _attend(block, original, attention)
-        new = new + block.ls_1(attended_itself)
-        original = original + block.ls_1(attended)
-        original = original + block.ls_2(block.mlp(block.ln_2(original)))
-    tokens = torch.cat([original[:, :1], new[:, 1:]], dim=1)
-    projected: Tensor = visual.ln_post(tokens) @ visual.proj
+        original = _block(block, original)
+    new = original[:, 1:]
+    for block in layers[-blocks:-1]:
+        query, key, value = _heads(block.attn, block.ln_1(original))
+        new = new + _attended_itself(block, key, value, attention)
+        original = _behind(block, original + _attended(block, query, key, value))
+    last = layers[-1]
+    key, value = _heads(last.attn, last.ln_1(original), 1)
+    new = new + _attended_itself(last, key, value, attention)
+    if class_token:
+        new = torch.cat([_class_token(last, original), new], dim=1)
+    projected: Tensor = visual.ln_post(new) @ visual.proj
     return projected
 
 
@@ -101,41 +133,45 @@ def _positions(visual: Any, height: int, width: int) -> Tensor:
     return torch.cat([token, resized[0].flatten(1).T.to(token.dtype)])
 
 
-def _attend(block: Any, tokens: Tensor, attention: Attention) -> tuple[Tensor, Tensor]:
-    """The block's attention as trained, and with its keys or values attending to themselves."""
-    layer = block.attn
-    mixed = functional.linear(block.ln_1(tokens), layer.in_proj_weight, layer.in_proj_bias)
-    heads = mixed.reshape(*mixed.shape[:2], 3, layer.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key, value = heads.unbind()
+def _block(block: Any, tokens: Tensor) -> Tensor:
+    """A block as trained: (B, N, C) to the same."""
+    return _behind(block, tokens + _attended(block, *_heads(block.attn, block.ln_1(tokens))))
+
+
+def _class_token(block: Any, tokens: Tensor) -> Tensor:
+    """(B, 1, C): the first token behind a block as trained."""
+    normed = block.ln_1(tokens)
+    (query,) = _heads(block.attn, normed[:, :1].contiguous(), 0, 1)
+    key, value = _heads(block.attn, normed, 1)
+    return _behind(block, tokens[:, :1] + _attended(block, query, key, value))
+
+
+def _heads(layer: Any, tokens: Tensor, first: int = 0, end: int = 3) -> tuple[Tensor, ...]:
+    """Queries, keys and values, or some of the three: each (B, heads, N, C / heads)."""
+    rows = slice(first * layer.embed_dim, end * layer.embed_dim)
+    bias = layer.in_proj_bias if layer.in_proj_bias is None else layer.in_proj_bias[rows]
+    mixed = functional.linear(tokens, layer.in_proj_weight[rows], bias)
+    heads: Tensor = mixed.unflatten(-1, (end - first, layer.num_heads, -1))
+    return heads.permute(2, 0, 3, 1, 4).unbind()
+
+
+def _attended(block: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What attention adds to the tokens of the queries, (B, N, C)."""
+    mixed = functional.scaled_dot_product_attention(query, key, value)
+    added: Tensor = block.ls_1(block.attn.out_proj(mixed.transpose(1, 2).flatten(2)))
+    return added
+
+
+def _attended_itself(block: Any, key: Tensor, value: Tensor, attention: Attention) -> Tensor:
+    """What attention of keys or values with themselves adds to all tokens but the first."""
     itself = key if attention == "kk" else value
-    trained = functional.scaled_dot_product_attention(query, key, value)
-    self_attended = functional.scaled_dot_product_attention(itself, itself, value)
-    outputs = [layer.out_proj(x.transpose(1, 2).flatten(2)) for x in (trained, self_attended)]
-    return outputs[0], outputs[1]
+    return _attended(block, itself[:, :, 1:], itself, value)
 
 
-def fused_batches(visual: Any) -> None:
-    """Let the attention of a vision tower be one kernel for batches on a CPU.
-
-    There the library's fast path keeps a matrix of (tokens x tokens). What is computed alone stays
-    what it is, to the bit; elsewhere torch chooses such a kernel by itself.
-    """
-    for block in getattr(getattr(visual, "transformer", None), "resblocks", ()):
-        layer = getattr(block, "attn", None)
-        if isinstance(layer, torch.nn.MultiheadAttention) and layer.in_proj_bias is not None:
-            layer.forward = MethodType(_mixed, layer)  # type: ignore[method-assign]
-
-
-def _mixed(self: Any, query: Tensor, *others: Any, **named: Any) -> tuple[Tensor, Tensor | None]:
-    """``nn.MultiheadAttention.forward`` of tokens, (B, N, D), that attend to themselves."""
-    masked = named.get("attn_mask") is not None or named.get("need_weights", True)
-    if query.is_cuda or len(query) == 1 or masked or not self.batch_first:
-        answer: tuple[Tensor, Tensor | None] = type(self).forward(self, query, *others, **named)
-        return answer
-    mixed = functional.linear(query, self.in_proj_weight, self.in_proj_bias)
-    heads = mixed.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-    attended = functional.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-    return self.out_proj(attended), None
+def _behind(block: Any, tokens: Tensor) -> Tensor:
+    """The block's perceptron and what it is added to."""
+    added: Tensor = block.ls_2(block.mlp(block.ln_2(tokens)))
+    return tokens + added
 
 
 def normalise(features: Tensor, norm: Norm) -> Tensor:
@@ -151,17 +187,17 @@ def heat_maps(features: Tensor, texts: Tensor, empty: Tensor) -> Tensor:
     """Feature surgery: one map per text, what every text has in common removed.
 
     Args:
-        features: (1 + n, D) normalised, class token first.
-        texts: (T, D) unit features of the texts.
+        features: (..., n, D) normalised, without the class token.
+        texts: (..., T, D) unit features of the texts.
         empty: (D,) unit feature of the empty text, the redundant part.
 
     Returns:
-        (T, n), each map scaled to 0..1.
+        (..., T, n), each map scaled to 0..1.
     """
-    return min_max(features[1:] @ (texts - empty).T, dim=0).T
+    return min_max((texts - empty) @ features.mT)
 
 
-def min_max(values: Tensor, dim: int) -> Tensor:
-    """Scaled to 0..1 along a dimension; a constant becomes 0."""
-    low, high = values.amin(dim, keepdim=True), values.amax(dim, keepdim=True)
-    return torch.where(high > low, (values - low) / (high - low), torch.zeros_like(values))
+def min_max(values: Tensor) -> Tensor:
+    """Scaled to 0..1 along the last dimension; a constant becomes 0."""
+    low, high = torch.aminmax(values, dim=-1, keepdim=True)
+    return (values - low) / torch.where(high > low, high - low, 1.0)

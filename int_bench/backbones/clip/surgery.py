@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-import PIL.Image
 import torch
 from torch import Tensor
 
@@ -16,10 +15,11 @@ from int_bench.backbones.clip.spatial import (
     Attention,
     Norm,
     check_vision,
-    fused_batches,
+    class_features,
     heat_maps,
     min_max,
     normalise,
+    reads_class_token,
     surgery_features,
 )
 from int_bench.backbones.common.ahead import Ahead, Submit
@@ -122,7 +122,7 @@ class ClipSurgery(LocalModel):
         with self.computing():
             pictures = [request.image for request in requests]
             tokens = self.features(pictures, self._tokens, self._encode_tokens)
-            maps = [self._draw(request, tokens[request.image.digest]) for request in requests]
+            maps = self.in_batches(requests, partial(self._draw, tokens), key=_count)
             return list(self.finite.fetch(torch.stack(maps)).numpy()) if maps else []
 
     def similarity(self, requests: Sequence[Similarity]) -> list[float]:
@@ -159,9 +159,7 @@ class ClipSurgery(LocalModel):
     def load(self) -> Clip:
         """Model, tokenizer, and what is known of texts."""
         source = ClipSource(self.checkpoint, self.pretrained, self.revision)
-        clip = load_clip(source, self.place, self.precision)
-        fused_batches(clip.model.visual)
-        return clip
+        return load_clip(source, self.place, self.precision)
 
     def forget(self) -> None:
         """Drop the features of pictures and texts."""
@@ -169,21 +167,25 @@ class ClipSurgery(LocalModel):
         self.loaded.texts.clear()
 
     def _encode_tokens(self, pictures: Sequence[Picture]) -> Tensor:
-        """Spatial CLIP's features (B, 1 + g * g, D), normalised, float32."""
+        """Spatial CLIP's features of the patches, (B, g * g, D), normalised, float32."""
         visual = self.loaded.model.visual
         size = self.size or self.loaded.native_size
         check_vision(visual, self.blocks, size)
         squares = self._squares(pictures, size)
-        surgery = partial(surgery_features, visual, squares, self.blocks, self.attention)
+        over_tokens = self.norm == "token"
+        surgery = partial(
+            surgery_features, visual, squares, self.blocks, self.attention, over_tokens
+        )
         features = self.flops.of("tokens", len(squares), surgery)
         self.finite.see("token features", features)
-        return normalise(features.float(), self.norm)
+        return normalise(features.float(), self.norm)[:, int(over_tokens) :]
 
     def _encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """The model's own image features (B, D), of unit length, float32."""
-        squares = self._squares(pictures, self.loaded.native_size)
-        encode = partial(self.loaded.model.encode_image, squares)
-        features: Tensor = self.flops.of("images", len(squares), encode)
+        squares, model = self._squares(pictures, self.loaded.native_size), self.loaded.model
+        plain = reads_class_token(model.visual)
+        encode = partial(class_features, model.visual) if plain else model.encode_image
+        features: Tensor = self.flops.of("images", len(squares), partial(encode, squares))
         self.finite.see("picture features", features)
         return normalise(features.float(), "channel")
 
@@ -198,21 +200,26 @@ class ClipSurgery(LocalModel):
 
     def _square(self, picture: Picture, size: int) -> Tensor:
         """(3, size, size) float32, normalised."""
-        return self.loaded.preprocess(size)(PIL.Image.fromarray(picture.pixels))  # type: ignore[no-any-return]
+        clip: Clip = self.loaded
+        return clip.square(picture.pixels, size)
 
-    def _draw(self, request: Heatmap, tokens: Tensor) -> Tensor:
-        """The heat map (g, g) of a request from its picture's features (1 + g * g, D)."""
-        maps = self._mean_map(request.foreground, tokens)
-        if request.background:
-            maps = maps - self._mean_map(request.background, tokens)
-        side = round(maps.numel() ** 0.5)
-        return min_max(maps, dim=0).reshape(side, side)
-
-    def _mean_map(self, names: Sequence[str], tokens: Tensor) -> Tensor:
-        """(g * g,): the mean over texts of their maps, each in 0..1."""
+    def _draw(self, tokens: Mapping[str, Tensor], requests: Sequence[Heatmap]) -> list[Tensor]:
+        """The heat maps (g, g) of requests with equally many texts, from (g * g, D) each."""
         prompts = self._templates or _surgery_templates()
-        features = torch.stack([self._text(name, prompts) for name in names])
-        return heat_maps(tokens, features, self._text("", prompts)).mean(0)
+        named = [
+            self._text(name, prompts)
+            for request in requests
+            for name in (*request.foreground, *request.background)
+        ]
+        features = torch.stack([tokens[request.image.digest] for request in requests])
+        names = torch.stack(named).unflatten(0, (len(requests), -1))
+        maps = heat_maps(features, names, self._text("", prompts))
+        foreground, background = _count(requests[0])
+        drawn = maps[:, :foreground].mean(1)
+        if background:
+            drawn = drawn - maps[:, foreground:].mean(1)
+        side = round(drawn.shape[1] ** 0.5)
+        return list(min_max(drawn).unflatten(1, (side, side)))
 
     def _text(self, name: str, prompts: tuple[str, ...]) -> Tensor:
         """(D,) unit feature of a text: the mean over templates of unit features.
@@ -235,6 +242,11 @@ class ClipSurgery(LocalModel):
         feature = normalise(mean, "channel")[0]
         clip.texts.put((prompts, name), feature)
         return feature
+
+
+def _count(request: Heatmap) -> tuple[int, int]:
+    """How many texts a request has, for and against."""
+    return len(request.foreground), len(request.background)
 
 
 def _read_templates(chosen: TemplateSet | Sequence[str]) -> tuple[str, ...]:
