@@ -224,7 +224,7 @@ def _print(
 def _tell_of_speed(runs: Sequence[Prepared], done: Done) -> None:
     """How fast the command was; of a run by itself, how fast it was from its beginning on."""
     parts: Sequence[Spent] = done.spent
-    if len(runs) == 1 and any(part.images for part in parts):
+    if len(runs) == 1 and done.work.images:
         parts = [part for part in spent_of(runs[0].path) if part.methods == 1]
     for part in parts:
         if part.text:

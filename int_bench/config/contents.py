@@ -8,16 +8,14 @@ change, so that gigabytes are read once and not at each start. What lies on a hu
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from int_bench.config.places import CONF
+from int_bench.core.files import Remembered
 
 ZOO = CONF.parent / "zoo"
 _SUMS = ZOO / "SHA256SUMS"
@@ -29,6 +27,7 @@ _WHOLE = 4 * 2**30
 _BLOCKS = 256
 _SETTLED_S = 2.0
 """A file changed within the last seconds may change again without a new time."""
+_HASHES = Remembered("hashes.json")
 
 
 @lru_cache
@@ -97,13 +96,13 @@ def _hash(lines: Sequence[str]) -> str:
 def _of_file(path: Path) -> str:
     """The hash of a file, remembered under its size and times; the second one nobody can set."""
     state, key = path.stat(), str(path.resolve())
-    hashes = _remembered()
+    hashes = _HASHES.read()
     entry, known_by = hashes.get(key), [state.st_size, state.st_mtime_ns, state.st_ctime_ns]
     if isinstance(entry, list) and len(entry) == 4 and entry[:3] == known_by:
         return str(entry[3])
     digest = _read(path, state.st_size)
     if state.st_size > _BLOCK and time.time() - state.st_mtime > _SETTLED_S:
-        _remember({**hashes, key: [*known_by, digest]})
+        _HASHES.write({**hashes, key: [*known_by, digest]})
     return digest
 
 
@@ -117,26 +116,3 @@ def _read(path: Path, size: int) -> str:
             stream.seek((size - _BLOCK) * index // (_BLOCKS - 1))
             digest.update(stream.read(_BLOCK))
     return digest.hexdigest()
-
-
-def _store() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(cache).expanduser() / "int-bench" / "hashes.json"
-
-
-def _remembered() -> dict[str, Any]:
-    try:
-        hashes = json.loads(_store().read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return hashes if isinstance(hashes, dict) else {}
-
-
-def _remember(hashes: dict[str, Any]) -> None:
-    """Replace the file at once; a folder that cannot be written costs reading again."""
-    file = _store()
-    aside = file.with_name(f"{file.name}.{os.getpid()}")
-    with suppress(OSError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(hashes), encoding="utf-8")
-        aside.replace(file)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import errno
 import glob
 import hashlib
+import json
 import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import Any
 
 from int_bench.errors import MissingAsset, UsageError
 
@@ -124,6 +126,36 @@ def make_folder(path: Path) -> None:
     make_folder(path.parent)
     path.mkdir(exist_ok=True)
     _flush(path.parent)
+
+
+class Remembered:
+    """A mapping in the user's cache, in ``~/.cache/int-bench/``: what can be worked out again.
+
+    Args:
+        name: of the file.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def read(self) -> dict[str, Any]:
+        """What is known; nothing if the file is not there or holds something else."""
+        try:
+            known = json.loads(self._file().read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+    def write(self, known: Mapping[str, Any]) -> None:
+        """Replace the file at once; a folder that cannot be written costs the work again."""
+        file = self._file()
+        with suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_aside(file, json.dumps(known).encode())
+
+    def _file(self) -> Path:
+        cache = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+        return Path(cache).expanduser() / "int-bench" / self._name
 
 
 def hash_of(path: Path) -> str | None:

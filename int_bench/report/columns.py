@@ -64,9 +64,11 @@ SCORE_COLUMNS = (
 SPEED_COLUMNS = (
     Column("images_per_hour", "img/h", 0, hidden=True),
     Column("hour_of", "hour of", numeric=False, hidden=True),
+    Column("share_of_ceiling", "of ceiling", 3, hidden=True),
     Column("joules_per_image", "J/img", 0, hidden=True),
 )
-"""How fast a run was, on what, and what it drew: of a GPU's hour, or of a core's without one."""
+"""How fast a run was, on what, how near to what that can do, and what it drew: of a GPU's hour, or
+of a core's without one."""
 
 
 def speed_cells(run: Path) -> dict[str, Cell]:
@@ -80,6 +82,7 @@ def speed_cells(run: Path) -> dict[str, Cell]:
             return {
                 "images_per_hour": spent.per_hour,
                 "hour_of": f"{spent.device} ({spent.exactness})",
+                "share_of_ceiling": spent.share_of_ceiling,
                 "joules_per_image": spent.joules_per_image,
             }
     return {}

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from int_bench.backbones.common.model import LocalModel
+from int_bench.backbones.flops.counting import Flops
 from int_bench.config import load_config
 from int_bench.config.needs.hardware import Memory
+from int_bench.engine.serving import Server
 from int_bench.report.columns import speed_cells
+from int_bench.report.html.facts import facts
+from int_bench.report.html.sides import Side
 from int_bench.runs.kept import work
+from int_bench.runs.kept.ceiling import AtCeiling
 from int_bench.runs.kept.work import Clock, Sitting, Spent, spent_of, together
 from int_bench.runs.records import FAILED, OK, Record
+from tests.backbones.flops.test_counting import MORE
 
 ON_GPU = Spent("NVIDIA H100 80GB HBM3", 1, "E1", 24, 120.0, 300.0, 36_000.0)
 ON_CPU = Spent("AMD EPYC", 0, "E0", 6, 90.0, 60.0)
@@ -27,14 +37,52 @@ def test_an_hour_is_that_of_a_gpu_or_of_a_core():
         " GPU-seconds, loading included"
     )
     assert ON_CPU.text.startswith("360 images per CPU-hour on AMD EPYC (E0): 6 images in 60 CPU-")
+    assert ", 25 % of its ceiling, 1,500 J" in replace(ON_GPU, ceiling_seconds=30.0).text
+    assert replace(ON_CPU, ceiling_seconds=3.0).share_of_ceiling == 0.05
+    assert ON_GPU.share_of_ceiling is None is replace(ON_GPU, ceiling_seconds=0.0).share_of_ceiling
     assert replace(ON_GPU, images=0).text == "" == replace(ON_CPU, cpu_seconds=0.3).text
 
 
-def test_sums_are_of_one_kind_and_joules_of_all_or_none():
-    other = replace(ON_GPU, device="Tesla T4")
-    first, second = together([ON_GPU, other, replace(ON_GPU, joules=None), other])
+def test_sums_are_of_one_kind_and_joules_and_ceilings_of_all_or_none():
+    other = replace(ON_GPU, device="Tesla T4", ceiling_seconds=12.0)
+    first, second = together(
+        [ON_GPU, other, replace(other, device=ON_GPU.device, joules=None), other]
+    )
     assert first.images == second.images == 48
     assert {first.joules, second.joules} == {None, 72_000}
+    assert {first.share_of_ceiling, second.share_of_ceiling} == {None, 0.1}
+
+
+class Model:
+    """A backbone that counts operations, as far as a run looks at it."""
+
+    def __init__(self, rate=1e9, place="cuda:0", **counters):
+        self.counters, self.place, self.flops, self.rate = (
+            counters,
+            torch.device(place),
+            Flops(),
+            rate,
+        )
+
+    def ceiling(self, name):
+        return self.rate
+
+
+def test_each_model_has_the_ceiling_of_its_precision_and_what_is_unknown_leaves_none():
+    half, single = Model(4e9, images=3), Model(1e9, rows=2)
+    half.flops.total = single.flops.total = 10**12  # of a run before
+    at_ceiling = AtCeiling([half, single], "cuda", "T4")
+    assert at_ceiling.seconds() == 0
+    half.flops.total += 8 * 10**9
+    single.flops.total += 3 * 10**9
+    assert at_ceiling.seconds() == 5
+    idle, silent = SimpleNamespace(counters={}), SimpleNamespace(counters={"requests_sent": 1})
+    for model, known in ((idle, True), (silent, False), (Model(), True), (Model(rows=1), False)):
+        assert (AtCeiling([model], "cuda", "T4").seconds() == 0) is known
+    for model in (Model(place="cpu"), Model(None)):
+        at_ceiling = AtCeiling([model], "cuda", "T4")
+        model.flops.total += 1
+        assert at_ceiling.seconds() is None
 
 
 class Ticking:
@@ -91,6 +139,30 @@ def test_what_somebody_else_wrote_is_passed_over(tmp_path):
     assert spent_of(tmp_path) == [] and speed_cells(tmp_path) == {}
 
 
+def test_a_run_of_models_is_held_to_the_ceiling_by_what_torch_counts(command, monkeypatch):
+    counted, plain = [], Server._call
+
+    def call(self, role, verb, requests):
+        with FlopCounterMode(display=False, custom_mapping=MORE) as flops:
+            answers = plain(self, role, verb, requests)
+        counted.append(flops.get_total_flops())
+        return answers
+
+    monkeypatch.setattr(Server, "_call", call)
+    monkeypatch.setattr(LocalModel, "ceiling", lambda model, name: 1e9)
+    words = ("models=tiny", "exactness=E0", "method.iterations=1", "ablation=patches_original")
+    code, out, err = command("run", *words, "--limit", "1", "--json")
+    assert code == 0 and " % of its ceiling" in err
+    told = json.loads(out)
+    (spent,) = told["work"]["spent"]
+    assert spent["ceiling_seconds"] == pytest.approx(sum(counted) / 1e9, rel=0.01)
+    code, out, _ = command("table", "--runs", told["run_dir"], "--format", "json")
+    shares = {row["share_of_ceiling"] for row in json.loads(out)["rows"] if row.get("hour_of")}
+    assert list(shares) == [pytest.approx(spent["share_of_ceiling"], rel=0.01)]
+    (stored,) = spent_of(work.Path(told["run_dir"]))
+    assert stored.ceiling_seconds == pytest.approx(spent["ceiling_seconds"], rel=0.01)
+
+
 def test_a_run_says_how_fast_it_was_and_resumes_add_up(command, monkeypatch):
     monkeypatch.setattr(work, "_LEAST", 0)
     words = ("run", "method=centre_box", "--limit")
@@ -105,4 +177,6 @@ def test_a_run_says_how_fast_it_was_and_resumes_add_up(command, monkeypatch):
     code, out, _ = command("table", "--runs", told["run_dir"], "--format", "json")
     rows = [row for row in json.loads(out)["rows"] if row.get("images_per_hour")]
     assert rows and rows[0]["hour_of"].endswith("(E0)")
+    told_of = {fact.name: fact.values for fact in facts([Side(work.Path(told["run_dir"]))])}
+    assert "5 images in " in told_of["Speed"][0]
     assert "work" not in json.loads((work.Path(told["run_dir"]) / "run.json").read_text())

@@ -31,6 +31,7 @@ from int_bench.backbones.common.precision import (
     plain_attention,
     spelled,
 )
+from int_bench.backbones.flops.ceiling import ceiling
 from int_bench.backbones.flops.counting import Flops
 from int_bench.core.limits import Count, Device
 from int_bench.core.requests import Request
@@ -130,6 +131,14 @@ class LocalModel(Model):
         """Equal backbones have equal keys and share their weights."""
         options = (repr(getattr(self, name)) for name in self.WEIGHTS)
         return type(self).__name__, *options, self.precision, self.place
+
+    def ceiling(self, name: str) -> float | None:
+        """Operations a second of large products here in its precision; None if unknown.
+
+        Args:
+            name: of the device's kind and its driver.
+        """
+        return ceiling(self.place, self.precision, name)
 
     @cached_property
     def loaded(self) -> Any:

@@ -105,6 +105,14 @@ def joules(device: Memory) -> float | None:
     return total.value / 1000 if told else None
 
 
+@cache
+def driver() -> str:
+    """The version of the accelerators' driver; empty where it cannot be asked."""
+    version = ctypes.create_string_buffer(80)
+    _asked("nvmlSystemGetDriverVersion", version, len(version))
+    return version.value.decode(errors="replace")
+
+
 def driver_fault() -> str:
     """Why torch cannot use the CUDA devices that the driver knows of; empty if nothing is known.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from int_bench.report.html.sides import Side
 from int_bench.report.html.story import RULES
+from int_bench.runs.kept.work import spent_of
 from int_bench.runs.labels import flat
 from int_bench.runs.records import FAILED, OK
 
@@ -104,9 +105,12 @@ def _conditions(side: Side) -> Iterator[tuple[str, str]]:
     if isinstance(machine, Mapping):
         gpus = machine.get("gpus") or [f"{machine.get('cpus')} CPU cores"]
         yield "Machine", ", ".join(map(str, gpus)) if isinstance(gpus, list) else "?"
-    if manifest.created:
-        yield "Made", manifest.created
-    yield "Run folder", str(side.folder)
+    known = {
+        "Speed": "; ".join(filter(None, (spent.text for spent in spent_of(side.folder)))),
+        "Made": manifest.created,
+        "Run folder": str(side.folder),
+    }
+    yield from ((name, text) for name, text in known.items() if text)
 
 
 def _kept(record: Any) -> str:

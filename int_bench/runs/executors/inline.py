@@ -53,6 +53,7 @@ class Inline:
             listeners.tell(sentence)
         clock = Clock(config, len(runs))
         backbones = build_backbones(config)
+        clock.watch(backbones.values())
         if of_one_kind(config, self.mixed):
             refuse_other_devices(host_of(config), listeners.devices)
         broker = broker_of(config, backbones, listeners.observe)

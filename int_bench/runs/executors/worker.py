@@ -207,6 +207,7 @@ class Worker:
         broker = broker_of(self.order.config, self._backbones, observer, alone)
         plan = self.runs[0]
         clock, images = Clock(self.order.config, len(self.runs)), 0
+        clock.watch(self._backbones.values())
         try:
             for outcome in broker.run(jobs(plan, self._methods, items, begun)):
                 made = product(outcome, self.order.config.keep)

@@ -19,10 +19,12 @@ from typing import Any
 
 from int_bench.config import RunConfig
 from int_bench.config.needs.devices import computing, used
-from int_bench.config.needs.hardware import joules, processor
+from int_bench.config.needs.hardware import driver, joules, processor
 from int_bench.core.files import make_folder, read_plain, write_whole
+from int_bench.core.protocols import Backbone
 from int_bench.core.text import kept, many
 from int_bench.core.typed import Malformed, Node, parsed
+from int_bench.runs.kept.ceiling import AtCeiling
 from int_bench.runs.layout import WORK
 from int_bench.runs.records import OK, Record
 
@@ -31,7 +33,9 @@ _EVERY = 60.0
 _LARGEST = 2**16
 _LEAST = 1.0
 """Seconds of which a rate says something."""
-_TOOK = ("seconds", "cpu_seconds", "joules")
+_KNOWN_OF_ALL = ("joules", "ceiling_seconds")
+"""What is known of a sum if it is of all parts."""
+_TOOK = ("seconds", "cpu_seconds", *_KNOWN_OF_ALL)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class Spent:
         cpu_seconds: of all threads.
         joules: that the accelerators drew meanwhile, whatever for; None where they do not count it.
         methods: that were computed together; what each of several took is not told apart.
+        ceiling_seconds: that the models' products would take at the rate of large ones, of the
+            devices or of one core; None where that is not known.
     """
 
     device: str
@@ -57,12 +63,23 @@ class Spent:
     cpu_seconds: float = 0.0
     joules: float | None = None
     methods: int = 1
+    ceiling_seconds: float | None = None
+
+    @property
+    def _took(self) -> float:
+        """Seconds of one accelerator, or of one core."""
+        return self.seconds * self.gpus if self.gpus else self.cpu_seconds
 
     @property
     def per_hour(self) -> float | None:
         """Images in an hour of one accelerator, or of one core; None for a fraction of a second."""
-        took = self.seconds * self.gpus if self.gpus else self.cpu_seconds
+        took = self._took
         return 3600 * self.images / took if self.images and took >= _LEAST else None
+
+    @property
+    def share_of_ceiling(self) -> float | None:
+        """Of the rate of large products, 0..1; None where no model computed, or it is not known."""
+        return self.ceiling_seconds / self._took if self.per_hour and self.ceiling_seconds else None
 
     @property
     def joules_per_image(self) -> float | None:
@@ -76,13 +93,14 @@ class Spent:
             return ""
         energy = self.joules_per_image
         joules = f", {energy:,.0f} J an image" if energy else ""
-        what, seconds = (
-            ("GPU", self.seconds * self.gpus) if self.gpus else ("CPU", self.cpu_seconds)
-        )
+        share = self.share_of_ceiling
+        part = f", {_short(100 * share)} % of its ceiling" if share else ""
+        what = "GPU" if self.gpus else "CPU"
         together = f" of {self.methods} methods together" if self.methods > 1 else ""
         return (
             f"{_short(self.per_hour)} images per {what}-hour on {self.device} ({self.exactness})"
-            f"{joules}: {many(self.images, 'image')}{together} in {seconds:,.0f} {what}-seconds, "
+            f"{part}{joules}: {many(self.images, 'image')}{together} in {self._took:,.0f}"
+            f" {what}-seconds, "
             "loading included"
         )
 
@@ -90,7 +108,8 @@ class Spent:
         """Unrounded but for the seconds, JSON-ready."""
         told = {key: round(v, 3) if isinstance(v, float) else v for key, v in asdict(self).items()}
         kind = "gpu" if self.gpus else "cpu"
-        return {**told, f"images_per_{kind}_hour": self.per_hour}
+        share = self.share_of_ceiling
+        return {**told, f"images_per_{kind}_hour": self.per_hour, "share_of_ceiling": share}
 
 
 def _short(number: float) -> str:
@@ -108,13 +127,16 @@ def together(parts: Iterable[Spent]) -> list[Spent]:
 
 
 def _sum(first: Spent, second: Spent) -> Spent:
-    known = first.joules is not None and second.joules is not None
+    pairs = {name: (getattr(first, name), getattr(second, name)) for name in _KNOWN_OF_ALL}
+    known: dict[str, Any] = {
+        name: None if None in pair else sum(pair) for name, pair in pairs.items()
+    }
     return replace(
         first,
         images=first.images + second.images,
         seconds=first.seconds + second.seconds,
         cpu_seconds=first.cpu_seconds + second.cpu_seconds,
-        joules=(first.joules or 0) + (second.joules or 0) if known else None,
+        **known,
     )
 
 
@@ -132,7 +154,19 @@ class Clock:
         gpus = len(used(config.backbone))
         unnamed = "a GPU" if gpus else processor()
         self._none = Spent(kept(names or unnamed), gpus, config.exactness, methods=methods)
+        self._at_ceiling: AtCeiling | None = None
         self._start = self._now()
+
+    def watch(self, backbones: Iterable[Backbone]) -> None:
+        """Read from now on what their products would take at the ceiling of their device.
+
+        GPUs of several kinds have none in common.
+        """
+        if len({device.name for device in self._devices}) <= 1:
+            kind, name = "cpu", self._none.device
+            if self._none.gpus:
+                kind, name = "cuda", f"{name}, driver {driver()}"
+            self._at_ceiling = AtCeiling(backbones, kind, name)
 
     def _now(self) -> tuple[float, float, float | None]:
         drawn = [joules(device) for device in self._devices]
@@ -144,7 +178,12 @@ class Clock:
         (start, cpu, before), (now, cpu_now, after) = self._start, self._now()
         energy = None if before is None or after is None else after - before
         return replace(
-            self._none, images=images, seconds=now - start, cpu_seconds=cpu_now - cpu, joules=energy
+            self._none,
+            images=images,
+            seconds=now - start,
+            cpu_seconds=cpu_now - cpu,
+            joules=energy,
+            ceiling_seconds=self._at_ceiling.seconds() if self._at_ceiling else None,
         )
 
 
@@ -196,12 +235,14 @@ class Sitting:
 
 def _share(spent: Spent, share: float) -> Spent:
     """A method's share of what all took: what each took is not known."""
+    before = {name: getattr(spent, name) for name in _KNOWN_OF_ALL}
+    known: dict[str, Any] = {n: None if v is None else v * share for n, v in before.items()}
     return replace(
         spent,
         images=round(spent.images * share),
         seconds=spent.seconds * share,
         cpu_seconds=spent.cpu_seconds * share,
-        joules=None if spent.joules is None else spent.joules * share,
+        **known,
     )
 
 
@@ -233,6 +274,6 @@ def _spent(node: Node) -> Spent:
         images=node.whole("images"),
         seconds=float(took.get("seconds", 0)),
         cpu_seconds=float(took.get("cpu_seconds", 0)),
-        joules=took.get("joules"),
         methods=node.whole("methods", least=1),
+        **{name: took.get(name) for name in _KNOWN_OF_ALL},
     )

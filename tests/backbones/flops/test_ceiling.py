@@ -1,0 +1,56 @@
+"""The rate of large products: measured once for a device, and never what a file only says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from int_bench.backbones.flops import ceiling as module
+from int_bench.backbones.flops.ceiling import ceiling, measured
+from tests import phantom
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    ceiling.cache_clear()
+    yield tmp_path / "int-bench" / "ceilings.json"
+    ceiling.cache_clear()
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:0"])
+def test_a_rate_is_that_of_the_product(device):
+    place = torch.device(device)
+    with phantom.cuda() as there:
+        started = module._now(place)
+        rate = measured(place, torch.float32, side=256)
+        assert 2 * 256**3 / rate <= module._now(place) - started
+    assert there.now == 0  # the memory is given back
+
+
+def test_it_is_measured_once_for_a_device_and_a_precision(cache, monkeypatch):
+    asked = []
+    monkeypatch.setattr(module, "measured", lambda *what: asked.append(what) or 5e9)
+    for precision in (torch.float32, torch.float32, torch.bfloat16):
+        assert ceiling(CPU, precision, "EPYC") == 5e9
+        ceiling.cache_clear()
+    assert asked == [(CPU, torch.float32), (CPU, torch.bfloat16)]
+    name = f"EPYC, torch {torch.__version__}: float32"
+    assert json.loads(cache.read_text())[name] == 5e9
+    for wrong in ("[]", "{", json.dumps({name: "fast"}), json.dumps({name: -1})):
+        cache.write_text(wrong)
+        ceiling.cache_clear()
+        assert ceiling(CPU, torch.float32, "EPYC") == 5e9
+    assert len(asked) == 6
+
+
+def test_without_room_there_is_none_and_nothing_is_remembered(cache, monkeypatch):
+    def full(*what):
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(module, "measured", full)
+    assert ceiling(CPU, torch.float32, "EPYC") is None and not cache.exists()
