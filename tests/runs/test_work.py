@@ -149,6 +149,7 @@ def test_a_run_of_models_is_held_to_the_ceiling_by_what_torch_counts(command, mo
         return answers
 
     monkeypatch.setattr(Server, "_call", call)
+    monkeypatch.setattr(work, "_LEAST", 0)
     monkeypatch.setattr(LocalModel, "ceiling", lambda model, name: 1e9)
     words = ("models=tiny", "exactness=E0", "method.iterations=1", "ablation=patches_original")
     code, out, err = command("run", *words, "--limit", "1", "--json")
