@@ -97,10 +97,15 @@ def _dino(whole: Picture, patches: Sequence[Picture]) -> float:
     def outputs(rows: Sequence[Any]) -> Any:
         if not hasattr(dino, "_run"):  # an older tree
             return logits.expand(len(rows), -1, -1), boxes.expand(len(rows), -1, -1)
-        tokens = rows[0]["input_ids"].shape[1]
+        row = rows[0]  # in an older tree what the processor gave
+        tokens = row["input_ids"].shape[1] if isinstance(row, dict) else len(row[1].ids)
         return [torch.cat([boxes, logits[:, :tokens]], dim=-1)] * len(rows)
 
-    vars(dino).update(loaded=(processor, None), _forward=outputs)
+    def said(text: str) -> SimpleNamespace:
+        ids = torch.tensor(processor.tokenizer(text)["input_ids"])
+        return SimpleNamespace(ids=ids, said=ids)
+
+    vars(dino).update(loaded=(processor, None), _forward=outputs, _caption=said)
     asked = [Detect(patch, "frog.") for patch in patches]
     return ITERATIONS * _timed(dino, asked, lambda: dino.detect(asked))
 

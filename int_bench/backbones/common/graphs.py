@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 import torch
@@ -18,6 +19,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from int_bench.backbones.flops.counting import uncounted
+
+T = TypeVar("T")
 
 KEPT = 24
 """Shapes of which a graph is kept; the least recently used one goes."""
@@ -91,7 +94,7 @@ class Replayed:
         captured = self._known.get(key)
         if captured is None:
             constants = _Constants()
-            with constants:
+            with constants, _holding(constants.held):
                 answer = self._compute(*tensors)
                 self._known[key] = _Captured(self._compute, tensors, constants)
             if len(self._known) > KEPT:
@@ -105,12 +108,32 @@ class Replayed:
         self._known.clear()
 
 
+def held(value: T) -> T:
+    """The value, which a graph that is being captured reads: it is kept as long as the graph."""
+    for values in _held:
+        values.append(value)
+    return value
+
+
+_held: list[list[Any]] = []
+
+
+@contextmanager
+def _holding(values: list[Any]) -> Iterator[None]:
+    _held.append(values)
+    try:
+        yield
+    finally:
+        _held.pop()
+
+
 class _Constants(TorchFunctionMode):
     """Numbers that a library brings to the device each time are brought once, before a capture."""
 
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[str, Tensor] = {}
+        self.held: list[Any] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

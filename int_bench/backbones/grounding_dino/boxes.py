@@ -10,12 +10,10 @@ import torch
 import torchvision
 
 from int_bench.backbones.common.square import shrunk
+from int_bench.backbones.grounding_dino.captions import SPECIAL_TOKENS
 from int_bench.core.limits import AtLeast
 from int_bench.core.requests import Detect, Detection
 from int_bench.core.types import Image
-
-SPECIAL_TOKENS = (101, 102, 1012, 1029)
-"""[CLS], [SEP], the full stop and "?" of BERT; both libraries find phrases between these ids."""
 
 THINNEST = 8
 """The highest aspect ratio that is shown as it is; of thinner strips too few cells would be left to

@@ -34,8 +34,8 @@ from int_bench.backbones.clip.loading import Clip
 from int_bench.backbones.clip.surgery import ClipSurgery
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.loading import cached_load
+from int_bench.backbones.grounding_dino.finishing import finished
 from int_bench.backbones.grounding_dino.model import GroundingDino
-from int_bench.backbones.grounding_dino.sampling import summed_where_sampled
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.loading import SamConfig, build_sam
 from int_bench.backbones.sam.model import Sam
@@ -129,7 +129,7 @@ def _detector(full: bool, device: Any, dtype: torch.dtype) -> tuple[Any, Any]:
         "decoder_ffn_dim": 64, "num_queries": 30, "encoder_attention_heads": 4,
         "decoder_attention_heads": 4}  # fmt: skip
     config = GroundingDinoConfig(backbone_config=swin, text_config=BertConfig(**text), **sizes)
-    model = randomise(summed_where_sampled(GroundingDinoForObjectDetection(config)))
+    model = finished(randomise(GroundingDinoForObjectDetection(config)))
     return processor, model.to(device, dtype)
 
 

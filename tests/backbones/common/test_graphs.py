@@ -1,6 +1,8 @@
 """Functions that are captured once per shape and replayed, on a phantom device."""
 
+import gc
 import warnings
+from weakref import ref
 
 import pytest
 import torch
@@ -75,3 +77,22 @@ def test_after_a_capture_that_failed_others_succeed():
         add.replay()
         add.replay()
         assert there.tolist() == [2] and device.dispatches["graph"] == 2
+
+
+def test_what_a_graph_reads_stays_as_long_as_the_graph():
+    tables = {}
+
+    def shifted(x):
+        return x + graphs.held(tables.setdefault("table", torch.ones(2, device=x.device)))
+
+    with phantom.cuda():
+        replayed = graphs.Replayed(shifted)
+        x = torch.zeros(2, device="cuda")
+        replayed(x)
+        table = ref(tables.pop("table"))
+        assert replayed(x).tolist() == [1, 1] and not tables
+        assert table() is not None
+        replayed.clear()
+        gc.collect()
+        assert table() is None
+    assert graphs.held(x) is x  # outside of a capture nothing is kept

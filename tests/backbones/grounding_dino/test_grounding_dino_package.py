@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import torch
 
-from int_bench.backbones.grounding_dino.boxes import SPECIAL_TOKENS
+from int_bench.backbones.grounding_dino.captions import SPECIAL_TOKENS
 from int_bench.backbones.grounding_dino.model import GroundingDino
 from int_bench.backbones.grounding_dino.package import GroundingDinoPackage
 from int_bench.core.requests import Detect
