@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv2d, linear, scaled_dot_product_attention
+from torch.nn.functional import conv2d, linear, silu
+from torch.nn.functional import group_norm as library_norm
 
 from int_bench.backbones.common.kernels import kernels
+from int_bench.backbones.stable_diffusion.transformer import keep_transformer
 
 LAST = torch.channels_last
 
@@ -24,39 +26,54 @@ LAST = torch.channels_last
 def keep_channels_last(model: Any) -> None:
     """Change the blocks of a diffusers model in place, whose weights are where they will stay.
 
-    Norms are computed with the activation behind them and the bias before them, where there is a
-    kernel for it (``kernels``).
+    On CUDA norms are computed with the activation behind them and the bias before them, where there
+    is a kernel for it (``kernels``).
     """
-    from diffusers.models.activations import GEGLU
-    from diffusers.models.attention_processor import Attention
     from diffusers.models.resnet import ResnetBlock2D
     from diffusers.models.transformers.transformer_2d import Transformer2DModel
+    from diffusers.models.upsampling import Upsample2D
 
     for module in model.modules():
         if type(module) is nn.GroupNorm:
             module.forward = MethodType(group_norm, module)  # type: ignore[method-assign]
         elif type(module) is ResnetBlock2D and _is_plain_resnet(module):
             _prepare_resnet(module)
-        elif type(module) is Transformer2DModel and module.is_input_continuous:
-            leave = MethodType(_transformed, module)
-            module._get_output_for_continuous_inputs = leave  # type: ignore[method-assign]
-        elif type(module) is GEGLU:
-            module.forward = MethodType(_gated, module)  # type: ignore[method-assign]
-        elif type(module) is Attention and _is_plain_attention(module):
-            _prepare_attention(module)
+        elif type(module) is Transformer2DModel:
+            keep_transformer(module, normed)
+        elif type(module) is Upsample2D and _is_plain_upsampling(module):
+            _prepare_upsampling(module)
 
 
 def group_norm(self: nn.GroupNorm, x: Tensor) -> Tensor:
     """``nn.GroupNorm`` of (B, C, ...) where channels are last, without changing that.
 
-    The library's own kernel wants them first, so that each norm copies its input, and the
+    On CUDA the library's own kernel wants them first, so that each norm copies its input, and the
     convolution behind it copies the answer back: a quarter of the UNet's time.
     """
-    flat = x.flatten(2).transpose(1, 2)  # (B, places, C)
-    if not flat.is_contiguous():
-        plain: Tensor = nn.GroupNorm.forward(self, x)
-        return plain
-    return kernels(x.device).group_norm(self, flat).transpose(1, 2).view(x.shape)
+    if x.is_cuda and x.flatten(2).transpose(1, 2).is_contiguous():
+        return normed(self, x)
+    plain: Tensor = nn.GroupNorm.forward(self, x)
+    return plain
+
+
+def normed(
+    norm: nn.GroupNorm, x: Tensor, early: Tensor | None = None, activated: bool = False
+) -> Tensor:
+    """The norm of ``x + early``, and SiLU behind it if ``activated``.
+
+    Args:
+        norm: its groups and weights.
+        x: (B, C, H, W), channels are last; may be overwritten if there is something to add.
+        early: (B, C) or (1, C).
+        activated: whether SiLU follows.
+    """
+    if x.is_cuda:
+        flat = x.flatten(2).transpose(1, 2)  # (B, places, C)
+        answer = kernels(x.device).group_norm(norm, flat, early, activated)
+        return answer.transpose(1, 2).view(x.shape)
+    whole = x if early is None else x.add_(early[:, :, None, None])
+    answer = library_norm(whole, norm.num_groups, norm.weight, norm.bias, norm.eps)
+    return silu(answer, inplace=True) if activated else answer
 
 
 def _is_plain_resnet(block: Any) -> bool:
@@ -74,17 +91,28 @@ def _is_plain_resnet(block: Any) -> bool:
 
 
 def _prepare_resnet(block: Any) -> None:
-    """Give the biases of convolutions to what is added to their answers anyway."""
-    first = (block.conv1, block.time_emb_proj)
-    block.early_bias = _summed([layer.bias for layer in first if layer is not None])
-    if block.conv_shortcut is not None:
-        block.late_bias = _summed([block.conv2.bias, block.conv_shortcut.bias])
+    """Where each bias is added.
+
+    On CUDA with what is added to the answers of the convolutions anyway; on a CPU a convolution
+    adds its own without another pass.
+    """
+    short, times = block.conv_shortcut, block.time_emb_proj
+    ends = [block.conv2.bias] + ([short.bias] if short is not None else [])
+    starts = [block.conv1.bias] + ([times.bias] if times is not None else [])
+    if block.conv2.weight.is_cuda:
+        block.first_bias, block.early_bias = None, _summed(starts)
+        block.second_bias, block.late_bias = None, _summed(ends)
+    else:
+        block.first_bias, block.early_bias = block.conv1.bias, _summed(starts[1:])
+        block.second_bias, block.late_bias = _summed(ends), None
     block.forward = MethodType(_resnet, block)
 
 
-def _summed(biases: Sequence[Tensor | None]) -> Tensor:
-    """The sum of the biases that there are, (C,), added up in float32."""
+def _summed(biases: Sequence[Tensor | None]) -> Tensor | None:
+    """The sum of the biases that there are, (C,), added up in float32; None of none."""
     given = [bias for bias in biases if bias is not None]
+    if len(given) < 2:
+        return given[0] if given else None
     return torch.stack([bias.float() for bias in given]).sum(0).to(given[0].dtype)
 
 
@@ -93,91 +121,83 @@ def _resnet(
 ) -> Tensor:
     """``ResnetBlock2D.forward``: (B, C, H, W) and an embedded time, (B, T), to (B, C', H, W)."""
     x = input_tensor.contiguous(memory_format=LAST)
-    hidden = _convolved(self.conv1, _activated(self, self.norm1, x))
-    early = self.early_bias[None]
+    hidden = _convolved(self.conv1, _activated(self, self.norm1, x), self.first_bias)
+    early = None if self.early_bias is None else self.early_bias[None]
     if self.time_emb_proj is not None:
         early = linear(self.nonlinearity(temb), self.time_emb_proj.weight, self.early_bias)
-    hidden = _convolved(self.conv2, _activated(self, self.norm2, hidden, early))
+    activated = _activated(self, self.norm2, hidden, early)
+    hidden = _convolved(self.conv2, activated, self.second_bias)
     flat, own = (tensor.permute(0, 2, 3, 1) for tensor in (x, hidden))
-    if self.conv_shortcut is None:
-        answer = kernels(x.device).add_(own, flat, self.conv2.bias)
-    else:
+    if self.conv_shortcut is not None:
         answer = linear(flat, self.conv_shortcut.weight.flatten(1), self.late_bias).add_(own)
+    elif self.late_bias is None:
+        answer = own.add_(flat)
+    else:
+        answer = kernels(x.device).add_(own, flat, self.late_bias)
     return answer.permute(0, 3, 1, 2)
 
 
 def _activated(block: Any, norm: nn.GroupNorm, x: Tensor, early: Tensor | None = None) -> Tensor:
     """The activation behind the norm of ``x + early``; channels are last."""
-    flat, swish = x.flatten(2).transpose(1, 2), type(block.nonlinearity) is nn.SiLU
-    normed = kernels(x.device).group_norm(norm, flat, early, swish)
-    normed = normed.transpose(1, 2).view(x.shape)
-    return normed if swish else block.nonlinearity(normed)  # type: ignore[no-any-return]
+    swish = type(block.nonlinearity) is nn.SiLU
+    answer = normed(norm, x, early, swish)
+    return answer if swish else block.nonlinearity(answer)  # type: ignore[no-any-return]
 
 
-def _convolved(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution without its bias."""
-    return conv2d(x, layer.weight, None, layer.stride, layer.padding)  # type: ignore[arg-type]
+def _convolved(layer: nn.Conv2d, x: Tensor, bias: Tensor | None) -> Tensor:
+    """A convolution with a bias of another's."""
+    return conv2d(x, layer.weight, bias, layer.stride, layer.padding)  # type: ignore[arg-type]
 
 
-def _transformed(
-    self: Any, hidden_states: Tensor, residual: Tensor, height: int, width: int, **_: Any
-) -> Tensor:
-    """What a spatial transformer adds, (B, H * W, C), to its input, (B, C, H, W)."""
-    if self.use_linear_projection:
-        hidden_states = self.proj_out(hidden_states)
-    hidden: Tensor = hidden_states.unflatten(1, (height, width)).permute(0, 3, 1, 2)
-    if not self.use_linear_projection:
-        hidden = self.proj_out(hidden)
-    return hidden.add_(residual)
-
-
-def _gated(self: Any, hidden_states: Tensor, *_: Any, **__: Any) -> Tensor:
-    """``GEGLU.forward``: (B, N, C) to (B, N, C')."""
-    return kernels(hidden_states.device).geglu(hidden_states, self.proj.weight, self.proj.bias)
-
-
-def _is_plain_attention(layer: Any) -> bool:
-    """Whether a layer is one of a transformer's, with nothing around its products."""
-    around = (layer.spatial_norm, layer.group_norm, layer.norm_q, layer.norm_k, layer.norm_cross)
-    biases = (layer.to_q.bias, layer.to_k.bias, layer.to_v.bias)
+def _is_plain_upsampling(layer: Any) -> bool:
+    """Whether a layer doubles both sides and convolves, on a CPU."""
     return (
-        not any(part is not None and part is not False for part in (*around, *biases))
-        and not layer.residual_connection
-        and layer.rescale_output_factor == 1
-        and layer.scale_qk
+        layer.use_conv
+        and not layer.use_conv_transpose
+        and layer.interpolate
+        and layer.norm is None
+        and layer.conv.kernel_size == (3, 3)
+        and layer.conv.padding == (1, 1)
+        and not layer.conv.weight.is_cuda
     )
 
 
-def _prepare_attention(layer: Any) -> None:
-    """One product for all that is made of the same input."""
-    itself = layer.to_q.in_features == layer.to_k.in_features and not layer.is_cross_attention
-    layer.joined = (layer.to_q, layer.to_k, layer.to_v) if itself else (layer.to_k, layer.to_v)
-    weight = torch.cat([part.weight for part in layer.joined])
-    for part, rows in zip(layer.joined, weight.chunk(len(layer.joined)), strict=True):
-        part.weight = nn.Parameter(rows, requires_grad=False)
-    layer.joined_weight = weight
-    layer.set_processor(_Attended())
+def _prepare_upsampling(layer: Any) -> None:
+    """The four convolutions of 2 x 2 that one of 3 x 3 on doubled pixels is, one for each corner.
+
+    Three doubled pixels in a row are two of the small ones, one of them twice: its weights are
+    added up. That is 4 products a pixel instead of 9, and nothing is doubled before.
+    """
+    weight = layer.conv.weight.float()
+    rows = (_merged(weight, 2, late) for late in (False, True))
+    corners = [_merged(row, 3, late) for row in rows for late in (False, True)]
+    joined = torch.cat(corners).to(layer.conv.weight.dtype)
+    layer.corners = joined.contiguous(memory_format=LAST)
+    bias = layer.conv.bias
+    layer.corners_bias = None if bias is None else bias.repeat(4)
+    layer.forward = MethodType(_upsampled, layer)
 
 
-class _Attended:
-    """Attention of tokens to each other or to a text."""
+def _merged(weight: Tensor, axis: int, late: bool) -> Tensor:
+    """Three weights along an axis as the two that the first or second of two equal pixels sees."""
+    first, middle, last = weight.unbind(axis)
+    pair = (first + middle, last) if late else (first, middle + last)
+    return torch.stack(pair, axis)
 
-    def __call__(
-        self,
-        layer: Any,
-        hidden_states: Tensor,
-        encoder_hidden_states: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        **_: Any,
-    ) -> Tensor:
-        """(B, N, C) to (B, N, C); a text is (B, T, W)."""
-        assert attention_mask is None
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        made = linear(seen, layer.joined_weight).chunk(len(layer.joined), -1)
-        queries = made[0] if len(made) == 3 else layer.to_q(hidden_states)
-        heads = [
-            part.unflatten(-1, (layer.heads, -1)).transpose(1, 2) for part in (queries, *made[-2:])
-        ]
-        mixed = scaled_dot_product_attention(*heads)
-        answer: Tensor = layer.to_out[0](mixed.transpose(1, 2).flatten(2))
-        return answer
+
+def _upsampled(
+    self: Any, hidden_states: Tensor, output_size: Any = None, *_: Any, **__: Any
+) -> Tensor:
+    """``Upsample2D.forward``: (B, C, H, W) to (B, C', 2 H, 2 W)."""
+    batch, (height, width) = len(hidden_states), hidden_states.shape[2:]
+    if output_size is not None and tuple(output_size) != (2 * height, 2 * width):
+        plain: Tensor = type(self).forward(self, hidden_states, output_size)
+        return plain
+    x = hidden_states.contiguous(memory_format=LAST)
+    made = conv2d(x, self.corners, self.corners_bias, padding=1)  # (B, 4 C', H + 1, W + 1)
+    corners = made.permute(0, 2, 3, 1).chunk(4, -1)
+    whole = x.new_empty(batch, height, 2, width, 2, corners[0].shape[-1])
+    for place, corner in enumerate(corners):
+        down, right = divmod(place, 2)
+        whole[:, :, down, :, right] = corner[:, down : down + height, right : right + width]
+    return whole.view(batch, 2 * height, 2 * width, -1).permute(0, 3, 1, 2)

@@ -186,7 +186,7 @@ class StableDiffusion(LocalModel):
         side = self.size // pipeline.vae_scale_factor
         shape = (1, pipeline.vae.config.latent_channels, side, side)
         draws = [torch.randn(shape, generator=generator) for generator in generators]
-        return torch.cat(draws).to(pipeline.unet.device, pipeline.unet.dtype)
+        return torch.cat(draws).to(self.place, self.precision)
 
     def _prompts(self, requests: Sequence[Inpaint]) -> dict[str, Tensor]:
         """The pipeline's prompt arguments: embeddings, (B, tokens, width), by distinct text."""

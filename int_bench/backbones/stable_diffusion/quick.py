@@ -22,15 +22,16 @@ def quick(pipeline: Any, channels_last: bool, compiled: bool) -> Any:
         compiled: compile the UNet's repeated blocks.
     """
     _keep_times_on_host(pipeline)
+    _know_place(pipeline)
     unet, vae = pipeline.unet, pipeline.vae
     if channels_last:
         unet.to(memory_format=torch.channels_last)
         vae.to(memory_format=torch.channels_last)
     if compiled:
         unet.compile_repeated_blocks()
+    for model in (unet, vae) if channels_last else ():
+        keep_channels_last(model)
     if unet.device.type == "cuda":
-        for model in (unet, vae) if channels_last else ():
-            keep_channels_last(model)
         unet.forward = _Graphed(unet.forward)
         vae.encoder.forward = Replayed(vae.encoder.forward)
         vae.decoder.forward = Replayed(vae.decoder.forward)
@@ -68,6 +69,13 @@ class _Graphed:
     def _noise(self, sample: Tensor, time: Tensor, texts: Tensor) -> Tensor:
         answer: Tensor = self.plain(sample, time, texts, return_dict=False)[0]
         return answer
+
+
+def _know_place(pipeline: Any) -> None:
+    """Let a pipeline know where it computes; it looks through all its modules else, every call."""
+    kind = type(pipeline)
+    place = {"_execution_device": pipeline.unet.device}
+    pipeline.__class__ = type(kind.__name__, (kind,), place)
 
 
 def _keep_times_on_host(pipeline: Any) -> None:
