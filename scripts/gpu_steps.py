@@ -20,6 +20,7 @@ import torch
 from int_bench.backbones.common import loading
 from int_bench.backbones.common.dtypes import Dtype
 from int_bench.backbones.common.precision import allow_tf32
+from int_bench.backbones.flops.ceiling import measured
 from int_bench.core.geometry import Grid, crop
 from int_bench.core.requests import (
     Answer,
@@ -44,13 +45,6 @@ EQUAL_PIXELS = 0.999
 EXACT_GAPS = {"score": 1e-3, "first_token": 1e-4, "inpaint": 1, "detect": 0.05, "segment": 1e-2,
               "heatmap": 1e-4, "similarity": 1e-5}  # fmt: skip
 """What a GPU's other order of summing may change in float32; texts of the small models: nothing."""
-TERAFLOPS = {
-    "vlm.vision_passes": 0.382, "vlm.prefill_tokens": 0.0254, "vlm.scored_tokens": 0.0254,
-    "inpainter.rows": 0.804, "inpainter.images": 3.63, "detector.images_encoded": 0.65,
-    "segmenter.images_encoded": 5.96, "aligner.images_encoded": 0.035,
-}  # fmt: skip
-"""What the method must compute, by counter, with two operations for a product and its sum: the
-layers' own work by torch.utils.flop_counter at full size, no padding, no attention of LLaVA."""
 
 
 @dataclass
@@ -61,8 +55,6 @@ class Bench:
     full: bool
     images: int = 8
     """Of the steps that run whole images of which many are in flight."""
-    ceiling: float = 0.0
-    """TFLOP/s of a large product in half precision, once it was measured."""
 
     @property
     def cuda(self) -> bool:
@@ -96,6 +88,12 @@ class Bench:
             times.append(time.perf_counter() - started)
         return median(times)
 
+    def clock_of(self, model: Any, work: Callable[[], Any], rounds: int) -> tuple[float, float]:
+        """As ``clock``, and the TFLOP of a call, as the model counts them."""
+        before = model.flops.total
+        seconds = self.clock(work, rounds)
+        return seconds, (model.flops.total - before) / (rounds + 1) / 1e12
+
     def drop(self) -> None:
         """Give all memory back."""
         loading.forget_loaded()
@@ -125,13 +123,8 @@ def ceilings(bench: Bench) -> Found:
     """Products of matrices, TFLOP/s by precision, and copies, GB/s."""
     side, found = 8192 if bench.full else 256, {}
     for name in ("float16", "bfloat16", "float32"):
-        a, b = (
-            torch.randn(side, side, device=bench.device, dtype=getattr(torch, name))
-            for _ in range(2)
-        )
-        seconds = bench.clock(lambda a=a, b=b: a @ b)  # type: ignore[misc]
-        found[f"{name}_TFLOPs"] = 2 * side**3 / seconds / 1e12
-    bench.ceiling = found["float16_TFLOPs"]
+        rate = measured(torch.device(bench.device), getattr(torch, name), side)
+        found[f"{name}_TFLOPs"] = rate / 1e12
     block = torch.randn(2**30 if bench.full else 2**20, device=bench.device)
     found["copy_GBs"] = 2 * block.nbytes / bench.clock(block.clone) / 1e9
     return found
@@ -205,12 +198,9 @@ def segmenter(bench: Bench) -> Found:
                 sam.forget()
                 return sam.segment(asked)
 
-            seconds = bench.clock(work, rounds=2)
+            seconds, teraflops = bench.clock_of(sam, work, rounds=2)
             found[f"{dtype}, {rows}: ms a picture"] = 1e3 * seconds / rows
-            if bench.full:
-                found[f"{dtype}, {rows}: TFLOPs"] = (
-                    TERAFLOPS["segmenter.images_encoded"] * rows / seconds
-                )
+            found[f"{dtype}, {rows}: TFLOPs"] = teraflops / seconds
         masks[dtype] = [answer.logits > 0 for answer in sam.segment(asked)]
         del sam
         bench.drop()
@@ -235,14 +225,15 @@ def inpainter(bench: Bench) -> Found:
     hole[10:30, 10:40] = True
     for rows in (1, 2, 8) if bench.full else (1, 2):
         asked = [Inpaint(picture, Stencil(hole), "leaves", "frog", i) for i in range(rows)]
-        times = []
+        times, work = [], []
         for model.steps in (few, many):
-            times.append(bench.clock(lambda asked=asked: model.inpaint(asked), rounds=2))  # type: ignore[misc]
+            seconds, teraflops = bench.clock_of(model, lambda a=asked: model.inpaint(a), rounds=2)  # type: ignore[misc]
+            times.append(seconds)
+            work.append(teraflops)
         each = (times[1] - times[0]) / (many - few)
         found[f"{rows}: ms a step"] = 1e3 * each
         found[f"{rows}: s a picture of 50 steps"] = (times[0] + (50 - few) * each) / rows
-        if bench.full:
-            found[f"{rows}: TFLOPs"] = 2 * rows * TERAFLOPS["inpainter.rows"] / each
+        found[f"{rows}: TFLOPs"] = (work[1] - work[0]) / (many - few) / each
     return found
 
 

@@ -145,6 +145,12 @@ class Executor:
         return total
 
     @property
+    def flops(self) -> int:
+        """Operations of the backbones that count them, so far."""
+        models = (clocked.wrapped for clocked in self.backbones.values())
+        return sum(model.flops.total for model in models if hasattr(model, "flops"))
+
+    @property
     def work(self) -> Counter[str]:
         """What the backbones counted in the last run, by role."""
         return Counter(
