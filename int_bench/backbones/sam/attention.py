@@ -6,7 +6,6 @@ The library multiplies, adds, exponentiates and multiplies again in four passes 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from types import MethodType
 from typing import Any
 
@@ -21,17 +20,12 @@ PLACES_AT_ONCE = 1024
 
 
 def fuse_attention(sam: Any) -> Any:
-    """Give all attention layers of a ``segment_anything.modeling.Sam`` the fused forward pass."""
-    from segment_anything.modeling.image_encoder import Attention as EncoderAttention
-    from segment_anything.modeling.transformer import Attention as DecoderAttention
+    """Give the image encoder of a ``segment_anything.modeling.Sam`` the fused forward pass."""
+    from segment_anything.modeling.image_encoder import Attention
 
-    fused: dict[type, Callable[..., Tensor]] = {
-        EncoderAttention: _encoder_forward,
-        DecoderAttention: _decoder_forward,
-    }
     for module in sam.modules():
-        if type(module) in fused:
-            module.forward = MethodType(fused[type(module)], module)
+        if type(module) is Attention:
+            module.forward = MethodType(_encoder_forward, module)
     return sam
 
 
@@ -149,15 +143,3 @@ def _tables(self: Any, height: int, width: int) -> tuple[Tensor, Tensor]:
         whole = self.scale if hasattr(self, "wide") else 1.0
         known[height, width] = (rows, columns) if whole == 1.0 else (rows / whole, columns / whole)
     return known[height, width]
-
-
-def _decoder_forward(self: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention of the mask decoder: (B, N, C) attends to (B, M, C), to those that are ``seen``."""
-    queries, keys, values = (
-        project(x).reshape(*x.shape[:2], self.num_heads, -1).transpose(1, 2)
-        for project, x in ((self.q_proj, q), (self.k_proj, k), (self.v_proj, v))
-    )
-    seen: Tensor | None = vars(self).get("seen")
-    mixed = scaled_dot_product_attention(queries, keys, values, attn_mask=seen)
-    answer: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(2))
-    return answer

@@ -5,13 +5,13 @@ The library decodes many prompts of one picture. Here each prompt has its own em
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
+
+from int_bench.backbones.sam.two_way import in_rows, products, two_way, upscaled
 
 
 class Prompts(NamedTuple):
@@ -31,17 +31,24 @@ class Prompts(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """What the decoder makes of each prompt; the single-mask output is the first of M.
+    """What the decoder makes of each prompt: M of its outputs.
 
     Attributes:
         masks: (B, M, 4g, 4g) logits.
         ious: (B, M) predicted IoUs, not clipped.
-        upscaled: (B, C / 8, 4g, 4g) features, whose products with a kernel are the masks.
+        embeddings: (B, C, g, g), what was decoded.
+        places: (B, g * g, 4, 4, C / 8) features, whose products with a kernel are the masks.
     """
 
     masks: Tensor
     ious: Tensor
-    upscaled: Tensor
+    embeddings: Tensor
+    places: Tensor
+
+    @property
+    def upscaled(self) -> Tensor:
+        """The features, (B, C / 8, 4g, 4g)."""
+        return in_rows(self.places, self.embeddings.shape[-1])
 
 
 def embed_prompts(
@@ -86,49 +93,46 @@ def embed_prompts(
 
 
 def position_of(sam: Any, count: int) -> Tensor:
-    """SAM's encoding of the places of the embedding, (count, C, g, g)."""
-    position: Tensor = sam.prompt_encoder.get_dense_pe()
-    return position.expand(count, -1, -1, -1)
+    """SAM's encoding of the places of the embedding, (count, C, g, g); it is computed once."""
+    encoder = sam.prompt_encoder
+    known: dict[torch.device, Tensor] = vars(encoder).setdefault("position_by_device", {})
+    device = encoder.no_mask_embed.weight.device
+    if device not in known:
+        with torch.inference_mode(False), torch.no_grad():
+            known[device] = encoder.get_dense_pe().clone()
+    return known[device].expand(count, -1, -1, -1)
 
 
-def decode_masks(sam: Any, embeddings: Tensor, prompts: Prompts) -> Decoded:
+def decode_masks(
+    sam: Any,
+    embeddings: Tensor,
+    prompts: Prompts,
+    choices: slice = slice(None),
+    best: int | None = None,
+) -> Decoded:
     """``MaskDecoder.predict_masks`` with one embedding per prompt instead of one for all.
 
     Args:
         sam: the model whose decoder modules are run.
         embeddings: (B, C, g, g) of the picture of each prompt.
         prompts: B embedded prompts.
+        choices: which outputs are wanted; the first is the single mask.
+        best: of these, only so many of the highest predicted IoU, best first.
     """
     decoder, count = sam.mask_decoder, len(prompts.sparse)
-    outputs = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
-    tokens = torch.cat([outputs.expand(count, -1, -1), prompts.sparse], dim=1)
-    position = position_of(sam, count)
-    with _seen(decoder.transformer, prompts.real, outputs=len(outputs)):
-        hidden, source = decoder.transformer(embeddings + prompts.dense, position, tokens)
-    upscaled = decoder.output_upscaling(source.transpose(1, 2).reshape(embeddings.shape))
-    kernels = torch.stack(
-        [mlp(hidden[:, 1 + i]) for i, mlp in enumerate(decoder.output_hypernetworks_mlps)], dim=1
-    )
-    masks = (kernels @ upscaled.flatten(2)).unflatten(2, upscaled.shape[2:])
-    return Decoded(masks, decoder.iou_prediction_head(hidden[:, 0]), upscaled)
-
-
-@contextmanager
-def _seen(transformer: Any, real: Tensor | None, outputs: int) -> Iterator[None]:
-    """Let nothing attend to prompts that are none, while the block runs (``fuse_attention``)."""
-    if real is None:
-        yield
-        return
-    layers = [
-        layer
-        for block in transformer.layers
-        for layer in (block.self_attn, block.cross_attn_image_to_token)
-    ]
-    mask = pad(real, (outputs, 0), value=True)[:, None, None]  # (B, 1, 1, tokens)
-    for layer in layers:
-        layer.seen = mask
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.seen
+    learned = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
+    tokens = torch.cat([learned.expand(count, -1, -1), prompts.sparse], dim=1)
+    number = len(learned)
+    seen = None if prompts.real is None else pad(prompts.real, (number, 0), value=True)
+    placed = embeddings + prompts.dense, position_of(sam, 1)
+    picture, position = (x.flatten(2).transpose(1, 2).contiguous() for x in placed)
+    hidden, picture = two_way(decoder.transformer, picture, position, tokens, number, seen)
+    ious = decoder.iou_prediction_head(hidden[:, 0])[:, choices]
+    kernels = products(decoder.output_hypernetworks_mlps[choices], hidden[:, 1:][:, choices])
+    if best is not None:
+        order = ious.argsort(dim=1, descending=True, stable=True)[:, :best]
+        ious = ious.gather(1, order)
+        kernels = kernels.gather(1, order[..., None].expand(-1, -1, kernels.shape[2]))
+    places = upscaled(decoder.output_upscaling, picture)
+    masks = (places.flatten(1, 3) @ kernels.mT).unflatten(1, places.shape[1:4])
+    return Decoded(in_rows(masks, embeddings.shape[-1]), ious, embeddings, places)

@@ -194,28 +194,33 @@ class Sam(LocalModel):
     ) -> list[Segmentation]:
         """One decoder pass over requests of equal shape."""
         choices = slice(1, None) if requests[0].multimask else slice(0, 1)
-        chosen = self._decoded(embeddings, requests, choices)
-        return [answer for (answer,) in self._finish(requests, chosen, 1)]
+        chosen = self._decoded(embeddings, requests, choices, 1)
+        return [answer for (answer,) in self._finish(requests, chosen)]
 
     def _propose(
         self, embeddings: Mapping[str, Tensor], requests: Sequence[Proposals]
     ) -> list[tuple[Segmentation, ...]]:
         """One decoder pass over requests of equal shape."""
-        decoded = self._decoded(embeddings, requests, slice(1, None))
-        return self._finish(requests, decoded, decoded.ious.shape[1])
+        count: int = self.loaded.mask_decoder.num_multimask_outputs
+        return self._finish(requests, self._decoded(embeddings, requests, slice(1, None), count))
 
     def _decoded(
-        self, embeddings: Mapping[str, Tensor], requests: Sequence[Prompt], choices: slice
+        self,
+        embeddings: Mapping[str, Tensor],
+        requests: Sequence[Prompt],
+        choices: slice,
+        best: int,
     ) -> Decoded:
-        """Some outputs of the decoder for requests of equal shape."""
+        """Some outputs of the decoder for requests of equal shape, by falling predicted IoU."""
         stacked = torch.stack([embeddings[request.image.digest] for request in requests])
         with whole_float32():
             padded = len({len(request.points) for request in requests}) > 1
             points, boxes = self._points(requests), self._boxes(requests)
             prompts = embed_prompts(self.loaded, points, boxes, padded)
-            decode = partial(decode_masks, self.loaded, stacked, self._adapted(prompts, stacked))
-            decoded = self.flops.of(prompts.sparse.shape[1], len(requests), decode)
-        chosen = decoded._replace(masks=decoded.masks[:, choices], ious=decoded.ious[:, choices])
+            moved = self._adapted(prompts, stacked)
+            decode = partial(decode_masks, self.loaded, stacked, moved, choices, best)
+            shape = prompts.sparse.shape[1], choices.start, best
+            chosen = self.flops.of(shape, len(requests), decode)
         self.counters["rows"] += len(requests)
         self.finite.see("mask logits", chosen.masks)
         self.finite.see("predicted IoUs", chosen.ious)
@@ -260,27 +265,20 @@ class Sam(LocalModel):
         return torch.tensor(np.concatenate(boxes), dtype=torch.float32, device=self.place)
 
     def _finish(
-        self, requests: Sequence[Prompt], decoded: Decoded, count: int
+        self, requests: Sequence[Prompt], decoded: Decoded
     ) -> list[tuple[Segmentation, ...]]:
-        """The ``count`` masks of highest predicted IoU at their pictures' sizes, best first.
-
-        All numbers come to the host at once.
-        """
-        best = decoded.ious.argsort(dim=1, descending=True, stable=True)[:, :count]
-        rows = torch.arange(len(best), device=best.device)[:, None]
-        chosen = decoded.masks[rows, best].float()
+        """The masks at their pictures' sizes; all numbers come to the host at once."""
         large = [
             self._enlarged(request, mask).flatten()
-            for request, masks in zip(requests, chosen, strict=True)
+            for request, masks in zip(requests, decoded.masks, strict=True)
             for mask in masks
         ]
-        both = torch.cat([*large, decoded.ious[rows, best].float().flatten()])
-        numbers = self.finite.fetch(both, brief=True).numpy()
+        numbers = self.finite.fetch(torch.cat([*large, decoded.ious.flatten()]), brief=True).numpy()
         answers, start, scores = [], 0, iter(numbers[-len(large) :])
         for request in requests:
             height, width = request.image.size
             masks = []
-            for _ in range(count):
+            for _ in range(decoded.ious.shape[1]):
                 logits = numbers[start : start + height * width].reshape(height, width)
                 start += height * width
                 iou = min(max(float(next(scores)), 0.0), 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
@@ -136,26 +136,16 @@ class SamPlm(Sam):
         )
         return moved
 
-    def _decoded(
-        self, embeddings: Mapping[str, Tensor], requests: Sequence[Prompt], choices: slice
-    ) -> Decoded:
-        """As of `Sam`, with what the PMM looks up in place of the up-scaled features."""
-        decoded = super()._decoded(embeddings, requests, choices)
-        if not self.refine:
-            return decoded
-        stacked = torch.stack([embeddings[request.image.digest] for request in requests])
-        features = self.loaded.task_modules.features(decoded, stacked)
-        return decoded._replace(upscaled=features)
-
     def _finish(
-        self, requests: Sequence[Prompt], decoded: Decoded, count: int
+        self, requests: Sequence[Prompt], decoded: Decoded
     ) -> list[tuple[Segmentation, ...]]:
-        answers = super()._finish(requests, decoded, count)
+        answers = super()._finish(requests, decoded)
         if not self.refine:
             return answers
+        looked_at = self.loaded.task_modules.features(decoded, decoded.embeddings)
         return [
             tuple(self._refined(mask, features) for mask in masks)
-            for masks, features in zip(answers, decoded.upscaled, strict=True)
+            for masks, features in zip(answers, looked_at, strict=True)
         ]
 
     def _refined(self, answer: Segmentation, features: Tensor) -> Segmentation:
