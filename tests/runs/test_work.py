@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -18,11 +19,15 @@ from int_bench.engine.serving import Server
 from int_bench.report.columns import speed_cells
 from int_bench.report.html.facts import facts
 from int_bench.report.html.sides import Side
+from int_bench.runs.executors.worker import Order, Worker
 from int_bench.runs.kept import work
 from int_bench.runs.kept.ceiling import AtCeiling
 from int_bench.runs.kept.work import Clock, Sitting, Spent, spent_of, together
+from int_bench.runs.prepare import prepare
 from int_bench.runs.records import FAILED, OK, Record
+from int_bench.runs.variants import RunRequest
 from tests.backbones.flops.test_counting import MORE
+from tests.runs.executors.bench import pictures
 
 ON_GPU = Spent("NVIDIA H100 80GB HBM3", 1, "E1", 24, 120.0, 300.0, 36_000.0)
 ON_CPU = Spent("AMD EPYC", 0, "E0", 6, 90.0, 60.0)
@@ -162,6 +167,26 @@ def test_a_run_of_models_is_held_to_the_ceiling_by_what_torch_counts(command, mo
     assert list(shares) == [pytest.approx(spent["share_of_ceiling"], rel=0.01)]
     (stored,) = spent_of(work.Path(told["run_dir"]))
     assert stored.ceiling_seconds == pytest.approx(spent["ceiling_seconds"], rel=0.01)
+
+
+def test_a_worker_hands_in_the_ceiling_of_its_own_batch_and_a_task_keeps_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(LocalModel, "ceiling", lambda model, name: 1e9)
+    root = pictures(tmp_path / "scenes", 3)
+    data = ("dataset=folder", f"dataset.images={root}/images", f"dataset.masks={root}/masks")
+    models = ("models=tiny", "device=cpu", "method=oracle_box_sam", "task=cod")
+    config = load_config([*data, *models, f"out={tmp_path}"])
+    runs = prepare([RunRequest(config)])
+    worker = Worker(Order.of(runs, config, profile=False).sealed())
+    flops, parts = worker._backbones["segmenter"].flops, []
+    for names in (("p000",), ("p001", "p002")):
+        before = flops.total
+        batch = pickle.loads(pickle.dumps(worker.work([(0, 0, name) for name in names])))
+        assert batch.spent[0].ceiling_seconds == pytest.approx((flops.total - before) / 1e9) != 0
+        parts += batch.spent
+    with Sitting([runs[0].path], lambda _: together(parts)) as sitting:
+        sitting.count(0, Record("p000", 0, OK))
+    (kept,) = spent_of(runs[0].path)
+    assert kept.images == 3 and kept.ceiling_seconds == pytest.approx(flops.total / 1e9, abs=1e-3)
 
 
 def test_a_run_says_how_fast_it_was_and_resumes_add_up(command, monkeypatch):
