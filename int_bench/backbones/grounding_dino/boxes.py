@@ -89,16 +89,19 @@ def select(
     Returns:
         Boxes in pixels of the request's image, inside it and not empty.
     """
-    probabilities = logits.float().cpu().sigmoid()
-    named = ~torch.isin(tokens.cpu(), torch.tensor(SPECIAL_TOKENS))
-    phrases = probabilities[:, : len(named)][:, named] > request.text_threshold
-    scores = probabilities.amax(dim=1)
-    corners = torchvision.ops.box_convert(boxes.float().cpu(), "cxcywh", "xyxy")
+    named = [place for place, token in enumerate(tokens.tolist()) if token not in SPECIAL_TOKENS]
+    if not named:
+        return ()
+    fit, boxes = logits.float().cpu(), boxes.float().cpu()
+    scores = fit.amax(dim=1).sigmoid()
+    phrases = fit[:, named].amax(dim=1).sigmoid()
+    keep = (scores > request.box_threshold) & (phrases > request.text_threshold)
+    scores, (centres, sides) = scores[keep], boxes[keep].split(2, dim=1)
     height, width = request.image.size
-    corners = corners.clamp(0, 1) * torch.tensor([width, height, width, height])
-    extent = corners[:, 2:] - corners[:, :2]
-    keep = (scores > request.box_threshold) & phrases.any(dim=1) & (extent > 0).all(dim=1)
-    scores, corners = scores[keep], corners[keep]
+    corners = torch.cat([centres - 0.5 * sides, centres + 0.5 * sides], dim=1).clamp_(0, 1)
+    corners *= torch.tensor([width, height, width, height])
+    there = (corners[:, 2:] > corners[:, :2]).all(dim=1)
+    scores, corners = scores[there], corners[there]
     best = torchvision.ops.nms(corners, scores, selection.nms)
     best = best[: selection.max_boxes or None]
     pairs = zip(corners[best].tolist(), scores[best].tolist(), strict=True)

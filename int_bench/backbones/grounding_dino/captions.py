@@ -64,9 +64,9 @@ class Words:
         return self.hidden[:, None, :-1]
 
     @property
-    def unsaid(self) -> Tensor:
-        """(B, 1, 1, N), what hides tokens that only fill a caption up."""
-        return self.hidden[:, None, -1:]
+    def unsaid(self) -> Tensor | None:
+        """(B, 1, 1, N), what hides tokens that only fill a caption up; on a CPU there are none."""
+        return self.hidden[:, None, -1:] if self.hidden.is_cuda else None
 
 
 def read(model: Any, ids: Sequence[int], device: torch.device) -> Caption:

@@ -136,8 +136,7 @@ def detected(model: Any, pixels: Tensor, words: Words, known: Callable[[Sizes], 
         answer = core.decoder.layer_norm(hidden)
         head = model.bbox_embed[number](answer) if last else core.decoder.bbox_embed[number](hidden)
         reference = (head.float() + reference.logit(eps=1e-5)).sigmoid()
-    logits = (answer @ text.transpose(1, 2)).float() + words.unsaid[:, 0]
-    return torch.cat([reference.float(), logits], dim=-1)
+    return torch.cat([reference, _fit(answer, encoded).float()], dim=-1)
 
 
 def _seen(core: Any, pixels: Tensor) -> tuple[Tensor, Sizes]:
@@ -147,7 +146,9 @@ def _seen(core: Any, pixels: Tensor) -> tuple[Tensor, Sizes]:
     for number, project in enumerate(core.input_proj_vision):
         # Coarser levels than the backbone's come each from the one before.
         beyond = number > len(maps)
-        levels.append(project(levels[-1] if beyond else maps[min(number, len(maps) - 1)]))
+        narrow, norm = project
+        narrowed = narrow(levels[-1] if beyond else maps[min(number, len(maps) - 1)])
+        levels.append(norm(narrowed.contiguous()))  # several times faster than channels last
     sizes = tuple((level.shape[2], level.shape[3]) for level in levels)
     return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1), sizes
 
@@ -207,12 +208,17 @@ def _proposed(model: Any, encoded: Encoded) -> Tensor:
     """Boxes to begin with, where the words fit best, (B, Q, 4) float32, relative."""
     core, table = model.model, encoded.table
     objects = core.enc_output_norm(core.enc_output(encoded.vision * table.inside))
-    fit = objects @ encoded.text.transpose(1, 2) + encoded.words.unsaid[:, 0]
-    scores = fit.amax(-1)
+    scores = _fit(objects, encoded).amax(-1)
     best = scores.topk(core.config.num_queries, dim=1).indices
     chosen = objects.gather(1, best[..., None].expand(-1, -1, objects.shape[-1]))
     boxes: Tensor = core.encoder_output_bbox_embed(chosen).float() + table.proposals[best]
     return boxes.sigmoid()
+
+
+def _fit(objects: Tensor, encoded: Encoded) -> Tensor:
+    """How well words fit, (B, M, N), of objects, (B, M, d)."""
+    fit, unsaid = objects @ encoded.text.transpose(1, 2), encoded.words.unsaid
+    return fit if unsaid is None else fit + unsaid[:, 0]
 
 
 def _fed(layer: Any, hidden: Tensor) -> Tensor:
@@ -233,8 +239,16 @@ def _sampled(
     """What deformable attention answers, (B, Q, d)."""
     weights = attention.attention_weights(asking).unflatten(-1, (attention.n_heads, -1))
     value = attention.value_proj(vision).unflatten(-1, (attention.n_heads, -1))
-    answer: Tensor = attention.output_proj(attended(value, levels, places, weights.softmax(-1)))
+    answer: Tensor = attention.output_proj(attended(value, levels, places, _shares(weights)))
     return answer
+
+
+def _shares(weights: Tensor) -> Tensor:
+    """The softmax of the last dimension, which on a CPU is slow where that is short."""
+    if weights.is_cuda:
+        return weights.softmax(-1)
+    shares = (weights - weights.amax(-1, keepdim=True)).exp_()
+    return shares.div_(shares.sum(-1, keepdim=True))
 
 
 def _attention(

@@ -28,7 +28,7 @@ class Levels:
     Attributes:
         sizes: of the levels; S is the sum of their areas.
         widths: (2, 1, L * P) float32, width and height of the level of a point.
-        rows: where each of S positions lies in a table in which every level has a border of zeros.
+        starts: of the levels in a table in which each has a border of zeros.
         length: of that table.
         first: (heads, L * P) int32, where a head's first value of the level of a point lies among
             the values of all heads.
@@ -38,7 +38,7 @@ class Levels:
 
     sizes: Sizes
     widths: Tensor
-    rows: Tensor
+    starts: tuple[int, ...]
     length: int
     first: Tensor
     down: Tensor
@@ -47,15 +47,11 @@ class Levels:
     @classmethod
     def of(cls, sizes: Sizes, heads: int, points: int, device: torch.device) -> Levels:
         """For levels of these sizes, each sampled by so many heads at so many points."""
-        rows, first, start = [], [], 0
+        starts, length = [], 0
         for height, width in sizes:
             # A column and three rows of zeros: what is sampled up to 1 outside lies between them.
-            down = width + 1
-            first.append(start + down + 1)
-            y, x = (torch.arange(side, device=device) for side in (height, width))
-            place = y[:, None] * down + x
-            rows.append(first[-1] + place.flatten())
-            start += (height + 3) * down + 2
+            starts.append(length + width + 2)
+            length += (height + 3) * (width + 1) + 2
 
         def of_points(values: Iterable[int], dtype: torch.dtype) -> Tensor:
             full = (torch.full((points,), value, dtype=dtype, device=device) for value in values)
@@ -66,9 +62,9 @@ class Levels:
         return cls(
             sizes,
             torch.stack([of_points(side, torch.float32) for side in (widths, heights)])[:, None],
-            torch.cat(rows),
-            start + max(widths) + 2,  # room behind the last corner of a sample
-            heads * of_points(first, torch.int32) + head,
+            tuple(starts),
+            length + max(widths) + 2,  # room behind the last corner of a sample
+            heads * of_points(starts, torch.int32) + head,
             of_points((heads * (width + 1) for width in widths), torch.int32),
             heads * (max(widths) + 2),
         )
@@ -90,7 +86,11 @@ def attended(value: Tensor, levels: Levels, places: Tensor, weights: Tensor) -> 
 def _of_rows(value: Tensor, levels: Levels, places: Tensor, weights: Tensor) -> Tensor:
     batch, _, heads, width = value.shape
     table = value.new_zeros((batch, levels.length, heads, width), dtype=torch.float32)
-    table.index_copy_(1, levels.rows, value.float())
+    start = 0
+    for (high, wide), first in zip(levels.sizes, levels.starts, strict=True):
+        place = table[:, first : first + high * (wide + 1)].unflatten(1, (high, wide + 1))
+        place[:, :, :wide] = value[:, start : start + high * wide].unflatten(1, (high, wide))
+        start += high * wide
     # Up to 1 outside of a level there is a share of its border; from there on nothing but zeros.
     places = torch.minimum(places.clamp(min=-1), levels.widths)
     corners = places.floor()

@@ -29,7 +29,7 @@ def _gb(first: float, further: float) -> Peak:
     return Peak(first * 1e9, further * 1e9)
 
 
-_SWIN = {"detect": {"32": _gb(0.5, 0.5), "16": _gb(0.252, 0.252)}}
+_SWIN = {"detect": {"32": _gb(0.385, 0.352), "16": _gb(0.195, 0.176)}}
 PEAKS: Mapping[str, Verbs] = {
     "sam_vit_h_4b8939.pth": {"segment": {"32": _gb(2.35, 0.14), "16": _gb(0.21, 0.197)}},
     "sam_vit_b_01ec64.pth": {"segment": {"32": _gb(1.75, 0.09), "16": _gb(0.17, 0.16)}},
