@@ -11,8 +11,8 @@ from int_bench.backbones.common.precision import current, spelled
 from int_bench.core.files import Remembered
 
 _KNOWN = Remembered("ceilings.json")
-_ENOUGH, _ROUNDS = 0.1, 5
-"""Seconds, or products, after which the best is taken."""
+_ENOUGH, _ROUNDS = 0.1, 50
+"""Seconds, or products, after which the best is taken: a device that was idle takes some to wake."""
 
 
 @cache
