@@ -181,7 +181,9 @@ SLIPS = {
         "same device",
     ),
     "masks are read where they are": Slip(
-        sam.Sam._finish, "self.finite.fetch(both, brief=True)", "both", "segment", "numpy"
+        sam.Sam._finish,
+        "self.finite.fetch(torch.cat([*large, decoded.ious.flatten()]), brief=True)",
+        "torch.cat([*large, decoded.ious.flatten()])", "segment", "numpy",
     ),
     "noise stays on the host": Slip(
         stable_diffusion.StableDiffusion._noise,

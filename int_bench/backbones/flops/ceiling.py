@@ -12,7 +12,7 @@ from int_bench.core.files import Remembered
 
 _KNOWN = Remembered("ceilings.json")
 _ENOUGH, _ROUNDS = 0.1, 50
-"""Seconds, or products, after which the best is taken: a device that was idle takes some to wake."""
+"""Seconds, or products, after which the best is taken: an idle device takes some to wake."""
 
 
 @cache
