@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import Any, ClassVar, Generic, TypeAlias, TypeVar
 
 import numpy as np
@@ -281,5 +282,14 @@ class Similarity(Request[float]):
 
 def key_of(request: Request[Any]) -> Hashable:
     """What identifies a request: its type and fields, images and masks by content digest."""
-    values = (getattr(request, item.name) for item in fields(request))  # type: ignore[arg-type]
-    return type(request), *(v.digest if isinstance(v, Picture | Stencil) else v for v in values)
+    kind = type(request)
+    values = [getattr(request, name) for name in _names(kind)]
+    return kind, *[v.digest if isinstance(v, _DIGESTED) else v for v in values]
+
+
+@cache
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(item.name for item in fields(kind))
+
+
+_DIGESTED = (Picture, Stencil)

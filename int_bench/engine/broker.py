@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import os
 import time
+from bisect import insort
 from collections import Counter, defaultdict, deque
 from collections.abc import (
     Awaitable,
@@ -23,6 +24,7 @@ from collections.abc import (
 )
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 from int_bench.core.protocols import Backbone, Gather
@@ -37,7 +39,9 @@ A = TypeVar("A")
 R = TypeVar("R")
 _Queue = tuple[int, str, str]
 """The group of images that asks, and the role and the verb that serve it."""
-_Batch = list[tuple[Hashable, Request[Any]]]
+_Batch = list[tuple[int, Hashable, Request[Any]]]
+"""The place of the image that asked first, what identifies the request, and the request."""
+_place = itemgetter(0)
 
 
 class _Call(Generic[A]):
@@ -128,7 +132,7 @@ class Broker:
         self._memo = Memo(memo_bytes)
         self._in_flight = in_flight
         self._groups = 2 if overlap else 1
-        self._queues: dict[_Queue, deque[tuple[Hashable, Request[Any]]]] = {}
+        self._queues: defaultdict[_Queue, _Batch] = defaultdict(list)
         self._waiting: dict[Hashable, list[_Task]] = {}
         self._ready: deque[tuple[_Task, Any, Exception | None]] = deque()
         self._done: deque[Outcome[Any]] = deque()
@@ -225,16 +229,15 @@ class Broker:
         So an image's dialogue is over before those of later ones push its prefixes out of memory.
         """
         _, role, verb = queue
-        waiting = sorted(self._queues[queue], key=lambda pair: self._waiting[pair[0]][0].root.place)
-        most = self._server.limit(role)
-        batch, self._queues[queue] = waiting[:most], deque(waiting[most:])
-        call = worker.submit(self._server.serve, role, verb, [request for _, request in batch])
+        waiting, most = self._queues[queue], self._server.limit(role)
+        batch, self._queues[queue] = waiting[:most], waiting[most:]
+        call = worker.submit(self._server.serve, role, verb, [request for *_, request in batch])
         return batch, call
 
     def _deliver(self, queue: _Queue, batch: _Batch, call: Future[list[Served]]) -> None:
         """Wait for a call; count it, remember its answers, and wake who asked."""
         _, role, verb = queue
-        for (key, _), served in zip(batch, call.result(), strict=True):
+        for (_, key, _), served in zip(batch, call.result(), strict=True):
             tasks = self._waiting.pop(key)
             root = tasks[0].root
             self._counters[f"{role}.{verb}.calls"] += served.calls
@@ -317,8 +320,8 @@ class Broker:
             self._waiting[key].append(task)
         else:
             self._waiting[key] = [task]
-            queue = (task.root.group, request.role, request.verb)
-            self._queues.setdefault(queue, deque()).append((key, request))
+            queue = self._queues[task.root.group, request.role, request.verb]
+            insort(queue, (task.root.place, key, request), key=_place)
             prepare = getattr(self._backbones.get(request.role), "prepare", None)
             if prepare is not None:
                 prepare(request, self._helpers.submit)

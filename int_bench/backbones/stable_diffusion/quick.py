@@ -72,10 +72,22 @@ class _Graphed:
 
 
 def _know_place(pipeline: Any) -> None:
-    """Let a pipeline know where it computes; it looks through all its modules else, every call."""
+    """Let a pipeline know where it computes, and on a CPU encode a batch of pictures together.
+
+    The library's own looks through all its modules for its device, several times a call, and
+    encodes pictures one by one where each has a generator: on CUDA one graph, replayed.
+    """
     kind = type(pipeline)
-    place = {"_execution_device": pipeline.unet.device}
-    pipeline.__class__ = type(kind.__name__, (kind,), place)
+    own: dict[str, Any] = {"_execution_device": pipeline.unet.device}
+    if pipeline.unet.device.type == "cpu":
+        own["_encode_vae_image"] = _encoded
+    pipeline.__class__ = type(kind.__name__, (kind,), own)
+
+
+def _encoded(self: Any, image: Tensor, generator: Any) -> Tensor:
+    """Latents, (B, C, S / f, S / f), of pictures (B, 3, S, S): drawn by each one's generator."""
+    latents: Tensor = self.vae.encode(image).latent_dist.sample(generator)
+    return self.vae.config.scaling_factor * latents
 
 
 def _keep_times_on_host(pipeline: Any) -> None:
