@@ -78,7 +78,13 @@ def _sam(whole: Picture, patches: Sequence[Picture]) -> float:
     encoder = SimpleNamespace(img_size=1024)
     vars(sam)["loaded"] = SimpleNamespace(image_encoder=encoder, preprocess=lambda pixels: pixels)
     asked = [Segment(patch, (1, 1, 9, 9)) for patch in patches]
-    return ITERATIONS * _timed(sam, asked, lambda: [sam._square(patch) for patch in patches])
+
+    def pixels(patch: Picture) -> Any:
+        if hasattr(sam, "_square"):  # an older tree
+            return sam._square(patch)
+        return torch.as_tensor(sam._resized.take(patch.digest, lambda: sam._resize_picture(patch)))
+
+    return ITERATIONS * _timed(sam, asked, lambda: [pixels(patch) for patch in patches])
 
 
 def _dino(whole: Picture, patches: Sequence[Picture]) -> float:

@@ -160,18 +160,27 @@ class Sam(LocalModel):
 
     def _encode(self, pictures: Sequence[Picture]) -> Tensor:
         """One encoder pass, (B, C, g, g) float32; pictures are resized and padded to squares."""
-        squares = torch.stack([self._square(picture) for picture in pictures])
-        encoded = self.loaded.image_encoder(squares.to(self.precision))
+        squares = self._squares(pictures).to(self.precision)
+        encoded = self.loaded.image_encoder(squares)
         self.counters["images_encoded"] += len(pictures)
         self.flops.total += len(pictures) * encoder_flops(self.loaded.image_encoder)
         return self.finite.see("picture embeddings", encoded, self.precision).float()
 
-    def _square(self, picture: Picture) -> Tensor:
-        """(3, S, S) float32: longest side resized to S, normalised, padded right and below."""
-        resized = self._resized.take(picture.digest, partial(self._resize_picture, picture))
-        pixels = torch.as_tensor(resized, device=self.place).permute(2, 0, 1)
-        square: Tensor = self.loaded.preprocess(pixels)
-        return square
+    def _squares(self, pictures: Sequence[Picture]) -> Tensor:
+        """(B, 3, S, S) float32: longest side resized to S, normalised, padded right and below.
+
+        The numbers of ``Sam.preprocess``; in memory colours are last, as pictures have them.
+        """
+        sam, side = self.loaded, self.loaded.image_encoder.img_size
+        mean, std = (colour.flatten().repeat(side) for colour in (sam.pixel_mean, sam.pixel_std))
+        squares = torch.empty(len(pictures), side, 3 * side, device=self.place)
+        for square, picture in zip(squares, pictures, strict=True):
+            resized = self._resized.take(picture.digest, partial(self._resize_picture, picture))
+            pixels = torch.as_tensor(resized, device=self.place).flatten(1).to(torch.float32)
+            height, width = pixels.shape
+            square[:height, :width] = pixels.sub_(mean[:width]).div_(std[:width])
+            square[height:], square[:height, width:] = 0, 0
+        return squares.view(-1, side, side, 3).permute(0, 3, 1, 2)
 
     def _resize_picture(self, picture: Picture) -> NDArray[np.uint8]:
         """(h, w, 3), the longer side that of the model's square."""

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 Places = dict[tuple[int, int, int, int], tuple[Tensor, Tensor]]
 """By pictures, height, width and window: see ``_places``."""
@@ -23,12 +24,22 @@ def moved_less(sam: Any) -> Any:
     """The same ``segment_anything.modeling.Sam``, changed in place."""
     encoder = sam.image_encoder
     encoder.patch_embed.register_forward_hook(lambda module, given, out: out.contiguous())
-    encoder.neck.register_forward_pre_hook(lambda module, given: given[0].contiguous())
+    encoder.neck.forward = MethodType(_neck, encoder.neck)
     places: Places = {}
     for block in encoder.blocks:
         block.places = places
         block.forward = MethodType(_block, block)
     return sam
+
+
+def _neck(self: Any, x: Tensor) -> Tensor:
+    """(B, C, H, W), channels last in memory, to (B, D, H, W) that lies alike."""
+    first, norm, second, last_norm = self
+    x = F.linear(x.permute(0, 2, 3, 1), first.weight.flatten(1))
+    x = F.layer_norm(x, x.shape[-1:], norm.weight, norm.bias, norm.eps)
+    x = second(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    wanted = F.layer_norm(x, x.shape[-1:], last_norm.weight, last_norm.bias, last_norm.eps)
+    return wanted.permute(0, 3, 1, 2)
 
 
 def _block(self: Any, x: Tensor) -> Tensor:

@@ -259,6 +259,15 @@ def test_multimask_never_takes_the_single_mask(tmp_path):
     assert np.array_equal(sam.segment([ours])[0].logits, before.logits)
 
 
+def test_squares_have_the_numbers_of_the_librarys_preprocessing(sam):
+    pictures = [picture(48, 70), picture(90, 40, seed=1), picture(64, 64, seed=2)]
+    squares = sam._squares(pictures)
+    assert squares.permute(0, 2, 3, 1).is_contiguous()
+    for square, image in zip(squares, pictures, strict=True):
+        resized = torch.as_tensor(sam._resize_picture(image)).permute(2, 0, 1)
+        assert torch.equal(square, sam.loaded.preprocess(resized))
+
+
 def test_no_prompt_is_refused(sam):
     with pytest.raises(ValueError, match="neither a box nor a point"):
         sam.segment([Segment(picture(8, 8))])
