@@ -282,7 +282,7 @@ class Similarity(Request[float]):
 
 def key_of(request: Request[Any]) -> Hashable:
     """What identifies a request: its type and fields, images and masks by content digest."""
-    kind = type(request)
+    kind: Any = type(request)
     values = [getattr(request, name) for name in _names(kind)]
     return kind, *[v.digest if isinstance(v, _DIGESTED) else v for v in values]
 

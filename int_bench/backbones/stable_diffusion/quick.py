@@ -87,7 +87,7 @@ def _know_place(pipeline: Any) -> None:
 def _encoded(self: Any, image: Tensor, generator: Any) -> Tensor:
     """Latents, (B, C, S / f, S / f), of pictures (B, 3, S, S): drawn by each one's generator."""
     latents: Tensor = self.vae.encode(image).latent_dist.sample(generator)
-    return self.vae.config.scaling_factor * latents
+    return latents.mul_(self.vae.config.scaling_factor)
 
 
 def _keep_times_on_host(pipeline: Any) -> None:
