@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from int_bench.backbones.grounding_dino import swin
+
 
 def finished(model: Any) -> Any:
     """The model, a ``GroundingDinoForObjectDetection``, as ``network.detected`` reads it.
@@ -17,6 +19,9 @@ def finished(model: Any) -> Any:
     """
     if not model.config.two_stage:
         raise ValueError("a GroundingDINO with fixed boxes (two_stage: false) is none of these")
+    eyes = model.model.backbone.conv_encoder.model
+    if type(eyes).__name__ == "SwinBackbone":
+        swin.finished(eyes)
     for module in list(model.modules()):
         if isinstance(module, nn.ReLU):
             module.inplace = True
@@ -24,9 +29,7 @@ def finished(model: Any) -> Any:
             _fold(module)
         if hasattr(module, "sampling_offsets"):
             _sort_offsets(module)
-        for name, child in list(module.named_children()):
-            if isinstance(child, nn.Conv2d) and _is_pointwise(child):
-                module.register_module(name, Pointwise(child))
+        _name_pointwise(module)
     return model.requires_grad_(False)
 
 
@@ -54,12 +57,14 @@ def _sort_offsets(attention: Any) -> None:
         values.data = values.unflatten(0, (-1, 2)).transpose(0, 1).flatten(0, 1).contiguous()
 
 
-def _is_pointwise(layer: nn.Conv2d) -> bool:
-    return (layer.kernel_size, layer.stride, layer.groups) == (
-        (1, 1),
-        (1, 1),
-        1,
-    ) and layer.padding == (0, 0)
+def _name_pointwise(module: Any) -> None:
+    """Put a `Pointwise` in the place of each convolution of single pixels that is the module's."""
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.Conv2d) and (
+            (child.kernel_size, child.stride, child.groups) == ((1, 1), (1, 1), 1)
+            and child.padding == (0, 0)
+        ):
+            module.register_module(name, Pointwise(child))
 
 
 class Pointwise(nn.Module):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -27,7 +27,6 @@ from int_bench.backbones.grounding_dino.boxes import (
 from int_bench.backbones.grounding_dino.captions import Caption, Words
 from int_bench.backbones.grounding_dino.finishing import finished
 from int_bench.backbones.grounding_dino.pixels import pixels_of
-from int_bench.backbones.grounding_dino.sampling import Sizes
 from int_bench.core.limits import Share
 from int_bench.core.requests import Detect, Detection, Request
 
@@ -74,7 +73,7 @@ class GroundingDino(LocalModel):
         super().__post_init__()
         self._ready: Ahead[Tensor] = Ahead()
         self._captions: Lru[str, Caption] = Lru(CAPTIONS)
-        self._tables: Lru[Sizes, network.Tables] = Lru(TABLES_MB * MEBIBYTE, lambda x: x.nbytes)
+        self._tables: Lru[Hashable, Any] = Lru(TABLES_MB * MEBIBYTE, lambda x: x.nbytes)
         self._passes = Replayed(self._run)
 
     def detect(self, requests: Sequence[Detect]) -> list[tuple[Detection, ...]]:
@@ -151,12 +150,12 @@ class GroundingDino(LocalModel):
         """Relative boxes, then a logit for each of T tokens, (B, Q, 4 + T) float32."""
         return network.detected(self.loaded[1], pixels, Words(said, hidden), self._known)
 
-    def _known(self, sizes: Sizes) -> network.Tables:
-        """What depends on the sizes of the levels alone, computed unless it is kept."""
-        known = self._tables.get(sizes)
+    def _known(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """What depends on sizes alone, computed unless it is kept."""
+        known = self._tables.get(key)
         if known is None:
-            known = network.tables(self.loaded[1], sizes, self.place)
-            self._tables.put(sizes, known)
+            known = make()
+            self._tables.put(key, known)
         return held(known)
 
     def load(self) -> tuple[Any, Any]:

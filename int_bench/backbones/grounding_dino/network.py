@@ -9,16 +9,18 @@ nothing; what a caption says comes in ready (``captions``); and only the last la
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from int_bench.backbones.grounding_dino import swin
 from int_bench.backbones.grounding_dino.captions import Words
 from int_bench.backbones.grounding_dino.sampling import Levels, Sizes, attended
+from int_bench.backbones.grounding_dino.swin import Known
 
 
 @dataclass(frozen=True)
@@ -110,18 +112,19 @@ def _waves(width: int, device: torch.device) -> Tensor:
     return torch.stack([factors, channel % 2 * (math.pi / 2)])
 
 
-def detected(model: Any, pixels: Tensor, words: Words, known: Callable[[Sizes], Tables]) -> Tensor:
+def detected(model: Any, pixels: Tensor, words: Words, known: Known[Any]) -> Tensor:
     """Relative boxes, then a logit for each of N tokens, (B, Q, 4 + N) float32.
 
     Args:
         model: a ``GroundingDinoForObjectDetection``, after ``finishing.finished``.
         pixels: (B, 3, H, W).
         words: what the captions say.
-        known: tables by the sizes of the levels.
+        known: what depends on sizes alone, unless it has to be computed.
     """
     core = model.model
-    vision, sizes = _seen(core, pixels)
-    table, text = known(sizes), words.features
+    vision, sizes = _seen(core, pixels, known)
+    table: Tables = known(sizes, partial(tables, model, sizes, pixels.device))
+    text = words.features
     for layer in core.encoder.layers:
         vision, text = _fused(layer.fusion_layer, vision, text, words)
         text = _enhanced(layer.text_enhancer_layer, text, words)
@@ -139,9 +142,9 @@ def detected(model: Any, pixels: Tensor, words: Words, known: Callable[[Sizes], 
     return torch.cat([reference, _fit(answer, encoded).float()], dim=-1)
 
 
-def _seen(core: Any, pixels: Tensor) -> tuple[Tensor, Sizes]:
+def _seen(core: Any, pixels: Tensor, known: Known[Any]) -> tuple[Tensor, Sizes]:
     """Features of all positions of all levels, (B, S, d), and the levels' sizes."""
-    maps = core.backbone.conv_encoder.model(pixels, return_dict=True).feature_maps
+    maps = swin.features(core.backbone.conv_encoder.model, pixels, known)
     levels: list[Tensor] = []
     for number, project in enumerate(core.input_proj_vision):
         # Coarser levels than the backbone's come each from the one before.
