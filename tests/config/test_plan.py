@@ -48,7 +48,7 @@ def test_an_engine_shares_out_as_the_plan_does():
 
 def test_what_does_not_fit_is_said_with_its_numbers():
     assert of(30 * GIB).lacks == "the weights do not fit"
-    assert "segmenter.segment needs 2.4 GB for one request" in of(34.3 * GIB, "exactness=E1").lacks
+    assert "segmenter.segment needs 2.3 GB for one request" in of(34.3 * GIB, "exactness=E1").lacks
 
 
 def test_a_call_that_is_too_large_is_halved_and_the_others_stay():
