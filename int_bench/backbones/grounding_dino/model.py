@@ -47,8 +47,10 @@ TABLES_MB = 128
 class GroundingDino(LocalModel):
     """``AutoModelForZeroShotObjectDetection``: phrases in, boxes out.
 
-    Images are resized by the checkpoint's own processor and batched where their shapes and the
+    Images are resized as the checkpoint's processor does and batched where their shapes and the
     lengths of their captions agree, so that no neighbour changes an answer by more than rounding.
+    A pass is ``network.detected``, over the library's weights: what a caption says and what depends
+    on sizes alone is kept between calls.
     On CUDA a pass is one graph: captions are padded to a multiple of eight tokens, which the model
     masks, and batches to sizes that recur.
 
@@ -58,7 +60,8 @@ class GroundingDino(LocalModel):
         nms: IoU above which the worse of two boxes is dropped; 1 keeps all.
         max_boxes: most boxes per request; 0 keeps all.
 
-    ``counters``: ``forward_passes``, ``images_encoded`` (their rows in sum) and ``text_tokens``.
+    ``counters``: ``forward_passes``, ``images_encoded`` (their rows in sum) and ``text_tokens``, of
+    captions that were not kept.
     """
 
     ROLE: ClassVar[str] = "detector"

@@ -118,11 +118,15 @@ def _of_images(value: Tensor, levels: Levels, places: Tensor, weights: Tensor) -
     rows, _, heads, width = value.shape
     images = value.permute(0, 2, 3, 1).flatten(0, 1).split([h * w for h, w in levels.sizes], dim=-1)
     count = len(levels.sizes)
-    # Queries innermost, as neighbouring threads read them: (L, B * heads, P, Q, 2) and (..., Q).
-    grids = ((2 * places + 1) / levels.widths - 1).to(value.dtype).unflatten(-1, (count, -1))
-    grids = grids.permute(4, 0, 3, 5, 1, 2).flatten(1, 2).contiguous()
+    # From -1 to 1, queries innermost as neighbouring threads read them: (L, B, heads, P, Q, 2).
+    there = places.unflatten(-1, (count, -1)).permute(4, 0, 3, 5, 1, 2)
+    inverse = levels.widths.reciprocal().unflatten(-1, (count, -1)).permute(2, 1, 3, 0)
+    inverse = inverse[:, :, None, :, None]
+    grids = torch.empty(there.shape, dtype=value.dtype, device=value.device)
+    torch.addcmul(inverse - 1, there, inverse, value=2, out=grids)
+    grids = grids.flatten(1, 2)
     weights = weights.unflatten(-1, (count, -1)).permute(3, 0, 2, 4, 1)
-    weights = weights.flatten(1, 2)[:, :, None].contiguous()
+    weights = weights.flatten(1, 2)[:, :, None].contiguous()  # (L, B * heads, 1, P, Q)
     total: Any = 0
     for image, size, grid, weight in zip(images, levels.sizes, grids, weights, strict=True):
         sampled = grid_sample(image.unflatten(-1, size), grid, align_corners=False)
