@@ -137,7 +137,7 @@ def test_int_end_to_end_gives_the_masks_of_the_cpu():
         config = load_config([*SMALL, f"device={device}"])
         scene = next(iter(DrawnScenes(count=1).samples()))
         sample = Sample(scene.id, Picture(DrawnScenes(count=1).load_image(scene)), "animal", 3)
-        broker = Broker(build_backbones(config), max_batch=16)
+        broker = Broker(build_backbones(config), max_batch=16, overlap=True)
         start = partial(build_method(config).segment, sample)
         outcome = next(iter(broker.run([Job(sample.id, start)])))
         assert outcome.error is None

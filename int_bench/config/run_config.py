@@ -50,7 +50,8 @@ class RunConfig:
         refill: whether finished samples are computed again of which less is stored.
         device: ``auto`` or a device's name.
         in_flight: samples worked on side by side, or ``auto``.
-        overlap: whether methods work while models compute, or ``auto``.
+        overlap: whether methods work, and what models will need is prepared, while models compute;
+            or ``auto``.
         memo_mb: budget of remembered answers in MiB.
         cpu_threads: threads of one model call on a CPU; None for as many as there are cores.
         models_dir: folder of checkpoints that are single files.

@@ -109,8 +109,10 @@ class Broker:
             independent of what else is in flight (exactness class E0).
         memo_bytes: budget for remembered answers.
         in_flight: most jobs that run side by side.
-        overlap: work on one half of the images in flight while a model computes for the other. The
-            halves take turns by order of admission, so the batches are still the same every time.
+        overlap: work on one half of the images in flight while a model computes for the other, and
+            on other threads on what its next calls will need. The halves take turns by order of
+            admission, so the batches are still the same every time. Where models compute on the
+            processor that all would share, it costs more seconds of it than it saves.
         observe: told of every call and of every step of a job.
     """
 
@@ -323,7 +325,7 @@ class Broker:
             queue = self._queues[task.root.group, request.role, request.verb]
             insort(queue, (task.root.place, key, request), key=_place)
             prepare = getattr(self._backbones.get(request.role), "prepare", None)
-            if prepare is not None:
+            if prepare is not None and self._groups > 1:
                 prepare(request, self._helpers.submit)
 
     def _count(self, root: _Root, name: str, number: int) -> None:

@@ -110,7 +110,8 @@ def engine(
         if track in inside:
             inside[track] = time.thread_time()
 
-    broker = Broker(zoo.backbones(), most, memo_mb * 2**20, in_flight, observe=observe)
+    overlap = zoo.device != "cpu"
+    broker = Broker(zoo.backbones(), most, memo_mb * 2**20, in_flight, overlap, observe)
     masks: Masks = {}
     peak = 0
     for outcome in broker.run(Job(name, jobs[name]) for name in ids or jobs):

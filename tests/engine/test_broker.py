@@ -228,6 +228,20 @@ def test_with_overlap_one_half_works_while_the_model_computes_for_the_other() ->
     assert slow.batches == [["a"], ["b"]]
 
 
+@pytest.mark.parametrize("overlap", [False, True])
+def test_what_a_call_needs_is_prepared_on_other_threads_with_overlap_alone(overlap: bool) -> None:
+    begun: list[str] = []
+
+    class Prepares(Echo):
+        def prepare(self, request: Answer, submit: Any) -> None:
+            assert submit(threading.current_thread).result() is not threading.current_thread()
+            begun.append(request.question)
+
+    broker = Broker({"vlm": Prepares()}, overlap=overlap)
+    assert outcomes(broker, [job(0, "a", "b")]) == {0: ["a0", "b0"]}
+    assert begun == ["a", "b"] * overlap
+
+
 @pytest.mark.filterwarnings("error")
 def test_leaving_early_ends_every_coroutine() -> None:
     ended: list[int] = []
