@@ -29,7 +29,7 @@ from typing import Any, Generic, TypeVar
 
 from int_bench.core.protocols import Backbone, Gather
 from int_bench.core.requests import Request, key_of
-from int_bench.engine.heap import trim
+from int_bench.engine.heap import keep, trim
 from int_bench.engine.jobs import Job, Outcome
 from int_bench.engine.memo import Memo
 from int_bench.engine.serving import Observer, Served, Server
@@ -169,6 +169,7 @@ class Broker:
         """
         # The libraries' objects are millions: the collector need not visit them at every turn.
         gc.freeze()
+        keep()
         source, active, admitted = iter(jobs), 0, 0
         more, last = True, self._groups - 1
         worker = ThreadPoolExecutor(1, thread_name_prefix="models")
