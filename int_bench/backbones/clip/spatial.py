@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from int_bench.backbones.common.kernels import perceptron
 from int_bench.errors import UsageError
 
 Attention: TypeAlias = Literal["kk", "vv"]
@@ -170,7 +171,7 @@ def _attended_itself(block: Any, key: Tensor, value: Tensor, attention: Attentio
 
 def _behind(block: Any, tokens: Tensor) -> Tensor:
     """The block's perceptron and what it is added to."""
-    added: Tensor = block.ls_2(block.mlp(block.ln_2(tokens)))
+    added: Tensor = block.ls_2(perceptron(block.ln_2(tokens), *block.mlp))
     return tokens + added
 
 

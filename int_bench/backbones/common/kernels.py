@@ -1,6 +1,8 @@
 """Operations that torch makes of several passes over memory: fused where Triton can compile.
 
-What is fused is compared with torch's own on small tensors before it is used, once a process.
+What is fused is compared with torch's own on small tensors before it is used, once a process. On a
+CPU oneDNN applies a GELU to each tile of a product while it is in the processor's cache; torch has
+that operation for its compiler, and not by a public name.
 """
 
 from __future__ import annotations
@@ -14,6 +16,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu, linear, silu
+
+ONEDNN_LINEAR: Any = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+"""A product with what follows it, on a CPU; None where torch was built without."""
 
 
 class Kernels(NamedTuple):
@@ -126,3 +131,15 @@ def _turned(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 PLAIN = Kernels(_group_norm, _add, _geglu, _swiglu, _turned)
+
+
+def perceptron(x: Tensor, first: nn.Linear, activation: nn.Module, second: nn.Linear) -> Tensor:
+    """``second(activation(first(x)))``, (..., C) to (..., D); on a CPU the last bits may differ."""
+    exact = isinstance(activation, nn.GELU) and activation.approximate == "none"
+    plain = x.device.type == "cpu" and x.dtype == first.weight.dtype == torch.float32
+    if ONEDNN_LINEAR is None or not (exact and plain) or torch.is_grad_enabled():
+        answer: Tensor = second(activation(first(x)))
+        return answer
+    hidden = ONEDNN_LINEAR(x, first.weight, first.bias, "gelu", [], "none")
+    fused: Tensor = ONEDNN_LINEAR(hidden, second.weight, second.bias, "none", [], "none")
+    return fused

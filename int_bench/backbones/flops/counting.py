@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
+from int_bench.backbones.common.kernels import ONEDNN_LINEAR
+
 T = TypeVar("T")
 _aten = torch.ops.aten
 
@@ -28,7 +30,13 @@ def _native_attention(
     return int(8 * places * width**2 + 4 * places * key.shape[1] * width)
 
 
+def _fused_linear(x: Tensor, weight: Tensor, *_: Any, out_val: Tensor, **__: Any) -> int:
+    """Of a product that an activation is fused to."""
+    return 2 * out_val.numel() * weight.shape[-1]
+
+
 MORE: Mapping[Any, Callable[..., int]] = {
+    ONEDNN_LINEAR: _fused_linear,
     _aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
         _aten._scaled_dot_product_flash_attention
     ],

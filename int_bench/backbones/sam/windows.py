@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from int_bench.backbones.common.kernels import perceptron
+
 Places = dict[tuple[int, int, int, int], tuple[Tensor, Tensor]]
 """By pictures, height, width and window: see ``_places``."""
 
@@ -29,7 +31,13 @@ def moved_less(sam: Any) -> Any:
     for block in encoder.blocks:
         block.places = places
         block.forward = MethodType(_block, block)
+        block.mlp.forward = MethodType(_perceptron, block.mlp)
     return sam
+
+
+def _perceptron(self: Any, x: Tensor) -> Tensor:
+    """``MLPBlock.forward``."""
+    return perceptron(x, self.lin1, self.act, self.lin2)
 
 
 def _neck(self: Any, x: Tensor) -> Tensor:

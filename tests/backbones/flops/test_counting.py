@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,9 @@ from scripts.bench.verbs import ASKED, ask, build, numbers
 
 aten = torch.ops.aten
 MORE = {
+    torch.ops.mkldnn._linear_pointwise: lambda x, weight, *_, out_shape, **__: (
+        2 * prod(out_shape) * weight[-1]
+    ),
     aten._scaled_dot_product_flash_attention_for_cpu: lambda q, k, v, *_, **__: sdpa_flop_count(
         q, k, v
     ),
