@@ -33,6 +33,7 @@ def keep_transformer(model: Any, norm: Norm) -> None:
     for block in model.transformer_blocks:
         for attention in (block.attn1, block.attn2):
             _join(attention)
+        block.forward = MethodType(_block, block)  # is what may be compiled
     model.group_norm = norm
     model.forward = MethodType(_transformed, model)
 
@@ -84,18 +85,18 @@ def _transformed(
     flat, tokens = (m.flatten(2).transpose(1, 2) for m in (x, self.group_norm(self.norm, x)))
     tokens = linear(tokens, self.proj_in.weight.flatten(1), self.proj_in.bias)
     for block in self.transformer_blocks:
-        tokens = _block(block, tokens, encoder_hidden_states)
+        tokens = block(tokens, encoder_hidden_states)
     tokens = linear(tokens, self.proj_out.weight.flatten(1), self.proj_out.bias).add_(flat)
     return (tokens.transpose(1, 2).view(x.shape),)
 
 
-def _block(block: Any, tokens: Tensor, text: Tensor) -> Tensor:
+def _block(self: Any, tokens: Tensor, text: Tensor) -> Tensor:
     """``BasicTransformerBlock.forward``: (B, N, C) and a text to (B, N, C)."""
-    tokens = _attended(block.attn1, _normed(block.norm1, tokens)).add_(tokens)
-    tokens = _attended(block.attn2, _normed(block.norm2, tokens), text).add_(tokens)
-    gate, _, out = block.ff.net
+    tokens = _attended(self.attn1, _normed(self.norm1, tokens)).add_(tokens)
+    tokens = _attended(self.attn2, _normed(self.norm2, tokens), text).add_(tokens)
+    gate, _, out = self.ff.net
     gated = kernels(tokens.device).geglu(
-        _normed(block.norm3, tokens), gate.proj.weight, gate.proj.bias
+        _normed(self.norm3, tokens), gate.proj.weight, gate.proj.bias
     )
     return linear(gated, out.weight, out.bias).add_(tokens)
 

@@ -64,6 +64,24 @@ def test_a_model_that_keeps_channels_last_is_the_model(part, side, pipeline):
     torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
 
 
+@torch.no_grad()
+def test_its_blocks_are_compiled_where_that_is_asked_for(pipeline):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    unet = copy.deepcopy(pipeline.unet).to(memory_format=torch.channels_last)
+    given = torch.randn(1, 9, 8, 8), torch.tensor(3), torch.randn(1, 24, 32)
+    before = unet(*given, return_dict=False)[0]
+    unet.compile_repeated_blocks(backend=backend)
+    keep_channels_last(unet)
+    after = unet(*given, return_dict=False)[0]
+    assert graphs
+    torch.testing.assert_close(after, before, atol=1e-5, rtol=1e-5)
+
+
 def test_no_pass_of_a_step_but_a_few_is_over_unlike_layouts(pipeline):
     passes = {}
     for keeps in (False, True):
