@@ -87,7 +87,7 @@ COSTS = {
     "contrast": Cost(471, 9, 15, 11227),
     "inpaint": Cost(1175, 2, 9, 3512),
     "detect": Cost(505, 1, 5, 5144),
-    "segment": Cost(228, 1, 5, 4352),
+    "segment": Cost(213, 1, 5, 4352),
     "heatmap": Cost(154, 1, 2, 4347),
     "similarity": Cost(118, 1, 2, 3211),
 }

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn import functional as F
 
 from int_bench.backbones.sam.two_way import in_rows, products, two_way, upscaled
 
@@ -70,26 +70,25 @@ def embed_prompts(
         padded: whether some labels are -1.
     """
     encoder = sam.prompt_encoder
-    count = len(boxes) if points is None and boxes is not None else len((points or ((),))[0])
-    sparse = torch.empty((count, 0, encoder.embed_dim), device=encoder.no_mask_embed.weight.device)
-    if points is not None:
-        places, labels = points
-        embedded = encoder.pe_layer.forward_with_coords(places + 0.5, encoder.input_image_size)
-        negative, positive = (encoder.point_embeddings[label].weight for label in (0, 1))
-        embedded = embedded + torch.where(labels[..., None] == 1, positive, negative)
-        if boxes is None:  # the library's padding: a point that is none
-            nothing = encoder.not_a_point_embed.weight.expand(count, 1, -1)
-            embedded = torch.cat([embedded, nothing], dim=1)
-        sparse = torch.cat([sparse, embedded], dim=1)
+    kinds = torch.cat([kind.weight for kind in encoder.point_embeddings])
+    given = [] if points is None else [points]
     if boxes is not None:
-        sparse = torch.cat([sparse, encoder._embed_boxes(boxes)], dim=1)
+        corners = torch.arange(2, 4, device=boxes.device).expand(len(boxes), 2)
+        given.append((boxes.reshape(-1, 2, 2), corners))
+    places, labels = (torch.cat(parts, dim=1) for parts in zip(*given, strict=True))
+    count = len(places)
+    sparse = encoder.pe_layer.forward_with_coords(places + 0.5, encoder.input_image_size)
+    sparse = sparse + F.embedding(labels.clamp(min=0), kinds)
+    if boxes is None:  # the library's padding: a point that is none
+        nothing = encoder.not_a_point_embed.weight.expand(count, 1, -1)
+        sparse = torch.cat([sparse, nothing], dim=1)
     dense = encoder.no_mask_embed.weight.reshape(1, -1, 1, 1)
     dense = dense.expand(count, -1, *encoder.image_embedding_size)
     number = 0 if points is None else points[1].shape[1]
     if points is None or not padded:
         return Prompts(sparse, dense, number)
     behind = sparse.shape[1] - number
-    return Prompts(sparse, dense, number, pad(points[1] >= 0, (0, behind), value=True))
+    return Prompts(sparse, dense, number, F.pad(points[1] >= 0, (0, behind), value=True))
 
 
 def position_of(sam: Any, count: int) -> Tensor:
@@ -123,7 +122,7 @@ def decode_masks(
     learned = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])
     tokens = torch.cat([learned.expand(count, -1, -1), prompts.sparse], dim=1)
     number = len(learned)
-    seen = None if prompts.real is None else pad(prompts.real, (number, 0), value=True)
+    seen = None if prompts.real is None else F.pad(prompts.real, (number, 0), value=True)
     placed = embeddings + prompts.dense, position_of(sam, 1)
     picture, position = (x.flatten(2).transpose(1, 2).contiguous() for x in placed)
     hidden, picture = two_way(decoder.transformer, picture, position, tokens, number, seen)
