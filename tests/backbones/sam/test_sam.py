@@ -268,6 +268,17 @@ def test_squares_have_the_numbers_of_the_librarys_preprocessing(sam):
         assert torch.equal(square, sam.loaded.preprocess(resized))
 
 
+@pytest.mark.parametrize("size", [(48, 70), (90, 40), (64, 64), (7, 300), (128, 128)])
+def test_masks_are_enlarged_as_the_library_does(sam, size):
+    request = Segment(picture(*size), BOX)
+    mask = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    longest = max(size)
+    inside = [int(side * sam.loaded.image_encoder.img_size / longest + 0.5) for side in size]
+    expected = sam.loaded.postprocess_masks(mask[None, None], inside, size)[0, 0]
+    for _ in range(2):  # as it is made, and as it is kept
+        torch.testing.assert_close(sam._enlarged(request, mask), expected, rtol=0, atol=2e-6)
+
+
 def test_no_prompt_is_refused(sam):
     with pytest.raises(ValueError, match="neither a box nor a point"):
         sam.segment([Segment(picture(8, 8))])
