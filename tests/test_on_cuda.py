@@ -86,7 +86,7 @@ COSTS = {
     "first_token": Cost(239, 2, 7, 10734),
     "contrast": Cost(471, 9, 15, 11227),
     "inpaint": Cost(1175, 2, 9, 3512),
-    "detect": Cost(505, 1, 5, 5144),
+    "detect": Cost(469, 1, 5, 5139),
     "segment": Cost(213, 1, 5, 4352),
     "heatmap": Cost(154, 1, 2, 4347),
     "similarity": Cost(118, 1, 2, 3211),

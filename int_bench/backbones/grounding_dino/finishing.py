@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import MethodType
 from typing import Any
 
 import torch
@@ -47,6 +48,14 @@ def _fold(module: Any) -> None:
     plain.weight = nn.Parameter(folded.to(plain.weight), requires_grad=False)
     plain.bias = nn.Parameter(shift.to(plain.weight), requires_grad=False)
     module.normalization = nn.Identity()
+    if isinstance(getattr(module, "activation", None), nn.ReLU):
+        module.forward = MethodType(_rectified, module)
+
+
+def _rectified(self: Any, maps: Tensor) -> Tensor:
+    """What is left of a convolution, its norm and its activation."""
+    answer: Tensor = self.convolution(maps).relu_()
+    return answer
 
 
 @torch.no_grad()
