@@ -26,7 +26,7 @@ from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.precision import whole_float32
 from int_bench.backbones.sam.attention import fuse_attention, lower
 from int_bench.backbones.sam.decoding import Decoded, Prompts, decode_masks, embed_prompts
-from int_bench.backbones.sam.flops import encoder_flops
+from int_bench.backbones.sam.flops import decoder_flops, encoder_flops
 from int_bench.backbones.sam.loading import PublishedSize, SamSource, load_sam, put_decoder
 from int_bench.backbones.sam.windows import moved_less
 from int_bench.core.limits import Count
@@ -231,9 +231,12 @@ class Sam(LocalModel):
             points, boxes = self._points(requests), self._boxes(requests)
             prompts = embed_prompts(self.loaded, points, boxes, padded)
             moved = self._adapted(prompts, stacked)
-            decode = partial(decode_masks, self.loaded, stacked, moved, choices, best)
-            shape = prompts.sparse.shape[1], choices.start, best
-            chosen = self.flops.of(shape, len(requests), decode)
+            chosen = decode_masks(self.loaded, stacked, moved, choices, best)
+        decoder, places = self.loaded.mask_decoder, stacked[0, 0].numel()
+        kernels = len(decoder.output_hypernetworks_mlps[choices])
+        tokens = 1 + decoder.num_mask_tokens + moved.sparse.shape[1]
+        spent = decoder_flops(decoder, places, tokens, kernels, best)
+        self.flops.total += len(requests) * spent
         self.counters["rows"] += len(requests)
         self.finite.see("mask logits", chosen.masks)
         self.finite.see("predicted IoUs", chosen.ious)
