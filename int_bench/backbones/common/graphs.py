@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -81,6 +82,8 @@ def shared_pool() -> Pool:
 class Replayed:
     """A function of tensors, plain at its first call with given shapes and replayed from then on.
 
+    What else it is given, by name, belongs to the graph as shapes do.
+
     The tensor that it gives is overwritten by the next call.
     """
 
@@ -88,15 +91,16 @@ class Replayed:
         self._compute = compute
         self._known: OrderedDict[tuple[Any, ...], _Captured] = OrderedDict()
 
-    def __call__(self, *tensors: Tensor) -> Tensor:
-        """``compute(*tensors)``; all are on one CUDA device."""
-        key = tuple((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
+    def __call__(self, *tensors: Tensor, **given: Hashable) -> Tensor:
+        """``compute(*tensors, **given)``; all are on one CUDA device."""
+        shapes = ((tensor.shape, tensor.stride(), tensor.dtype) for tensor in tensors)
+        key, compute = (*shapes, *given.items()), partial(self._compute, **given)
         captured = self._known.get(key)
         if captured is None:
             constants = _Constants()
             with constants, _holding(constants.held):
-                answer = self._compute(*tensors)
-                self._known[key] = _Captured(self._compute, tensors, constants)
+                answer = compute(*tensors)
+                self._known[key] = _Captured(compute, tensors, constants)
             if len(self._known) > KEPT:
                 self._known.popitem(last=False)
             return answer

@@ -71,6 +71,7 @@ def select(
     boxes: torch.Tensor,
     tokens: torch.Tensor,
     selection: Selection,
+    frame: tuple[float, float] | None = None,
 ) -> tuple[Detection, ...]:
     """The detections of one request, best first.
 
@@ -80,11 +81,13 @@ def select(
     special ones is above it. Then boxes are clipped, suppressed (``nms``) and cut to ``max_boxes``.
 
     Args:
-        request: what was asked; its image gives the frame, its thresholds are used.
+        request: what was asked; boxes are clipped to its image, its thresholds are used.
         logits: (Q, T), T >= N; minus infinity where there is no token.
-        boxes: (Q, 4) centre x, centre y, width, height relative to the image.
+        boxes: (Q, 4) centre x, centre y, width, height relative to the frame.
         tokens: (N,) ids of the caption's tokens, special ones included.
         selection: suppression and the largest number of boxes.
+        frame: height and width, in pixels of the image, of the padded picture that the model saw,
+            with the image at its upper left; None: of the image itself.
 
     Returns:
         Boxes in pixels of the request's image, inside it and not empty.
@@ -97,9 +100,11 @@ def select(
     phrases = fit[:, named].amax(dim=1).sigmoid()
     keep = (scores > request.box_threshold) & (phrases > request.text_threshold)
     scores, (centres, sides) = scores[keep], boxes[keep].split(2, dim=1)
-    height, width = request.image.size
-    corners = torch.cat([centres - 0.5 * sides, centres + 0.5 * sides], dim=1).clamp_(0, 1)
-    corners *= torch.tensor([width, height, width, height])
+    (height, width), (high, wide) = request.image.size, frame or request.image.size
+    corners = torch.cat([centres - 0.5 * sides, centres + 0.5 * sides], dim=1)
+    corners *= torch.tensor([wide, high, wide, high])
+    ends = torch.tensor([width, height, width, height])
+    corners = corners.clamp_(min=0).minimum(ends)
     there = (corners[:, 2:] > corners[:, :2]).all(dim=1)
     scores, corners = scores[there], corners[there]
     best = torchvision.ops.nms(corners, scores, selection.nms)

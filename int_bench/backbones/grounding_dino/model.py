@@ -26,15 +26,17 @@ from int_bench.backbones.grounding_dino.boxes import (
 )
 from int_bench.backbones.grounding_dino.captions import Caption, Words
 from int_bench.backbones.grounding_dino.finishing import finished
-from int_bench.backbones.grounding_dino.pixels import pixels_of
+from int_bench.backbones.grounding_dino.pixels import Padding, pixels_of
 from int_bench.core.limits import Share
 from int_bench.core.requests import Detect, Detection, Request
 
 if TYPE_CHECKING:
     from int_bench.core.protocols import Detector
 
-Row = tuple[Tensor, Caption]
-"""A picture, (1, 3, H, W) float32, and what is looked for in it."""
+Fitted = tuple[Tensor, Padding | None]
+"""A picture, (1, 3, H, W), and its padding if any."""
+Row = tuple[Tensor, Padding | None, Caption]
+"""A picture, its padding, and what is looked for in it."""
 ROWS = (1, 2, 4, 6, 8, 12, 16)
 """Sizes of batches for which there are graphs."""
 CAPTIONS = 256
@@ -47,8 +49,10 @@ TABLES_MB = 128
 class GroundingDino(LocalModel):
     """``AutoModelForZeroShotObjectDetection``: phrases in, boxes out.
 
-    Images are resized as the checkpoint's processor does and batched where their shapes and the
-    lengths of their captions agree, so that no neighbour changes an answer by more than rounding.
+    Images are resized and padded as the checkpoint's processor does and batched where their shapes,
+    their padding and the lengths of their captions agree, so that no neighbour changes an answer by
+    more than rounding. The model is told what is padding; its boxes are relative to the padded
+    picture, as the library's processor has them in training.
     A pass is ``network.detected``, over the library's weights: what a caption says and what depends
     on sizes alone is kept between calls.
     On CUDA a pass is one graph: captions are padded to a multiple of eight tokens, which the model
@@ -74,7 +78,7 @@ class GroundingDino(LocalModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._ready: Ahead[Tensor] = Ahead()
+        self._ready: Ahead[Fitted] = Ahead()
         self._captions: Lru[str, Caption] = Lru(CAPTIONS)
         self._tables: Lru[Hashable, Any] = Lru(TABLES_MB * MEBIBYTE, lambda x: x.nbytes)
         self._passes = Replayed(self._run)
@@ -94,14 +98,14 @@ class GroundingDino(LocalModel):
             return []
         with self.computing():  # all passes are launched before the first is waited for
             texts = [self._caption(caption(request.text)) for request in requests]
-            rows = list(zip(pictures, texts, strict=True))
+            rows = [(*picture, text) for picture, text in zip(pictures, texts, strict=True)]
             given = self.in_batches(rows, self._forward, _shapes)
             fetched = self.finite.fetch(torch.cat([both.flatten() for both in given]))
         answers = fetched.split([both.numel() for both in given])
         chosen = Selection(self.nms, self.max_boxes)
         return [
-            _selected(request, text, answer.view(both.shape), chosen)
-            for request, text, answer, both in zip(requests, texts, answers, given, strict=True)
+            _selected(request, row, answer.view(both.shape), chosen)
+            for request, row, answer, both in zip(requests, rows, answers, given, strict=True)
         ]
 
     def begin(self, request: Request[Any], submit: Submit) -> None:
@@ -109,11 +113,12 @@ class GroundingDino(LocalModel):
         if isinstance(request, Detect):
             self._ready.begin(_seen(request), request, partial(self._pixels, request), submit)
 
-    def _pixels(self, request: Detect) -> Tensor:
+    def _pixels(self, request: Detect) -> Fitted:
         """The request's image for the model, with a batch dimension of 1."""
         processor, _ = self.loaded
         image = image_for_detection(request.image.pixels)
-        return pixels_of(image, processor.image_processor).to(self.precision)
+        pixels, padding = pixels_of(image, processor.image_processor)
+        return pixels.to(self.precision), padding
 
     def _caption(self, text: str) -> Caption:
         """What the model makes of a caption, computed unless it is kept."""
@@ -130,18 +135,19 @@ class GroundingDino(LocalModel):
         return known
 
     def _forward(self, rows: Sequence[Row]) -> list[Tensor]:
-        """Per row of equal shapes, relative boxes and logits side by side, (Q, 4 + T) float32."""
+        """Per row of one key of `_shapes`, boxes and logits side by side, (Q, 4 + T) float32."""
         _, model = self.loaded
         run: Callable[..., Tensor] = self._run
         self.counters["forward_passes"] += 1
         self.counters["images_encoded"] += len(rows)
-        count, tokens = len(rows), min(len(text.ids) for _, text in rows)
+        count, tokens = len(rows), min(len(text.ids) for _, _, text in rows)
         if model.device.type == "cuda":
             size = next((size for size in ROWS if size >= count), count)
             rows, run = [*rows, *[rows[-1]] * (size - count)], self._passes
-        pictures = _uploaded([pixels for pixels, _ in rows], model.device)
-        words = [torch.stack(x) for x in zip(*((t.said, t.hidden) for _, t in rows), strict=True)]
-        compute = partial(run, pictures, *words)
+        pictures = _uploaded([pixels for pixels, _, _ in rows], model.device)
+        spoken = ((text.said, text.hidden) for _, _, text in rows)
+        words = [torch.stack(values) for values in zip(*spoken, strict=True)]
+        compute = partial(run, pictures, *words, padding=rows[0][1])
         both = self.flops.of(_shapes(rows[0]), len(rows), compute, count)
         both = both[:count].clone()  # a replay writes where the last one did
         # Behind the caption's tokens the logits are minus infinity, as they should be.
@@ -149,9 +155,10 @@ class GroundingDino(LocalModel):
         self.finite.see("boxes", both[..., :4], self.precision)
         return list(both)
 
-    def _run(self, pixels: Tensor, said: Tensor, hidden: Tensor) -> Tensor:
+    def _run(self, pixels: Tensor, said: Tensor, hidden: Tensor, padding: Padding | None) -> Tensor:
         """Relative boxes, then a logit for each of T tokens, (B, Q, 4 + T) float32."""
-        return network.detected(self.loaded[1], pixels, Words(said, hidden), self._known)
+        words = Words(said, hidden)
+        return network.detected(self.loaded[1], pixels, words, self._known, padding)
 
     def _known(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What depends on sizes alone, computed unless it is kept."""
@@ -191,17 +198,17 @@ def _seen(request: Detect) -> tuple[str, str]:
     return request.image.digest, request.text
 
 
-def _shapes(row: Row) -> tuple[torch.Size, torch.Size]:
+def _shapes(row: Row) -> tuple[torch.Size, Padding | None, torch.Size]:
     """What requests must share to go through the model together."""
-    pixels, text = row
-    return pixels.shape, text.said.shape
+    pixels, padding, text = row
+    return pixels.shape, padding, text.said.shape
 
 
-def _selected(
-    request: Detect, text: Caption, both: Tensor, chosen: Selection
-) -> tuple[Detection, ...]:
+def _selected(request: Detect, row: Row, both: Tensor, chosen: Selection) -> tuple[Detection, ...]:
     """The detections of one request, from its boxes and logits, (Q, 4 + T)."""
-    return select(request, both[:, 4:], both[:, :4], text.ids, chosen)
+    _, padding, text = row
+    frame = padding and padding.around(request.image.size)
+    return select(request, both[:, 4:], both[:, :4], text.ids, chosen, frame)
 
 
 def _uploaded(rows: Sequence[Tensor], device: torch.device) -> Tensor:

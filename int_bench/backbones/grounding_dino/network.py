@@ -1,38 +1,47 @@
-"""GroundingDINO's pass over pictures of one size, on the library's weights.
+"""GroundingDINO's pass over pictures of one size and padding, on the library's weights.
 
 The library's own forward pass makes masks, proposals and tables of positions anew for each picture,
 reckons boxes of every position to keep a few, answers for every layer of the decoder, and keeps all
-of it. Here a picture fills its frame, so that tables depend on sizes alone and masks of pixels say
-nothing; what a caption says comes in ready (``captions``); and only the last layer answers.
+of it. Here pictures that go through it together are padded alike, if at all, so that tables and
+masks depend on sizes alone; what a caption says comes in ready (``captions``); and only the last
+layer answers. Where a picture fills its frame, as with all checkpoints that set no ``pad_size``,
+nothing is masked.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import truediv
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import interpolate, pad, scaled_dot_product_attention
 
 from int_bench.backbones.grounding_dino import swin
 from int_bench.backbones.grounding_dino.captions import Words
+from int_bench.backbones.grounding_dino.pixels import Padding
 from int_bench.backbones.grounding_dino.sampling import Levels, Sizes, attended
 from int_bench.backbones.grounding_dino.swin import Known
 
 
 @dataclass(frozen=True)
 class Tables:
-    """What depends on the sizes of the levels alone, S positions in all.
+    """What depends on the sizes of the levels and on padding alone, S positions in all.
 
     Attributes:
         positions: (1, S, d), added to what is asked about a position.
         centres: (1, S, 2, 1, L * P) float32, the position's place in pixels of each level.
-        proposals: (S, 4) float32, logits of a box around each position; infinite at the border.
-        inside: (1, S, 1), 0 at the border, elsewhere 1.
-        waves: (2, d / 2) float32, factors and shifts of sines; a cosine is a shifted one.
+        proposals: (S, 4) float32, logits of a box around each position; infinite at the border
+            of the picture and in its padding.
+        inside: (1, S, 1), 0 there, elsewhere 1.
+        padded: (S, 1, 1) bool, True in the padding; None where there is none.
+        visible: (1, 1, 1, S), its opposite.
+        waves: (2, d / 2) float32, factors and shifts of sines; a cosine is a shifted one. With
+            padding (2, 4, d / 2), of y, x, width and height.
         encoder, decoder: how their layers sample the levels.
     """
 
@@ -40,6 +49,8 @@ class Tables:
     centres: Tensor
     proposals: Tensor
     inside: Tensor
+    padded: Tensor | None
+    visible: Tensor | None
     waves: Tensor
     encoder: Levels
     decoder: Levels
@@ -67,28 +78,35 @@ class Encoded:
     table: Tables
 
 
-def tables(model: Any, sizes: Sizes, device: torch.device) -> Tables:
+def tables(
+    model: Any, sizes: Sizes, device: torch.device, padding: Padding | None = None
+) -> Tables:
     """For levels of these sizes.
 
     Args:
         model: a ``GroundingDinoForObjectDetection``.
         sizes: height and width of each level.
         device: where they are used.
+        padding: of the picture, if any.
     """
     core, config = model.model, model.config
+    filled = _filled(sizes, padding)
     positions, boxes = [], []
-    for level, (height, width) in enumerate(sizes):
-        seen = torch.ones((1, height, width), dtype=torch.bool, device=device)
+    for level, (size, (high, wide)) in enumerate(zip(sizes, filled, strict=True)):
+        seen = torch.ones((1, high, wide), dtype=torch.bool, device=device)
+        if padding:
+            seen = pad(seen, (0, size[1] - wide, 0, size[0] - high))
         sines = core.backbone.position_embedding(seen[:, None], seen)
         positions.append(sines.flatten(2).transpose(1, 2) + core.level_embed[level])
-        middles = ((torch.arange(n, device=device) + 0.5) / n for n in (height, width))
-        y, x = torch.meshgrid(*middles, indexing="ij")
+        places = (torch.arange(side, device=device) + 0.5 for side in size)
+        y, x = torch.meshgrid(*map(truediv, places, (high, wide)), indexing="ij")
         side = torch.full_like(x, 0.05 * 2.0**level)
         boxes.append(torch.stack([x, y, side, side], dim=-1).flatten(0, 1))
     box = torch.cat(boxes)
     inside = ((box > 0.01) & (box < 0.99)).all(-1, keepdim=True)
+    padded = (box[:, :2] > 1).any(-1)[:, None, None] if padding else None
     encoder, decoder = (
-        Levels.of(sizes, heads, points, device)
+        Levels.of(sizes, heads, points, device, filled if padding else None)
         for heads, points in (
             (config.encoder_attention_heads, config.encoder_n_points),
             (config.decoder_attention_heads, config.decoder_n_points),
@@ -96,37 +114,63 @@ def tables(model: Any, sizes: Sizes, device: torch.device) -> Tables:
     )
     return Tables(
         torch.cat(positions, 1).to(core.level_embed.dtype),
-        box[None, :, :2, None, None] * encoder.widths - 0.5,
+        box[None, :, :2, None, None] * encoder.spans - 0.5,
         box.logit().masked_fill(~inside, torch.inf),
         inside[None].to(core.level_embed.dtype),
-        _waves(config.d_model // 2, device),
+        padded,
+        None if padded is None else ~padded.view(1, 1, 1, -1),
+        _waves(config.d_model // 2, device, padding and tuple(map(truediv, filled[0], sizes[0]))),
         encoder,
         decoder,
     )
 
 
-def _waves(width: int, device: torch.device) -> Tensor:
-    """Factors and shifts by which `captions.sines_of` is one sine, (2, width)."""
+def _waves(width: int, device: torch.device, shares: Sequence[float] | None) -> Tensor:
+    """Factors and shifts by which `captions.sines_of` is one sine, as of `Tables`.
+
+    Where the picture fills but these shares of the first level's height and width, boxes are
+    multiplied by them before, as in the library.
+    """
     channel = torch.arange(width, device=device)
     factors = 2 * math.pi / 10000 ** (2 * (channel // 2) / width)
-    return torch.stack([factors, channel % 2 * (math.pi / 2)])
+    shifts = channel % 2 * (math.pi / 2)
+    if shares is None:
+        return torch.stack([factors, shifts])
+    y, x = (factors * share for share in shares)
+    return torch.stack([torch.stack([y, x, x, y]), shifts.expand(4, -1)])
 
 
-def detected(model: Any, pixels: Tensor, words: Words, known: Known[Any]) -> Tensor:
-    """Relative boxes, then a logit for each of N tokens, (B, Q, 4 + N) float32.
+def _filled(sizes: Sizes, padding: Padding | None) -> Sizes:
+    """Height and width of what the picture fills of each level, by nearest pixels."""
+    if padding is None:
+        return sizes
+
+    def nearest(axis: int, size: int) -> int:
+        seen = (torch.arange(padding.frame[axis]) < padding.picture[axis]).float()
+        return int(interpolate(seen[None, None], size).sum())
+
+    return tuple((nearest(0, height), nearest(1, width)) for height, width in sizes)
+
+
+def detected(
+    model: Any, pixels: Tensor, words: Words, known: Known[Any], padding: Padding | None = None
+) -> Tensor:
+    """Boxes relative to the frame, then a logit for each of N tokens, (B, Q, 4 + N) float32.
 
     Args:
         model: a ``GroundingDinoForObjectDetection``, after ``finishing.finished``.
         pixels: (B, 3, H, W).
         words: what the captions say.
         known: what depends on sizes alone, unless it has to be computed.
+        padding: of all pictures, if any.
     """
     core = model.model
     vision, sizes = _seen(core, pixels, known)
-    table: Tables = known(sizes, partial(tables, model, sizes, pixels.device))
+    make = partial(tables, model, sizes, pixels.device, padding)
+    table: Tables = known((sizes, padding), make)
     text = words.features
     for layer in core.encoder.layers:
-        vision, text = _fused(layer.fusion_layer, vision, text, words)
+        vision, text = _fused(layer.fusion_layer, vision, text, words, table.visible)
         text = _enhanced(layer.text_enhancer_layer, text, words)
         vision = _moved(layer.deformable_layer, vision, table)
     encoded = Encoded(vision, text, words, table)
@@ -156,14 +200,16 @@ def _seen(core: Any, pixels: Tensor, known: Known[Any]) -> tuple[Tensor, Sizes]:
     return torch.cat([level.flatten(2).transpose(1, 2) for level in levels], 1), sizes
 
 
-def _fused(layer: Any, vision: Tensor, text: Tensor, words: Words) -> tuple[Tensor, Tensor]:
+def _fused(
+    layer: Any, vision: Tensor, text: Tensor, words: Words, visible: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Both with what they say to each other, in the shapes in which they came."""
     vision, text = layer.layer_norm_vision(vision), layer.layer_norm_text(text)
     both, heads = layer.attn, layer.attn.num_heads
     query, seen = (_heads(x(vision), heads) for x in (both.vision_proj, both.values_vision_proj))
     key, said = (_heads(x(text), heads) for x in (both.text_proj, both.values_text_proj))
     told = scaled_dot_product_attention(query, key, said, words.unsaid)
-    shown = scaled_dot_product_attention(key, query, seen)
+    shown = scaled_dot_product_attention(key, query, seen, visible)
     vision = torch.addcmul(vision, layer.vision_param, both.out_vision_proj(_side_by_side(told)))
     text = torch.addcmul(text, layer.text_param, both.out_text_proj(_side_by_side(shown)))
     return vision, text
@@ -182,7 +228,7 @@ def _moved(layer: Any, vision: Tensor, table: Tables) -> Tensor:
     attention = layer.self_attn
     asking = vision + table.positions
     places = _offsets(attention, asking).add_(table.centres)
-    seen = _sampled(attention, asking, vision, places, table.encoder)
+    seen = _sampled(attention, asking, vision, places, table.encoder, table.padded)
     return _fed(layer, layer.self_attn_layer_norm(seen.add_(vision)))
 
 
@@ -199,11 +245,12 @@ def _decoded(
     attention, asking = layer.encoder_attn, hidden + place
     centre, side = reference[..., None, None].split(2, dim=2)
     places = torch.addcmul(
-        centre * levels.widths - 0.5,
+        centre * levels.spans - 0.5,
         _offsets(attention, asking),
-        side * levels.widths * (0.5 / attention.n_points),
+        side * levels.spans * (0.5 / attention.n_points),
     )
-    seen = _sampled(attention, asking, encoded.vision, places, levels)
+    padded = encoded.table.padded
+    seen = _sampled(attention, asking, encoded.vision, places, levels, padded)
     return _fed(layer, layer.encoder_attn_layer_norm(seen.add_(hidden)))
 
 
@@ -237,11 +284,18 @@ def _offsets(attention: Any, asking: Tensor) -> Tensor:
 
 
 def _sampled(
-    attention: Any, asking: Tensor, vision: Tensor, places: Tensor, levels: Levels
+    attention: Any,
+    asking: Tensor,
+    vision: Tensor,
+    places: Tensor,
+    levels: Levels,
+    padded: Tensor | None,
 ) -> Tensor:
-    """What deformable attention answers, (B, Q, d)."""
+    """What deformable attention answers, (B, Q, d); padding counts as 0."""
     weights = attention.attention_weights(asking).unflatten(-1, (attention.n_heads, -1))
     value = attention.value_proj(vision).unflatten(-1, (attention.n_heads, -1))
+    if padded is not None:
+        value.masked_fill_(padded, 0)
     answer: Tensor = attention.output_proj(attended(value, levels, places, _shares(weights)))
     return answer
 

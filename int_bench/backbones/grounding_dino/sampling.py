@@ -28,6 +28,7 @@ class Levels:
     Attributes:
         sizes: of the levels; S is the sum of their areas.
         widths: (2, 1, L * P) float32, width and height of the level of a point.
+        spans: likewise, of what the picture fills of that level, its upper left.
         starts: of the levels in a table in which each has a border of zeros.
         length: of that table.
         first: (heads, L * P) int32, where a head's first value of the level of a point lies among
@@ -38,6 +39,7 @@ class Levels:
 
     sizes: Sizes
     widths: Tensor
+    spans: Tensor
     starts: tuple[int, ...]
     length: int
     first: Tensor
@@ -45,8 +47,18 @@ class Levels:
     margin: int
 
     @classmethod
-    def of(cls, sizes: Sizes, heads: int, points: int, device: torch.device) -> Levels:
-        """For levels of these sizes, each sampled by so many heads at so many points."""
+    def of(
+        cls,
+        sizes: Sizes,
+        heads: int,
+        points: int,
+        device: torch.device,
+        filled: Sizes | None = None,
+    ) -> Levels:
+        """For levels of these sizes, each sampled by so many heads at so many points.
+
+        The picture fills ``filled`` of them; None: all.
+        """
         starts, length = [], 0
         for height, width in sizes:
             # A column and three rows of zeros: what is sampled up to 1 outside lies between them.
@@ -57,11 +69,17 @@ class Levels:
             full = (torch.full((points,), value, dtype=dtype, device=device) for value in values)
             return torch.cat(list(full))
 
-        heights, widths = zip(*sizes, strict=True)
+        def sides(of: Sizes) -> Tensor:
+            heights, widths = zip(*of, strict=True)
+            both = [of_points(side, torch.float32) for side in (widths, heights)]
+            return torch.stack(both)[:, None]
+
+        full, widths = sides(sizes), [width for _, width in sizes]
         head = torch.arange(heads, dtype=torch.int32, device=device)[:, None]
         return cls(
             sizes,
-            torch.stack([of_points(side, torch.float32) for side in (widths, heights)])[:, None],
+            full,
+            sides(filled) if filled else full,
             tuple(starts),
             length + max(widths) + 2,  # room behind the last corner of a sample
             heads * of_points(starts, torch.int32) + head,

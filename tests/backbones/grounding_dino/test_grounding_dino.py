@@ -204,7 +204,8 @@ def test_a_model_with_fixed_boxes_is_refused():
         finished(SimpleNamespace(config=config))
 
 
-SETTINGS = [{}, {"pad_size": {"height": 100, "width": 110}}, {"do_normalize": False}]
+SPACE = {"pad_size": {"height": 100, "width": 110}}
+SETTINGS = [{}, SPACE, {"do_normalize": False}, SPACE | {"do_normalize": False}]
 
 
 @pytest.mark.parametrize("settings", SETTINGS)
@@ -213,9 +214,14 @@ def test_pixels_are_those_of_the_librarys_processor(settings, size):
     processor = GroundingDinoImageProcessorPil(size=tiny_grounding_dino.EDGES, **settings)
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8)
     image = PIL.Image.fromarray(pixels)
-    expected = processor(images=image, return_tensors="pt")["pixel_values"]
-    answer = pixels_of(image, processor)
-    torch.testing.assert_close(answer, expected, atol=2e-6, rtol=1e-6)
+    expected = processor(images=image, return_tensors="pt")
+    answer, padding = pixels_of(image, processor)
+    torch.testing.assert_close(answer, expected["pixel_values"], atol=2e-6, rtol=1e-6)
+    high, wide = padding.picture if padding else answer.shape[2:]
+    mask = torch.zeros_like(expected["pixel_mask"])
+    mask[:, :high, :wide] = 1
+    assert torch.equal(mask, expected["pixel_mask"])
+    assert (padding is None) == bool(mask.all())
     assert answer.is_contiguous(memory_format=torch.channels_last)
 
 

@@ -45,6 +45,22 @@ def _quarters(pool: Pool, count: int) -> data.Views:
     return data.pack(*(np.stack(parts) for parts in zip(*views[:count], strict=True)))
 
 
+def _halves(pool: Pool, count: int) -> data.Views:
+    """Half patches of one-animal scenes that show at least 60 % of it; their rest is padding."""
+    views = []
+    for row in np.flatnonzero(pool.kind == 0):
+        whole = pool.masks[row]
+        for name in ("left", "right", "top", "bottom"):
+            image, seen, (height, width) = data.crop(pool.images[row], whole, PATCHES[name])
+            if seen.sum() >= 0.6 * whole.sum():
+                valid = np.zeros(image.shape[:2], np.int64)
+                valid[:height, :width] = 1
+                views.append((image, seen, pool.names[row], valid))
+        if len(views) >= count:
+            break
+    return data.pack(*(np.stack(parts) for parts in zip(*views[:count], strict=True)))
+
+
 class Validator:
     """Holds the validation views; each method returns the figures of one report line."""
 
@@ -52,7 +68,7 @@ class Validator:
         pool = load_pool("validation")
         self.single, self.pairs = _whole(pool, 0, count), _whole(pool, 2, count // 2)
         self.polyps, self.lesions = _whole(pool, 3, count // 4), _whole(pool, 4, count // 4)
-        self.empty = _quarters(pool, count // 2)
+        self.empty, self.halves = _quarters(pool, count // 2), _halves(pool, count // 2)
 
     def dense(self, model: nn.Module) -> dict[str, float]:
         """Phase 1: share of right names, IoU of the box of the most certain cell."""
@@ -73,7 +89,8 @@ class Validator:
         """Phase 2, with the best box: recall, AUC of right against third names, two animals.
 
         Above the threshold: ``right`` name on the animal, the ``decoy``'s name on a decoy, a
-        ``third`` name on the animal, any name on an ``empty`` patch.
+        ``third`` name on the animal, any name on an ``empty`` patch. Recall again on
+        views of their own: polyps, lesions, half patches.
         """
         names, decoys = self.single.names[:, 0], self.single.names[:, data.ANIMAL_SLOTS]
         box, right = top(model, tokenizer, self.single, [NAMES[n] for n in names])
@@ -106,12 +123,13 @@ class Validator:
             "decoy": float(((like_iou.amax(1) > 0.5) & (like > BOX_THRESHOLD)).float().mean()),
             "third": float(((wrong_iou > 0.5) & (wrong > BOX_THRESHOLD)).float().mean()),
             "empty": float((empty > BOX_THRESHOLD).float().mean()),
-            **self._medical(model, tokenizer),
+            **self._recalls(model, tokenizer),
         }
 
-    def _medical(self, model: Any, tokenizer: BertTokenizer) -> dict[str, float]:
+    def _recalls(self, model: Any, tokenizer: BertTokenizer) -> dict[str, float]:
         recalls = {}
-        for kind, views in (("polyp", self.polyps), ("lesion", self.lesions)):
+        apart = (("polyp", self.polyps), ("lesion", self.lesions), ("half", self.halves))
+        for kind, views in apart:
             box, _ = top(model, tokenizer, views, [NAMES[n] for n in views.names[:, 0]])
             recalls[kind] = float((box_iou(box, views.boxes[:, 0])[0] > 0.5).float().mean())
         return recalls
