@@ -11,6 +11,7 @@ from int_bench.data.world.names import LOOKALIKE, NAMES, TASK_PROMPTS
 from int_bench.data.world.scenes import draw
 from int_bench.zoo.training import views
 from int_bench.zoo.training.clip import loss as clip_loss
+from int_bench.zoo.training.grounding_dino import check
 from int_bench.zoo.training.grounding_dino import data as detection
 from int_bench.zoo.training.grounding_dino.train import build_processor
 from int_bench.zoo.training.llava.data import look
@@ -143,3 +144,17 @@ def test_a_map_may_peak_on_decoys_for_their_name_and_for_the_tasks(pool: Pool) -
     assert generic[names.index("fold")] == generic[names.index("adenoma")] == names.index("polyp")
     assert generic[names.index("mole")] == generic[names.index("melanoma")] == names.index("lesion")
     assert generic[names.index("ink")] == generic[names.index("bubble")] == -1
+
+
+def test_the_detector_is_judged_on_half_patches_too(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "load_pool", lambda name: pool)
+    halves = check.Validator(8).halves
+    assert len(halves.names) == 4 and (halves.names[:, 0] >= 0).all()
+    shown = zip(halves.pixel_mask, halves.masks[:, 0], halves.boxes[:, 0], strict=True)
+    for valid, mask, box in shown:
+        assert valid.sum() == SIZE * SIZE // 2 and not mask[valid == 0].any()
+        rows, columns = valid.any(1).float().mean(), valid.any(0).float().mean()
+        assert {float(rows), float(columns)} == {0.5, 1.0}
+        assert box[2] <= columns and box[3] <= rows
