@@ -188,7 +188,7 @@ def test_memory_is_counted_in_the_precision_that_is_computed_in():
     ("total", "free", "sentence"),
     [
         (30, 30, "of weights do not fit into T's 30.0 GB; models=small, or another device"),
-        (36.8, 36.8, "needs 2.4 GB for one request, and the weights leave "),
+        (36.8, 36.8, "needs 2.3 GB for one request, and the weights leave "),
         (80, 20, "do not fit into the 20.0 GB that are free of T's 80.0 GB; end what else comput"),
         (80, 80, ""),
     ],
