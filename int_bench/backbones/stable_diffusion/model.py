@@ -20,6 +20,7 @@ from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.loading import resolve
 from int_bench.backbones.common.lru import Lru
 from int_bench.backbones.common.model import LocalModel
+from int_bench.backbones.flops.counting import Flops
 from int_bench.backbones.stable_diffusion import canvas
 from int_bench.backbones.stable_diffusion.quick import forget_graphs, quick
 from int_bench.core.limits import AtLeast, Count, Within
@@ -81,6 +82,7 @@ class StableDiffusion(LocalModel):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.flops = Flops(counts=not self.compile)
         self._embeddings: Lru[str, Tensor] = Lru(PROMPTS_KEPT)
         self._frames: Ahead[_Frame] = Ahead()
 

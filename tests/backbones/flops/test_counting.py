@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 from int_bench.backbones.flops.counting import Flops
+from int_bench.backbones.stable_diffusion.model import StableDiffusion
 from scripts.bench.verbs import ASKED, ask, build, numbers
 
 aten = torch.ops.aten
@@ -43,6 +44,21 @@ def test_a_model_counts_what_torch_counts(verb):
         ask(model, verb)
     assert counts[0] == counts[1] == pytest.approx(torchs.get_total_flops(), rel=1e-3)
     assert np.array_equal(*answers)  # to be counted changes no bit
+
+
+def test_what_is_compiled_is_not_counted_and_stays_compiled():
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    layer, x = torch.nn.Linear(3, 5), torch.ones(4, 3)
+    layer.compile(backend=backend)
+    flops = StableDiffusion("zoo:stable_diffusion", device="cpu", compile=True).flops
+    with torch.inference_mode(), flops.watching({"layer": layer}):
+        flops.of("key", 4, lambda: layer(x))
+    assert len(graphs) == 1 and flops.total == 0
 
 
 def test_rows_that_are_padding_are_not_counted_and_failures_neither():
