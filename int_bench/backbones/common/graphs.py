@@ -112,18 +112,28 @@ class Replayed:
         self._known.clear()
 
 
-def held(value: T) -> T:
-    """The value, which a graph that is being captured reads: it is kept as long as the graph."""
+def held(key: Hashable, find: Callable[[], T]) -> T:
+    """What a graph that is being captured reads: found before, and kept as long as the graph.
+
+    Args:
+        key: by which the capture knows it again, whatever became of it elsewhere.
+        find: the value, or makes it.
+    """
     for values in _held:
-        values.append(value)
+        if key in values:
+            known: T = values[key]
+            return known
+    value = find()
+    for values in _held:
+        values[key] = value
     return value
 
 
-_held: list[list[Any]] = []
+_held: list[dict[Hashable, Any]] = []
 
 
 @contextmanager
-def _holding(values: list[Any]) -> Iterator[None]:
+def _holding(values: dict[Hashable, Any]) -> Iterator[None]:
     _held.append(values)
     try:
         yield
@@ -137,7 +147,7 @@ class _Constants(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._known: dict[str, Tensor] = {}
-        self.held: list[Any] = []
+        self.held: dict[Hashable, Any] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}

@@ -162,11 +162,15 @@ class GroundingDino(LocalModel):
 
     def _known(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """What depends on sizes alone, computed unless it is kept."""
-        known = self._tables.get(key)
-        if known is None:
-            known = make()
-            self._tables.put(key, known)
-        return held(known)
+
+        def find() -> Any:
+            known = self._tables.get(key)
+            if known is None:
+                known = make()
+                self._tables.put(key, known)
+            return known
+
+        return held((id(self), key), find)
 
     def load(self) -> tuple[Any, Any]:
         """Processor and model, in the library's default attention.
