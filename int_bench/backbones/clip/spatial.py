@@ -28,16 +28,15 @@ def check_vision(visual: Any, blocks: int, size: int) -> None:
         UsageError: it is not a plain ViT with a class token, has fewer than ``blocks`` blocks, or
             ``size`` is not a multiple of its patch size.
     """
-    layers: Any = getattr(getattr(visual, "transformer", None), "resblocks", ())
-    plain = len(layers) > 0 and isinstance(layers[0].attn, torch.nn.MultiheadAttention)
-    if not plain or visual.attn_pool is not None or visual.final_ln_after_pool:
+    if not _is_plain(visual) or visual.attn_pool is not None or visual.final_ln_after_pool:
         raise UsageError(
             "Spatial CLIP needs a plain ViT with a class token as aligner; "
             "set backbone.aligner.checkpoint to one, e.g. ViT-B-16-quickgelu."
         )
-    if not 1 <= blocks <= len(layers):
+    depth = len(visual.transformer.resblocks)
+    if not 1 <= blocks <= depth:
         raise UsageError(
-            f"backbone.aligner.blocks={blocks} does not fit the model's {len(layers)} blocks."
+            f"backbone.aligner.blocks={blocks} does not fit the model's {depth} blocks."
         )
     patch = visual.patch_size[0]
     if size % patch:
@@ -48,9 +47,13 @@ def check_vision(visual: Any, blocks: int, size: int) -> None:
 
 def reads_class_token(visual: Any) -> bool:
     """Whether a vision tower's answer is the class token of a plain ViT (see `class_features`)."""
+    return _is_plain(visual) and visual.attn_pool is None and visual.pool_type == "tok"
+
+
+def _is_plain(visual: Any) -> bool:
+    """Whether a vision tower has blocks of a ViT, with torch's own attention."""
     layers: Any = getattr(getattr(visual, "transformer", None), "resblocks", ())
-    plain = len(layers) > 0 and isinstance(layers[0].attn, torch.nn.MultiheadAttention)
-    return plain and visual.attn_pool is None and visual.pool_type == "tok"
+    return len(layers) > 0 and isinstance(layers[0].attn, torch.nn.MultiheadAttention)
 
 
 def class_features(visual: Any, images: Tensor) -> Tensor:

@@ -164,7 +164,8 @@ class ClipSurgery(LocalModel):
     def forget(self) -> None:
         """Drop the features of pictures and texts."""
         super().forget()
-        self.loaded.texts.clear()
+        if "loaded" in vars(self):
+            self.loaded.texts.clear()
 
     def _encode_tokens(self, pictures: Sequence[Picture]) -> Tensor:
         """Spatial CLIP's features of the patches, (B, g * g, D), normalised, float32."""

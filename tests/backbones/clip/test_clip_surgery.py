@@ -219,6 +219,12 @@ def test_a_text_is_encoded_once_per_process(folder):
     assert variant.counters["texts_encoded"] == 0
 
 
+def test_what_was_never_loaded_is_not_loaded_to_be_forgotten(folder):
+    model = aligner(folder)
+    model.forget()
+    assert "loaded" not in vars(model)
+
+
 def test_templates_are_a_choice(folder):
     request = Heatmap(picture(60, 44), ("frog",))
     maps = {
