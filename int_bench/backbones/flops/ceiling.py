@@ -15,7 +15,6 @@ _ENOUGH, _ROUNDS = 0.1, 50
 """Seconds, or products, after which the best is taken: an idle device takes some to wake."""
 
 
-@cache
 def ceiling(device: torch.device, precision: torch.dtype, name: str) -> float | None:
     """Operations a second; on a CPU a second of one core.
 
@@ -33,7 +32,12 @@ def ceiling(device: torch.device, precision: torch.dtype, name: str) -> float | 
     kind = spelled(precision)
     if kind == "float32" and device.type == "cuda" and torch.backends.cuda.matmul.allow_tf32:
         kind = "tf32"
-    key = f"{name}, torch {torch.__version__}: {kind}"
+    return _remembered(device, precision, f"{name}, torch {torch.__version__}: {kind}")
+
+
+@cache
+def _remembered(device: torch.device, precision: torch.dtype, key: str) -> float | None:
+    """The rate that is kept under a key; measured if there is none."""
     known = _KNOWN.read().get(key)
     if isinstance(known, int | float) and known > 0:
         return float(known)

@@ -7,6 +7,7 @@ import json
 import pytest
 import torch
 
+from int_bench.backbones.common.precision import allow_tf32, whole_float32
 from int_bench.backbones.flops import ceiling as module
 from int_bench.backbones.flops.ceiling import ceiling, measured
 from tests import phantom
@@ -17,9 +18,9 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    ceiling.cache_clear()
+    module._remembered.cache_clear()
     yield tmp_path / "int-bench" / "ceilings.json"
-    ceiling.cache_clear()
+    module._remembered.cache_clear()
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda:0"])
@@ -37,15 +38,25 @@ def test_it_is_measured_once_for_a_device_and_a_precision(cache, monkeypatch):
     monkeypatch.setattr(module, "measured", lambda *what: asked.append(what) or 5e9)
     for precision in (torch.float32, torch.float32, torch.bfloat16):
         assert ceiling(CPU, precision, "EPYC") == 5e9
-        ceiling.cache_clear()
+        module._remembered.cache_clear()
     assert asked == [(CPU, torch.float32), (CPU, torch.bfloat16)]
     name = f"EPYC, torch {torch.__version__}: float32"
     assert json.loads(cache.read_text())[name] == 5e9
     for wrong in ("[]", "{", json.dumps({name: "fast"}), json.dumps({name: -1})):
         cache.write_text(wrong)
-        ceiling.cache_clear()
+        module._remembered.cache_clear()
         assert ceiling(CPU, torch.float32, "EPYC") == 5e9
     assert len(asked) == 6
+
+
+def test_tf32_has_a_rate_of_its_own_in_one_process(cache, monkeypatch):
+    rates = iter([2e9, 8e9])
+    monkeypatch.setattr(module, "measured", lambda *what: next(rates))
+    with whole_float32():  # gives back what it finds
+        for allowed, rate in ((False, 2e9), (True, 8e9), (False, 2e9)):
+            allow_tf32(allowed)
+            assert ceiling(torch.device("cuda"), torch.float32, "H100") == rate
+    assert len(json.loads(cache.read_text())) == 2
 
 
 def test_without_room_there_is_none_and_nothing_is_remembered(cache, monkeypatch):
