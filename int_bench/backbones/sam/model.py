@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from int_bench.backbones.common.adapter import hash_of_weights
 from int_bench.backbones.common.ahead import Ahead, Submit
 from int_bench.backbones.common.batching import chunks
-from int_bench.backbones.common.lru import Lru, Mebibytes, tensors
+from int_bench.backbones.common.lru import MEBIBYTE, Lru, Mebibytes, tensors
 from int_bench.backbones.common.model import LocalModel
 from int_bench.backbones.common.precision import whole_float32
 from int_bench.backbones.sam.attention import fuse_attention, lower
@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 
 Prompt = Segment | Proposals
-_KEPT_SCALES = 64
-"""Sizes of pictures whose enlargement is kept; at 1024 pixels one takes 2 MB."""
+_SCALES_MB = 128
+"""MiB of what enlarges masks to their pictures' sizes on a CPU; 2 at 1024 x 1024 pixels."""
 
 
 @dataclass(eq=False)
@@ -80,7 +80,9 @@ class Sam(LocalModel):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._embeddings = tensors(self.cache_mb)
-        self._scales: Lru[tuple[int, int], tuple[Tensor, Tensor]] = Lru(_KEPT_SCALES)
+        self._scales: Lru[tuple[int, int], tuple[Tensor, Tensor]] = Lru(
+            _SCALES_MB * MEBIBYTE, lambda pair: sum(scale.nbytes for scale in pair)
+        )
         self._resized: Ahead[NDArray[np.uint8]] = Ahead()
 
     def segment(self, requests: Sequence[Segment]) -> list[Segmentation]:
