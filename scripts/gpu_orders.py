@@ -56,7 +56,10 @@ def _replayed(bench: Bench, executor: Executor, images: int, iterations: int) ->
     bench.wait()
     seconds = (time.perf_counter() - started) / images
     ideal = at_ceiling.seconds() if at_ceiling else None
-    flops = (executor.flops - before) / images
+    share = {}
+    if ideal is not None:
+        share["TFLOP an image"] = (executor.flops - before) / images / 1e12
+        share["share of the ceiling"] = ideal / images / seconds
     work = {name: number / images for name, number in executor.work.items()}
     return {
         "images": images,
@@ -66,8 +69,7 @@ def _replayed(bench: Bench, executor: Executor, images: int, iterations: int) ->
         "s an image at T=4": seconds * ITERATIONS / iterations,
         "by verb": {verb: spent / images for verb, spent in executor.stages.items()},
         "work": work,
-        **({} if ideal is None else {"TFLOP an image": flops / 1e12}),
-        **({} if ideal is None else {"share of the ceiling": ideal / images / seconds}),
+        **share,
     }
 
 

@@ -104,7 +104,7 @@ def _dino(whole: Picture, patches: Sequence[Picture]) -> float:
         if not hasattr(dino, "_run"):  # an older tree
             return logits.expand(len(rows), -1, -1), boxes.expand(len(rows), -1, -1)
         row = rows[0]  # in an older tree what the processor gave
-        tokens = row["input_ids"].shape[1] if isinstance(row, dict) else len(row[1].ids)
+        tokens = row["input_ids"].shape[1] if isinstance(row, dict) else len(row[-1].ids)
         return [torch.cat([boxes, logits[:, :tokens]], dim=-1)] * len(rows)
 
     def said(text: str) -> SimpleNamespace:
