@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 import numpy as np
@@ -131,9 +132,10 @@ class SamPlm(Sam):
         return len(request.points), *super()._shape(request)
 
     def _adapted(self, prompts: Prompts, embeddings: Tensor) -> Prompts:
-        moved: Prompts = self.loaded.task_modules.plm(
-            prompts, embeddings, position_of(self.loaded, len(embeddings))
-        )
+        position = position_of(self.loaded, len(embeddings))
+        move = partial(self.loaded.task_modules.plm, prompts, embeddings, position)
+        key = "plm", prompts.sparse.shape[1], prompts.points
+        moved: Prompts = self.flops.of(key, len(embeddings), move)
         return moved
 
     def _finish(
@@ -160,7 +162,8 @@ class SamPlm(Sam):
         longest, pmm = max(mask.shape), self.loaded.task_modules.pmm
         points = equal_arcs(contour, pmm.options.points) / longest
         placed = torch.tensor(points, dtype=torch.float32, device=features.device)
-        moves = pmm(placed[None], features[None])[0].cpu().numpy().astype(np.float64) - points
+        move = partial(pmm, placed[None], features[None])
+        moves = self.flops.of("pmm", 1, move)[0].cpu().numpy().astype(np.float64) - points
         wanted = redrawn(mask, contour, shifted(contour, moves * longest))
         least = np.finfo(np.float32).tiny
         size = np.maximum(np.abs(answer.logits), least)

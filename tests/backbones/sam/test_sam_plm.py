@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from int_bench.backbones.common.adapter import hash_of_weights, write
 from int_bench.backbones.sam import Sam, SamPlm
@@ -12,6 +13,7 @@ from int_bench.backbones.sam.plm import PlmOptions, PmmOptions
 from int_bench.backbones.sam.sam_plm import SamModules
 from int_bench.core.requests import Point, Segment
 from int_bench.errors import MissingAsset, UsageError
+from tests.backbones.flops.test_counting import MORE
 from tests.backbones.sam.tiny_sam import BOX, picture, randomise, write_tiny_sam
 
 PLM = PlmOptions(heads=2)
@@ -68,6 +70,23 @@ def test_what_was_trained_comes_back(tmp_path, checkpoint, trained):
     assert all(torch.equal(state[name], t) for name, t in modules.state_dict().items())
     untouched = Sam(checkpoint, device="cpu").segment(REQUESTS)
     assert all(np.array_equal(a.logits, p.logits) for a, p in zip(untouched, plain, strict=True))
+
+
+def test_the_operations_of_its_modules_are_counted(tmp_path, checkpoint):
+    folder = saved(tmp_path / "a", checkpoint, randomise(modules_for(checkpoint), seed=3))
+    plain, sam = (adapted(checkpoint, folder, refine=refine) for refine in (False, True))
+    totals = []
+    for model in (Sam(checkpoint, device="cpu"), plain, sam):
+        counted = []
+        for _ in range(2):  # while shapes are new, and when they are known
+            model.forget()
+            before = model.flops.total
+            with FlopCounterMode(display=False, custom_mapping=MORE) as torchs:
+                model.segment(REQUESTS)
+            counted.append(model.flops.total - before)
+        assert counted[0] == counted[1] == pytest.approx(torchs.get_total_flops(), rel=0.01)
+        totals.append(counted[0])
+    assert totals == sorted(set(totals))
 
 
 @pytest.mark.parametrize("features", ["upscaled", "embedding"])
