@@ -80,32 +80,46 @@ class Flops:
             compute: takes as many operations for each row.
             wanted: rows that are no padding; None: all.
         """
+        return self._of(self._known, key, rows, compute, rows if wanted is None else wanted)
+
+    def _of(
+        self,
+        known: dict[Hashable, float],
+        key: Hashable,
+        rows: int,
+        compute: Callable[[], T],
+        wanted: int,
+    ) -> T:
         if not self._counts:
             return compute()
-        if key in self._known:
+        if key in known:
             answer = compute()
         else:
             with _Count() as count:
                 answer = compute()
-            self._known[key] = count.flops / rows
-        self.total += round(self._known[key] * (rows if wanted is None else wanted))
+            known[key] = count.flops / rows
+        self.total += round(known[key] * wanted)
         return answer
 
     @contextmanager
     def watching(self, modules: Mapping[str, nn.Module]) -> Iterator[None]:
-        """Count all that some modules compute, by name, for as long as the block runs.
+        """Count all that some modules compute for as long as the block runs.
+
+        What is known of a module stays with it, as its graphs do: another model with the same
+        weights may find them captured, and what is replayed cannot be counted.
 
         Args:
             modules: of which the first argument is a batch, whose shape decides the operations.
         """
         own = [{k: v for k, v in vars(part).items() if k == "forward"} for part in modules.values()]
 
-        def counted(name: str, forward: Any, batch: Tensor, *more: Any, **named: Any) -> Any:
+        def counted(known: Any, forward: Any, batch: Tensor, *more: Any, **named: Any) -> Any:
             compute = partial(forward, batch, *more, **named)
-            return self.of((name, batch.shape[1:]), len(batch), compute)
+            return self._of(known, batch.shape[1:], len(batch), compute, len(batch))
 
-        for name, module in modules.items():
-            module.forward = partial(counted, name, module.forward)
+        for module in modules.values():
+            known = vars(module).setdefault("operations", {})
+            module.forward = partial(counted, known, module.forward)
         try:
             yield
         finally:

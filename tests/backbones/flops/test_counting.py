@@ -46,6 +46,18 @@ def test_a_model_counts_what_torch_counts(verb):
     assert np.array_equal(*answers)  # to be counted changes no bit
 
 
+def test_of_modules_that_models_share_one_knows_what_another_counted():
+    layer, x = torch.nn.Linear(3, 5), torch.ones(4, 3)
+    totals = []
+    for _ in range(2):
+        flops = Flops()
+        with flops.watching({"layer": layer}):
+            layer(x)
+        totals.append(flops.total)
+        layer.forward = lambda x: x  # as a graph that is replayed: nobody sees its products
+    assert totals == [120, 120]
+
+
 def test_what_is_compiled_is_not_counted_and_stays_compiled():
     graphs = []
 
