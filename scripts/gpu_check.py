@@ -28,7 +28,8 @@ import torch
 from diffusers.utils import logging as diffusers_logging
 from transformers.utils import logging as transformers_logging
 
-from int_bench.backbones.common.precision import allow_tf32
+from int_bench.backbones.common.precision import allow_tf32, pick_device
+from int_bench.errors import UsageError
 from scripts import gpu_orders, gpu_profile, gpu_steps, gpu_training
 from scripts.gpu_steps import Bench
 
@@ -87,7 +88,7 @@ class Report:
     def run(self, step: Step, bench: Bench) -> None:
         """One step, or the reason why not; either is written at once."""
         if self.left < step.seconds * bench.haste:
-            left = f"{self.left:.0f} s are left, {step.seconds:.0f} s are wanted"
+            left = f"{max(self.left, 0):.0f} s are left, {step.seconds:.0f} s are wanted"
             self.write(step.name, {"skipped": left})
             return
         started = time.perf_counter()
@@ -151,6 +152,26 @@ def failed(results: Mapping[str, Any]) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the steps; 1 if one failed or a gate does not hold, 2 for a wrong argument."""
+    given, report = _asked(arguments)
+    diffusers_logging.set_verbosity_error()
+    transformers_logging.set_verbosity_error()
+    full = given.device.startswith("cuda") and not given.reduced
+    bench = Bench(given.device, full, given.images)
+    allow_tf32(False)  # as a run in E1 tells torch
+    report.write("machine", machine(bench))
+    for step in STEPS:
+        if step.name in given.only:
+            report.run(step, bench)
+    if lead := leads(report.results):
+        report.write("leads", lead)
+    missed = failed(report.results)
+    if missed:
+        print(f"Failed: {', '.join(missed)}; see {given.out / FILE}.")
+    return int(bool(missed))
+
+
+def _asked(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, Report]:
+    """What is asked for, ``only`` as a list, and where it is kept; a wrong argument ends it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--out", type=Path, required=True)
@@ -160,26 +181,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reduced", action="store_true", help="reduced sizes on a GPU, too")
     given = parser.parse_args(arguments)
     names = [step.name for step in STEPS]
-    chosen = given.only.split(",") if given.only else names
-    unknown = sorted(set(chosen) - set(names))
+    given.only = [name.strip() for name in given.only.split(",")] if given.only else names
+    unknown = sorted(set(given.only) - set(names))
     if unknown:
-        parser.error(f"unknown steps {', '.join(unknown)}; choose from {', '.join(names)}")
-    diffusers_logging.set_verbosity_error()
-    transformers_logging.set_verbosity_error()
-    full = given.device.startswith("cuda") and not given.reduced
-    bench = Bench(given.device, full, given.images)
-    allow_tf32(False)  # as a run in E1 tells torch
-    report = Report(given.out, given.budget)
-    report.write("machine", machine(bench))
-    for step in STEPS:
-        if step.name in chosen:
-            report.run(step, bench)
-    if lead := leads(report.results):
-        report.write("leads", lead)
-    missed = failed(report.results)
-    if missed:
-        print(f"Failed: {', '.join(missed)}; see {given.out / FILE}.")
-    return int(bool(missed))
+        parser.error(f"unknown steps {unknown}; choose from {', '.join(names)}")
+    if given.images < 1:
+        parser.error(f"--images must be at least 1, not {given.images}")
+    try:
+        pick_device(given.device)
+        return given, Report(given.out, given.budget)
+    except UsageError as error:
+        parser.error(f"--device: {error}")
+    except OSError as error:
+        parser.error(f"--out: {error}")
 
 
 if __name__ == "__main__":

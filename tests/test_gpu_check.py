@@ -76,10 +76,20 @@ def test_only_some_steps_and_unknown_names(monkeypatch, tmp_path, capsys):
     steps = (Step("a", 1, lambda bench: {}), Step("b", 1, lambda bench: {}))
     assert run(monkeypatch, tmp_path, *steps, words=("--only", "b")) == 0
     assert set(written(tmp_path)) == {"machine", "elapsed_s", "b"}
-    with pytest.raises(SystemExit) as ended:
-        run(monkeypatch, tmp_path, *steps, words=("--only", "c"))
-    assert ended.value.code == 2
-    assert "choose from a, b" in capsys.readouterr().err
+    assert run(monkeypatch, tmp_path, *steps, words=("--only", "a, b")) == 0
+    (tmp_path / "file").touch()
+    for words, sentence in (
+        (("--only", "c"), "unknown steps ['c']; choose from a, b"),
+        (("--only", "a,"), "unknown steps ['']"),
+        (("--images", "0"), "--images must be at least 1, not 0"),
+        (("--device", "gpu"), "Unknown device 'gpu'"),
+        (("--device", "cuda:70"), "--device: Device 'cuda:70' is not here"),
+        (("--out", str(tmp_path / "file")), "--out: [Errno 17] File exists"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            run(monkeypatch, tmp_path, *steps, words=words)
+        assert ended.value.code == 2
+        assert sentence in capsys.readouterr().err
 
 
 def test_a_card_is_told_and_a_step_runs_on_a_phantom(tmp_path, drawn_on_host):

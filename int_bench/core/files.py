@@ -21,9 +21,12 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from int_bench.core.typed import Malformed, parsed
 from int_bench.errors import MissingAsset, UsageError
 
 _LARGEST = 2**30
+_CACHED = 2**24
+"""Bytes that are read of what a cache holds."""
 _FLUSHING = 16
 """Flushes side by side."""
 _LEFT_OVER = 3600.0
@@ -141,15 +144,15 @@ class Remembered:
     def read(self) -> dict[str, Any]:
         """What is known; nothing if the file is not there or holds something else."""
         try:
-            known = json.loads(self._file().read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError):
+            known = parsed(read_plain(self._file(), _CACHED))
+        except (OSError, Malformed, RuntimeError):  # the last: nobody knows where home is
             return {}
         return known if isinstance(known, dict) else {}
 
     def write(self, known: Mapping[str, Any]) -> None:
         """Replace the file at once; a folder that cannot be written costs the work again."""
-        file = self._file()
-        with suppress(OSError):
+        with suppress(OSError, RuntimeError):
+            file = self._file()
             file.parent.mkdir(parents=True, exist_ok=True)
             write_aside(file, json.dumps(known).encode())
 

@@ -130,13 +130,15 @@ def run(  # noqa: PLR0913 - who is told of what
     arrived: deque[Outcome[Prediction]] = deque()
     with ThreadPoolExecutor(1, thread_name_prefix="storage") as disk:
         waiting: deque[Future[list[tuple[Variant, Record]]]] = deque()
-        for outcome in broker.run(jobs(plan, methods, items, begun, plans, iterated)):
-            arrived.append(outcome)
-            waiting.append(disk.submit(_store, variants, arrived, observe))
-            while waiting and (len(waiting) > _WAITING or waiting[0].done()):
-                _tell(waiting.popleft(), on_record)
-        for stored in waiting:
-            _tell(stored, on_record)
+        try:
+            for outcome in broker.run(jobs(plan, methods, items, begun, plans, iterated)):
+                arrived.append(outcome)
+                waiting.append(disk.submit(_store, variants, arrived, observe))
+                while waiting and (len(waiting) > _WAITING or waiting[0].done()):
+                    _tell(waiting.popleft(), on_record)
+        finally:  # what is stored is told of, also when the rest is interrupted
+            for stored in waiting:
+                _tell(stored, on_record)
 
 
 def jobs(

@@ -83,6 +83,8 @@ def test_the_command_prints_cards_and_the_device_that_is_here(command, monkeypat
     assert told["devices"]["NVIDIA H100 80GB HBM3, 84.0 GB free"]["total"] == 84 * 10**9
     assert told["models"][0]["role"] == "vlm"
     assert command("models", "plan", "modles=small")[0] == 2
+    out = command("models", "plan", "backbone.vlm.checkpoint=/nowhere")[1]
+    assert "Without weights that are known beforehand: vlm." in out
 
 
 def test_in_flight_that_was_asked_for_is_said(command):

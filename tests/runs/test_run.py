@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,21 @@ def test_what_every_sample_would_meet_ends_the_run_and_keeps_what_is_done(tmp_pa
     assert list(Run(tmp_path).records) == [(0, "s0"), (0, "s1"), (0, "s2")]
     go(tmp_path)
     assert masks_of(tmp_path) == whole
+
+
+def test_what_is_stored_when_a_run_is_interrupted_is_told(tmp_path, monkeypatch):
+    broker, told = Broker({"inpainter": Noise()}, in_flight=1), []
+    outcomes = broker.run
+
+    def interrupted(jobs):
+        yield from islice(outcomes(jobs), 3)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(broker, "run", interrupted)
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path) as store:
+        variants = [Variant("steps", Steps(), store)]
+        run(plan_of(), variants, broker, lambda _, record: told.append(record.key))
+    assert told == list(Run(tmp_path).records) == [(0, "s0"), (0, "s1"), (0, "s2")]
 
 
 def test_variants_share_what_they_have_in_common(tmp_path):

@@ -45,6 +45,8 @@ def test_an_hour_is_that_of_a_gpu_or_of_a_core():
     assert ", 25 % of its ceiling, 1,500 J" in replace(ON_GPU, ceiling_seconds=30.0).text
     assert replace(ON_CPU, ceiling_seconds=3.0).share_of_ceiling == 0.05
     assert ON_GPU.share_of_ceiling is None is replace(ON_GPU, ceiling_seconds=0.0).share_of_ceiling
+    for seconds in (121.0, -1.0, 1e200):  # more than there is, or less than nothing
+        assert "ceiling" not in replace(ON_GPU, ceiling_seconds=seconds).text
     assert replace(ON_GPU, images=0).text == "" == replace(ON_CPU, cpu_seconds=0.3).text
 
 
@@ -155,13 +157,13 @@ def test_a_run_of_models_is_held_to_the_ceiling_by_what_torch_counts(command, mo
 
     monkeypatch.setattr(Server, "_call", call)
     monkeypatch.setattr(work, "_LEAST", 0)
-    monkeypatch.setattr(LocalModel, "ceiling", lambda model, name: 1e9)
+    monkeypatch.setattr(LocalModel, "ceiling", lambda model, name: 2e10)
     words = ("models=tiny", "exactness=E0", "method.iterations=1", "ablation=patches_original")
     code, out, err = command("run", *words, "--limit", "1", "--json")
     assert code == 0 and " % of its ceiling" in err
     told = json.loads(out)
     (spent,) = told["work"]["spent"]
-    assert spent["ceiling_seconds"] == pytest.approx(sum(counted) / 1e9, rel=0.01)
+    assert spent["ceiling_seconds"] == pytest.approx(sum(counted) / 2e10, rel=0.01)
     code, out, _ = command("table", "--runs", told["run_dir"], "--format", "json")
     shares = {row["share_of_ceiling"] for row in json.loads(out)["rows"] if row.get("hour_of")}
     assert list(shares) == [pytest.approx(spent["share_of_ceiling"], rel=0.01)]

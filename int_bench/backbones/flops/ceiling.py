@@ -13,6 +13,8 @@ from int_bench.core.files import Remembered
 _KNOWN = Remembered("ceilings.json")
 _ENOUGH, _ROUNDS = 0.1, 50
 """Seconds, or products, after which the best is taken: an idle device takes some to wake."""
+_SLOWEST, _FASTEST = 1e7, 1e18
+"""Operations a second between which a remembered rate may be one."""
 
 
 def ceiling(device: torch.device, precision: torch.dtype, name: str) -> float | None:
@@ -39,8 +41,8 @@ def ceiling(device: torch.device, precision: torch.dtype, name: str) -> float | 
 def _remembered(device: torch.device, precision: torch.dtype, key: str) -> float | None:
     """The rate that is kept under a key; measured if there is none."""
     known = _KNOWN.read().get(key)
-    if isinstance(known, int | float) and known > 0:
-        return float(known)
+    if isinstance(known, float) and _SLOWEST < known < _FASTEST:
+        return known
     try:
         rate = measured(device, precision)
     except RuntimeError:

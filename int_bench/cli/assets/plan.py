@@ -91,7 +91,8 @@ def _of_models(config: RunConfig, needs: Sequence[Demand]) -> Table:
     whole = in_bytes(sum(need.weights for need in needs))
     rows.append(Row({"role": "all", "dtype": config.exactness, "weights": whole}))
     notes = ["Weights in the precision that is computed in, whatever that of the file."]
-    unknown = [role for role in config.backbone if role not in {need.role for need in needs}]
+    known = {need.role for need in needs if need.weights}
+    unknown = [role for role in config.backbone if role not in known]
     if unknown:
         notes.append(f"Without weights that are known beforehand: {', '.join(unknown)}.")
     return Table("Models", _MODELS, tuple(rows), tuple(notes))
@@ -104,7 +105,8 @@ def _of_devices(config: RunConfig, plans: Mapping[str, Plan]) -> Table:
         " one, and 1 GiB for CUDA itself; keys and values: those that stay between calls, of so"
         " many pictures, and those that a call computes with, of so many rows; in flight: images"
         " side by side.",
-        "Computed before anything is loaded; a call that does not fit is made again in halves.",
+        "Computed before anything is loaded; a call that does not fit is made again in halves. A"
+        f" card's name counts in GiB: one of 40 GB holds about {in_bytes(int(40 * _USABLE))}.",
     )
     return Table("Devices that all of them share", _DEVICES, tuple(rows), notes)
 

@@ -78,8 +78,12 @@ class Spent:
 
     @property
     def share_of_ceiling(self) -> float | None:
-        """Of the rate of large products, 0..1; None where no model computed, or it is not known."""
-        return self.ceiling_seconds / self._took if self.per_hour and self.ceiling_seconds else None
+        """Of the rate of large products, 0..1; None where no model computed, or it is not known.
+
+        Above 1 the rate was measured on a device that was busy, and says nothing.
+        """
+        share = self.ceiling_seconds / self._took if self.per_hour and self.ceiling_seconds else 2
+        return share if 0 < share <= 1 else None
 
     @property
     def joules_per_image(self) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -42,11 +44,27 @@ def test_it_is_measured_once_for_a_device_and_a_precision(cache, monkeypatch):
     assert asked == [(CPU, torch.float32), (CPU, torch.bfloat16)]
     name = f"EPYC, torch {torch.__version__}: float32"
     assert json.loads(cache.read_text())[name] == 5e9
-    for wrong in ("[]", "{", json.dumps({name: "fast"}), json.dumps({name: -1})):
-        cache.write_text(wrong)
+    values = ("fast", -1.0, True, 1, 1.0, 10**400, 1e300, float("nan"), float("inf"))
+    wrong = ["[]", "{", "[" * 10**5, *(json.dumps({name: value}) for value in values)]
+    for text in wrong:
+        cache.write_text(text)
         module._remembered.cache_clear()
         assert ceiling(CPU, torch.float32, "EPYC") == 5e9
-    assert len(asked) == 6
+    assert len(asked) == 2 + len(wrong)
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_not_waited_for(cache, monkeypatch, put):
+    monkeypatch.setattr(module, "measured", lambda *what: 5e9)
+    cache.parent.mkdir()
+    put(cache)
+    assert ceiling(CPU, torch.float32, "EPYC") == 5e9
+
+
+def test_without_a_home_it_is_measured(cache, monkeypatch):
+    monkeypatch.setattr(module, "measured", lambda *what: 5e9)
+    monkeypatch.setenv("XDG_CACHE_HOME", "~nobody-of-this-name/cache")
+    assert ceiling(CPU, torch.float32, "EPYC") == 5e9
 
 
 def test_tf32_has_a_rate_of_its_own_in_one_process(cache, monkeypatch):
