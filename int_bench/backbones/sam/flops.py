@@ -1,6 +1,6 @@
-"""The operations of SAM's image encoder, as its authors built it.
+"""The operations of SAM's image encoder, as its authors built it, and of its mask decoder.
 
-Counted as they happen they would be more on CUDA, where ``attention.widen`` adds channels.
+Counted as they happen the encoder's would be more on CUDA, where ``attention.widen`` adds channels.
 """
 
 from __future__ import annotations

@@ -82,7 +82,9 @@ class Spent:
 
         Above 1 the rate was measured on a device that was busy, and says nothing.
         """
-        share = self.ceiling_seconds / self._took if self.per_hour and self.ceiling_seconds else 2
+        if not self.per_hour or not self.ceiling_seconds:
+            return None
+        share = self.ceiling_seconds / self._took
         return share if 0 < share <= 1 else None
 
     @property
